@@ -1,0 +1,51 @@
+"""Server-side sessions for any WSGI app, with nothing to install beside it."""
+
+from litesess.cookie import CookieSettings
+from litesess.errors import (
+    ConfigError,
+    Corruption,
+    DecryptError,
+    EncodeError,
+    HeadersSent,
+    LitesessError,
+    SessionGone,
+    StoreClosed,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+    VersionConflict,
+)
+from litesess.middleware import SessionMiddleware
+from litesess.session import Session
+from litesess.stores.base import Record, Store
+from litesess.stores.memory import MemoryStore
+from litesess.stores.wal import WALStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "CookieSettings",
+    "Corruption",
+    "DecryptError",
+    "EncodeError",
+    "HeadersSent",
+    "LitesessError",
+    "MemoryStore",
+    "Record",
+    "Session",
+    "SessionGone",
+    "SessionMiddleware",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreFailed",
+    "StoreFull",
+    "StoreLocked",
+    "StoreReadOnly",
+    "VersionConflict",
+    "WALStore",
+    "__version__",
+]

@@ -1,0 +1,143 @@
+"""The collector: one thread per process that removes expired sessions from all its stores.
+
+It starts with the first request in a process, never at import or before a fork, and ends when
+the last store is closed.  Being a daemon, it keeps no process from exiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from litesess.errors import StoreClosed
+from litesess.stores.base import Store
+
+logger = logging.getLogger("litesess.collector")
+
+#: Wall and monotonic clock may drift apart by so many seconds between two passes.  Source: a
+#: clock that jumps ahead (dead battery, resumed machine) must not end everybody's session.
+LARGEST_JUMP = 60.0
+
+
+class Collector:
+    """Runs each store's ``collect`` every ``gc_interval`` seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Begin with no store and no thread.
+
+        Args:
+            monotonic: the clock that the intervals are counted on.
+        """
+        self._monotonic = monotonic
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()  # Guards: _schedules, _thread.
+        self._schedules: weakref.WeakKeyDictionary[Store, _Schedule] = weakref.WeakKeyDictionary()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def watch(self, store: Store) -> None:
+        """Collect from *store* too, from now on."""
+        if store.gc_interval is None:
+            return
+        if self._pid != os.getpid():  # a fork without hooks
+            self._reset()
+        with self._lock:
+            if store not in self._schedules:
+                self._schedules[store] = _Schedule(store, self._monotonic())
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="litesess-gc", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter is about to exit, or may have no threads
+                    self._thread = None
+        self._wake.set()
+
+    def forget(self, store: Store) -> None:
+        """Leave *store* alone; a pass in progress is waited for."""
+        with self._lock:
+            schedule = self._schedules.pop(store, None)
+        if schedule is not None:
+            with schedule.running:
+                schedule.is_over = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while (wait := self._run_due()) is not None:
+            self._wake.wait(wait)
+
+    def _run_due(self) -> float | None:
+        """Collect from each store whose turn it is; return how long to wait, None: for ever.
+
+        No store is held while waiting: one that nobody uses any more can go.
+        """
+        self._wake.clear()
+        with self._lock:
+            schedules = list(self._schedules.items())
+        for store, schedule in schedules:
+            if schedule.due_at <= self._monotonic():
+                schedule.run(store, self._monotonic)
+        with self._lock:
+            for store, schedule in schedules:
+                if schedule.is_over:
+                    self._schedules.pop(store, None)
+            if not self._schedules:
+                self._thread = None
+                return None
+            due_at = min(schedule.due_at for schedule in self._schedules.values())
+        return max(due_at - self._monotonic(), 0.0)
+
+
+class _Schedule:
+    """When a store's turn comes."""
+
+    def __init__(self, store: Store, now: float) -> None:
+        self.running = threading.Lock()  # Guards: is_over; held during a pass.
+        self.is_over = False
+        self.due_at = now + (store.gc_interval or 0.0)
+        self._wall = store.clock()
+        self._checked_at = now
+
+    def run(self, store: Store, monotonic: Callable[[], float]) -> None:
+        """Collect once; what goes wrong is logged, and the next pass tries again."""
+        with self.running:
+            if self.is_over:
+                return
+            try:
+                if self._is_sane(store.clock(), monotonic()):
+                    _collect(store)
+            except StoreClosed:
+                self.is_over = True
+            except Exception:
+                logger.exception("expired sessions were not removed; will retry")
+            self.due_at = monotonic() + (store.gc_interval or 0.0)
+
+    def _is_sane(self, wall: float, now: float) -> bool:
+        jump = (wall - self._wall) - (now - self._checked_at)
+        self._wall, self._checked_at = wall, now
+        if abs(jump) > LARGEST_JUMP:
+            logger.warning("the clock jumped by %.0f s, no session is removed in this pass", jump)
+            return False
+        return True
+
+
+def _collect(store: Store) -> None:
+    count = store.collect()
+    logger.debug("removed %d expired sessions", count)
+    if store.compact_after_gc:
+        store.compact()
+
+
+_collector = Collector()
+watch = _collector.watch
+forget = _collector.forget
+
+if hasattr(os, "register_at_fork"):
+    # The thread does not exist in the child, and its lock may have been held.
+    os.register_at_fork(after_in_child=_collector._reset)  # noqa: SLF001

@@ -1,0 +1,1 @@
+"""A crash-safe key-value engine: append-only log, hash-indexed snapshot, group commit."""

@@ -1,0 +1,388 @@
+"""Group commit: one of the waiting threads writes and syncs for all.
+
+A transaction is a *plan*, a pure function of what is stored now: it returns the changes to make.
+The thread that finds the append lock free leads: it takes every waiting plan, runs each over a
+draft that shows the changes of those before it, writes all records with one call, syncs once,
+and follows the log, by which alone the table changes.  If anything fails on the way, the draft
+is thrown away and memory still says what the log says.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from litesess.engine import format as form
+from litesess.engine.fs import store_error
+from litesess.engine.log import DELETE_RESERVE, Log
+from litesess.engine.recovery import Opened
+from litesess.engine.snapshot import Snapshot
+from litesess.engine.view import Table, View
+from litesess.errors import StoreClosed, StoreError, StoreFailed, StoreFull
+
+ResultT = TypeVar("ResultT")
+
+#: A waiting thread looks up this often by itself, in seconds, should its leader have been
+#: interrupted before it could wake anybody.
+_LOOK_UP_INTERVAL: Final = 0.05
+
+
+class Lookup(Protocol):
+    """What a plan may ask."""
+
+    def get(self, key: bytes) -> form.Entry | None:
+        """Return what is stored under *key*."""
+
+
+Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[form.Change], ResultT]]"
+
+
+class _Ticket:
+    """One waiting transaction."""
+
+    __slots__ = ("done", "error", "plan", "result", "sequence", "sync", "wake")
+
+    def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
+        self.plan = plan
+        self.sync = sync
+        self.result: Any = None
+        self.sequence = 0
+        self.error: Exception | None = None
+        self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class _Draft:
+    """What is stored, with the changes of this batch on top."""
+
+    __slots__ = ("_changed", "_cleared", "_view")
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._changed: dict[bytes, form.Entry | None] = {}
+        self._cleared = False
+
+    def get(self, key: bytes) -> form.Entry | None:
+        """Return what is stored under *key*."""
+        if key in self._changed:
+            return self._changed[key]
+        return None if self._cleared else self._view.get(key)
+
+    def apply(self, changes: Sequence[form.Change], sequence: int) -> None:
+        """Take in the changes of one record."""
+        for change in changes:
+            if isinstance(change, form.Put):
+                self._changed[change.key] = form.Entry(change.value, change.expires_at, sequence)
+            elif isinstance(change, form.Delete):
+                self._changed[change.key] = None
+            elif isinstance(change, form.Touch):
+                entry = self.get(change.key)
+                if entry is not None and entry.version == change.version:
+                    self._changed[change.key] = entry._replace(expires_at=change.expires_at)
+            else:
+                self._changed.clear()
+                self._cleared = True
+
+
+class Committer:
+    """The writing side of an open store."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.view = opened.view
+        self._append_lock = threading.Lock()  # Guards: everything below but _waiting.
+        self._table = opened.view.tables[0]
+        self._end = opened.end
+        self._durable = opened.end
+        self._sequence = opened.sequence
+        self._count = opened.count  # of the records in the live log
+        self._is_marked = opened.is_marked
+        # Bytes may stand behind _end that nobody has followed.
+        self._is_unsettled = False
+        self._failure: OSError | None = None
+        self._is_closed = False
+        self._waiting: deque[_Ticket] = deque()
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the live log is."""
+        return self._end
+
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
+        """Run *plan* and make its changes, all or none.
+
+        Args:
+            plan: a pure function; it may run more than once, and holds up other writers.
+            sync: return only when the changes, and all that the plan saw, are durable.
+
+        Returns:
+            The plan's result and the sequence number of the record; 0 if it changed nothing.
+
+        Raises:
+            StoreFull: there is no room; nothing was changed.
+            StoreFailed: whether the changes are durable is unknown; nothing can be written
+                until the store is opened anew.
+            Exception: what the plan raised; nothing was changed.
+        """
+        ticket = _Ticket(plan, sync=sync)
+        self._waiting.append(ticket)
+        while not ticket.done:
+            # Not one queue on the append lock: woken one after the other, those whose work is
+            # done would hold up the next leader.
+            if self._append_lock.locked():
+                ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
+                continue
+            batch: list[_Ticket] = []
+            with self._append_lock:
+                if not ticket.done:
+                    self._lead(batch)
+            for other in batch:
+                _wake(other)
+            self._wake_next()
+        if ticket.error is not None:
+            try:
+                raise ticket.error
+            finally:
+                ticket.error = None  # the traceback would keep this frame alive
+        return ticket.result, ticket.sequence
+
+    def seal(self, following: Log) -> View:
+        """End the live log and go on in *following*; return the new view.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+        self._sync_early()
+        with self._exclusive():
+            self._check_writable()
+            self._settle()
+            header = following.header
+            payload = form.encode_seal(self._count, header.generation, header.salt)
+            self._append(self._encode(form.SEAL, 0, payload, self._sequence + 1), sync=True)
+            self._table = Table(following)
+            self.view = View(self.view.snapshot, (self._table, *self.view.tables))
+            self._end = self._durable = form.HEADER_BYTES
+            self._count = 0
+            self._is_marked = False
+            return self.view
+
+    def adopt(self, snapshot: Snapshot) -> View:
+        """Let *snapshot* take the place of what it was made from; return the new view."""
+        with self._exclusive():
+            self.view = View(snapshot, (self._table,))
+            return self.view
+
+    def mark(self) -> form.Slot | None:
+        """Make all that was written durable and say so in a MARK; return what is synced now.
+
+        None if the log can't be trusted any more.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+        with self._exclusive():
+            return self._mark()
+
+    def close(self) -> form.Slot | None:
+        """Do as :meth:`mark` does, and let nothing be written any more.
+
+        Raises:
+            StoreError: as :meth:`transact`; closed all the same.
+        """
+        with self._exclusive():
+            self._is_closed = True
+            return self._mark()
+
+    def _mark(self) -> form.Slot | None:
+        if self._failure is not None:
+            return None
+        self._settle()
+        self._sync()
+        if not self._is_marked:
+            self._append(self._encode(form.MARK, 0, b"", self._sequence + 1), sync=True)
+        header = self._table.log.header
+        return form.Slot(header.store, header.generation, self._end)
+
+    def hold(self) -> None:
+        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
+        self._append_lock.acquire()
+
+    def let_go(self) -> None:
+        """End what :meth:`hold` began."""
+        self._append_lock.release()
+        self._wake_next()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the append lock; an error of the system leaves as one of ours."""
+        try:
+            with self._append_lock:
+                yield
+        except OSError as error:
+            raise store_error(error, self._table.log.path) from error
+        finally:
+            self._wake_next()
+
+    def _sync_early(self) -> None:
+        """Sync without the lock what a sync under the lock would take long for."""
+        try:
+            self._table.log.sync()
+        except OSError as error:
+            with self._append_lock:
+                raise self._poison(error) from error
+
+    def _wake_next(self) -> None:
+        """Wake the first that waits: it finds the append lock free, and leads."""
+        try:
+            _wake(self._waiting[0])
+        except IndexError:  # nobody waits
+            return
+
+    def _lead(self, batch: list[_Ticket]) -> None:
+        """Commit all that wait, and put them into *batch*."""
+        while self._waiting:
+            batch.append(self._waiting.popleft())
+        try:
+            self._check_writable()
+            self._commit(batch)
+        except OSError as error:
+            _fail(batch, store_error(error, self._table.log.path), error)
+        except StoreError as error:
+            _fail(batch, error, error.__cause__)
+        except BaseException:
+            _fail(batch, StoreFailed("the commit was interrupted; its outcome is unknown"), None)
+            raise
+        finally:
+            for ticket in batch:
+                ticket.done = True
+
+    def _commit(self, batch: list[_Ticket]) -> None:
+        self._settle()
+        data = self._run(batch, deletes_only=None)
+        if data:
+            try:
+                self._table.log.reserve(self._end + len(data) + DELETE_RESERVE)
+            except OSError as error:
+                full = store_error(error, self._table.log.path)
+                if not isinstance(full, StoreFull):
+                    raise
+                data = self._run(batch, deletes_only=full)
+        sync = any(ticket.sync for ticket in batch)
+        if data:
+            self._append(data, sync=sync)
+        elif sync:
+            # What a plan saw and left as it was must be as durable as a change would be.
+            self._sync()
+
+    def _run(self, batch: list[_Ticket], *, deletes_only: StoreFull | None) -> bytes:
+        """Run the plans and return their records; those that only delete if there is no room."""
+        draft = _Draft(self.view)
+        records = []
+        sequence = self._sequence
+        for ticket in batch:
+            ticket.error = None
+            ticket.sequence = 0
+            try:
+                changes, ticket.result = ticket.plan(draft)
+                if not changes:
+                    continue
+                if deletes_only and not all(isinstance(item, form.Delete) for item in changes):
+                    raise StoreFull(*deletes_only.args) from deletes_only.__cause__
+                record = self._encode(*form.encode_changes(changes), sequence + 1)
+            except Exception as error:  # noqa: BLE001  # it belongs to the one who planned
+                ticket.error = error
+                continue
+            sequence += 1
+            ticket.sequence = sequence
+            draft.apply(changes, sequence)
+            records.append(record)
+        return b"".join(records)
+
+    def _encode(self, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
+        salt_crc = self._table.log.salt_crc
+        return form.encode_record(salt_crc, kind, flags, payload, sequence, self._durable)
+
+    def _append(self, data: bytes, *, sync: bool) -> None:
+        """Write records, make them durable if asked, then follow them."""
+        log = self._table.log
+        start, end = self._end, self._end + len(data)
+        self._is_unsettled = True
+        try:
+            log.write(data, start)
+        except OSError:
+            log.erase(start)
+            self._is_unsettled = False
+            raise
+        if sync:
+            self._sync(end)
+        self._follow(end)
+        self._is_unsettled = False
+
+    def _sync(self, end: int | None = None) -> None:
+        end = self._end if end is None else end
+        if self._durable == end:
+            return
+        try:
+            self._table.log.sync()
+        except OSError as error:
+            raise self._poison(error) from error
+        self._durable = end
+
+    def _poison(self, error: OSError) -> StoreFailed:
+        # Invariant: after a failed sync the page cache proves nothing: the kernel may have
+        # dropped the pages and called them clean.  Never retried, never written over.
+        # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
+        self._failure = error
+        return StoreFailed(
+            f"{self._table.log.path}: sync failed: {error.strerror}; nothing more is written,"
+            " restart the process to recover"
+        )
+
+    def _follow(self, end: int) -> None:
+        for record in self._table.log.records(self._end, end):
+            self._table.apply(record)
+            self._end = record.end
+            self._sequence = record.sequence
+            self._count += 1
+            self._is_marked = record.kind == form.MARK
+
+    def _settle(self) -> None:
+        """Take in what an interrupted commit may have written, and erase what it half wrote."""
+        if not self._is_unsettled:
+            return
+        end = self._end
+        for found in self._table.log.replay(end):
+            if isinstance(found, form.Bad):
+                break
+            end = found.end
+        self._follow(end)
+        self._table.log.erase(end)
+        self._is_unsettled = False
+
+    def _check_writable(self) -> None:
+        if self._is_closed:
+            raise StoreClosed(f"{self._table.log.path}: the store was closed")
+        if self._failure is not None:
+            raise StoreFailed(
+                f"{self._table.log.path}: an earlier sync failed; restart the process to recover"
+            ) from self._failure
+
+
+def _wake(ticket: _Ticket) -> None:
+    try:
+        ticket.wake.release()
+    except RuntimeError:  # somebody else has woken it, and it did not run yet
+        return
+
+
+def _fail(batch: list[_Ticket], error: StoreError, cause: BaseException | None) -> None:
+    for ticket in batch:
+        if ticket.error is None:
+            # One for each thread: a shared one would collect all their tracebacks.
+            own = type(error)(*error.args) if len(error.args) == 1 else error
+            own.__cause__ = cause
+            ticket.error = own
+            ticket.sequence = 0

@@ -1,0 +1,361 @@
+"""The engine's front: opens at the first operation in each process, reads, commits, compacts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from litesess.engine import format as form
+from litesess.engine.commit import Committer, Plan, ResultT
+from litesess.engine.compaction import compact
+from litesess.engine.fs import FileSystem, OpenFile, store_error
+from litesess.engine.lock import FileLock
+from litesess.engine.names import Names
+from litesess.engine.recovery import Opened, Place, check_headers, open_store
+from litesess.errors import StoreClosed, StoreError, StoreLocked
+
+logger = logging.getLogger("litesess.engine")
+
+#: A log at so many times its limit is compacted by the writer that sees it.
+_OVERDUE: Final = 4
+_LARGEST_LIMIT: Final = 1 << 26
+_PID_BYTES: Final = 20
+
+
+class Engine:
+    """A store of bytes by 32-byte keys, in one directory; any thread may call any method."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        collection: str,
+        wal_limit: int,
+        lock_timeout: float,
+        before_compaction: Callable[[], object],
+        random_bytes: Callable[[int], bytes],
+        fs: FileSystem,
+        lock: FileLock,
+    ) -> None:
+        """Name a store; nothing is opened, made or kept.
+
+        Args:
+            path: its directory, absolute; made at the first operation if it is missing.
+            collection: what its files' names begin with.
+            wal_limit: bytes of log after which it is compacted.
+            lock_timeout: how long to wait for another process to let go, in seconds.
+            before_compaction: called in the thread that compacts by itself, before it does.
+            random_bytes: returns so many.
+            fs: the door to the disk.
+            lock: the locks between processes.
+        """
+        self.path = path
+        self._names = Names(collection)
+        self._wal_limit = wal_limit
+        self._lock_timeout = lock_timeout
+        self._before_compaction = before_compaction
+        self._random_bytes = random_bytes
+        self._fs = fs
+        self._lock = lock
+        self._opening_lock = threading.Lock()  # Guards: _open, _is_closed.
+        self._open: _OpenStore | None = None
+        self._is_closed = False
+        _engines.add(self)
+
+    def check(self) -> None:
+        """Look at what is there, without opening the store; a directory need not be there.
+
+        Raises:
+            Corruption: a file's header is damaged, or of an unknown version.
+            StoreError: the directory or a file can't be used.
+        """
+        try:
+            directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
+            check_headers(self._place(directory.fd))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def get(self, key: bytes) -> form.Entry | None:
+        """Return what is stored under *key*.
+
+        Raises:
+            StoreError: it can't be read, or is not what was written.
+        """
+        opened = self._open or self._opened()
+        try:
+            return opened.committer.view.get(key)
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
+        """Run *plan* and make its changes; see :meth:`Committer.transact`.
+
+        Raises:
+            StoreError: nothing was changed, or, for StoreFailed, maybe.
+        """
+        opened = self._open or self._opened()
+        try:
+            outcome = opened.committer.transact(plan, sync=sync)
+        except OSError as error:
+            raise store_error(error, self.path) from error
+        if opened.committer.log_bytes > opened.limit:
+            self._compact_soon(opened)
+        return outcome
+
+    def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
+        """Yield every key with what is stored under it; what changes meanwhile may show or not.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        try:
+            yield from self._opened().committer.view.scan()
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def expired(self, now: float) -> Iterator[bytes]:
+        """Yield the keys that expire at *now* or before, in Unix seconds.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        try:
+            yield from self._opened().committer.view.expired(now)
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def compact(self) -> None:
+        """Put everything into one new snapshot.
+
+        Raises:
+            StoreError: it could not be done; the store is as good as before.
+        """
+        opened = self._opened()
+        with opened.compaction_lock:
+            self._compact(opened)
+
+    def close(self) -> None:
+        """Close the store: later operations raise StoreClosed.  Again is harmless.
+
+        Nothing acknowledged depends on this; it saves the next opening a copy of the log.
+        """
+        with self._opening_lock:
+            opened, self._open = self._open, None
+            self._is_closed = True
+        if opened is not None:
+            opened.close(self._fs, self._lock)
+            logger.debug("closed %s", self.path)
+
+    def hold(self) -> _OpenStore | None:
+        """Before a fork: let nothing be opened, written or closed; return what is open."""
+        self._opening_lock.acquire()
+        if self._open is not None:
+            self._open.committer.hold()
+        return self._open
+
+    def let_go(self, opened: _OpenStore | None) -> None:
+        """In the parent, after a fork: end what :meth:`hold` began."""
+        if opened is not None:
+            opened.committer.let_go()
+        self._opening_lock.release()
+
+    def forget(self, opened: _OpenStore | None) -> None:
+        """In the child, after a fork: hold nothing of the parent's; open at the first operation."""
+        self._opening_lock = threading.Lock()
+        self._open = None
+        if opened is not None:
+            opened.forget()
+
+    def _opened(self) -> _OpenStore:
+        with self._opening_lock:
+            if self._is_closed:
+                raise StoreClosed(f"store {self.path} was closed")
+            if self._open is None:
+                try:
+                    self._open = self._open_now()
+                except OSError as error:
+                    raise store_error(error, self.path) from error
+            return self._open
+
+    def _open_now(self) -> _OpenStore:
+        self._fs.make_directory(self.path)
+        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
+        place = self._place(directory.fd)
+        live = OpenFile(self._open_lock_file(place, self._names.live), self._fs.close)
+        if not self._lock.acquire(live.fd, self._lock_timeout):
+            raise StoreLocked(self.path, self._who_holds(live.fd))
+        slot = form.decode_slot(self._fs.pread(live.fd, form.SLOT_BYTES, 0))
+        opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
+        pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
+        self._fs.pwrite(live.fd, pid, form.SLOT_BYTES)
+        logger.debug("opened %s, generation %d", self.path, opened.newest)
+        return _OpenStore(place, directory, live, opened, self._wal_limit)
+
+    def _place(self, directory: int) -> Place:
+        return Place(self._fs, directory, self.path, self._names, self._random_bytes)
+
+    def _open_lock_file(self, place: Place, name: str) -> int:
+        try:
+            return self._fs.open(place.directory, name, place.path_of(name))
+        except FileNotFoundError:
+            try:
+                return self._fs.create(place.directory, name)
+            except FileExistsError:  # another process was faster
+                return self._fs.open(place.directory, name, place.path_of(name))
+
+    def _who_holds(self, fd: int) -> str:
+        pid = self._fs.pread(fd, _PID_BYTES, form.SLOT_BYTES).decode("ascii", "replace").strip()
+        return (
+            f"is in use by process {pid or '(unknown)'}, and was not free within"
+            f" {self._lock_timeout:g} s; stop that process, or give this one another path,"
+            " or serve with one process and several threads"
+        )
+
+    def _compact_soon(self, opened: _OpenStore) -> None:
+        """Compact in the background; at once if the log got far beyond its limit."""
+        if opened.compactor == threading.get_ident():  # what it does before it compacts
+            return
+        if opened.committer.log_bytes > _OVERDUE * opened.limit:
+            self._compact_if_due(opened)
+        elif opened.background.acquire(blocking=False):
+            thread = threading.Thread(
+                target=self._compact_in_background,
+                args=(opened,),
+                name="litesess-compaction",
+                daemon=True,
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is about to exit, or may have no threads
+                opened.background.release()
+
+    def _compact_in_background(self, opened: _OpenStore) -> None:
+        try:
+            self._compact_if_due(opened)
+        finally:
+            opened.background.release()
+
+    def _compact_if_due(self, opened: _OpenStore) -> None:
+        """Compact; what goes wrong is logged, and tried again when the log has grown."""
+        with opened.compaction_lock:
+            if opened.committer.log_bytes <= opened.limit:  # somebody else was faster
+                return
+            try:
+                self._compact(opened)
+            except StoreClosed:
+                return
+            except StoreError:
+                logger.exception("%s was not compacted; will retry as the log grows", self.path)
+                opened.limit = opened.committer.log_bytes + self._wal_limit
+
+    def _compact(self, opened: _OpenStore) -> None:
+        opened.compactor = threading.get_ident()
+        try:
+            self._before_compaction()
+            compact(opened.place, opened.committer, opened.next_generation, opened.pause)
+        except OSError as error:
+            raise store_error(error, self.path) from error
+        finally:
+            opened.compactor = 0
+        opened.set_limit(self._wal_limit)
+        logger.debug("compacted %s, generation %d", self.path, opened.newest)
+
+
+class _OpenStore:
+    """What a process holds while it has a store open."""
+
+    def __init__(
+        self, place: Place, directory: OpenFile, live: OpenFile, opened: Opened, wal_limit: int
+    ) -> None:
+        self.place = place
+        self.directory = directory
+        self.live = live
+        self.committer = Committer(opened)
+        self.compaction_lock = threading.Lock()  # Guards: newest, compactor, the making of files.
+        self.background = threading.Lock()  # held while a thread compacts in the background
+        self.compactor = 0
+        self.newest = opened.newest
+        self.is_closing = False
+        self.limit = wal_limit
+        self.set_limit(wal_limit)
+
+    def next_generation(self) -> int:
+        """Return a generation that was never used."""
+        self.newest += 1
+        return self.newest
+
+    def pause(self) -> None:
+        """Let other threads run; end a compaction that would hold up the closing."""
+        if self.is_closing:
+            raise StoreClosed(f"store {self.place.path} is closing")
+        # Without this a thread that only computes keeps the interpreter for 5 ms at a time, and
+        # slows durable commits many times over.
+        time.sleep(0)
+
+    def set_limit(self, wal_limit: int) -> None:
+        """Let the log grow in proportion to the snapshot: a merge writes all of that anew."""
+        snapshot = self.committer.view.snapshot
+        self.limit = max(wal_limit, min(snapshot.size // 2 if snapshot else 0, _LARGEST_LIMIT))
+
+    def close(self, fs: FileSystem, lock: FileLock) -> None:
+        """Mark the log's end, note it in the slot, let the next process in."""
+        self.is_closing = True
+        with self.compaction_lock:
+            try:
+                slot = self.committer.close()
+                if slot is not None:
+                    _write_slot(fs, self.live.fd, slot)
+            except (OSError, StoreError):
+                logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
+            finally:
+                lock.release(self.live.fd)
+                self.live.close()
+                self.directory.close()
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's descriptors; its locks stay its own."""
+        self.live.close()
+        self.directory.close()
+
+
+def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
+    fs.pwrite(fd, slot.encode(), 0)
+    fs.sync(fd)
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_held: list[tuple[Engine, _OpenStore | None]] = []
+
+
+def _before_fork() -> None:
+    # No append may be under way: the child would find its lock held by nobody.
+    for engine in _engines:
+        opened = engine.hold()
+        _held.append((engine, opened))
+
+
+def _after_fork_in_parent() -> None:
+    for engine, opened in _held:
+        engine.let_go(opened)
+    _held.clear()
+
+
+def _after_fork_in_child() -> None:
+    for engine, opened in _held:
+        engine.forget(opened)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

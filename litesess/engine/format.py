@@ -1,0 +1,365 @@
+"""Bytes of the engine's files: headers, records, entries, slot (docs/format.rst).
+
+Everything here is pure: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
+
+from litesess.errors import Corruption, EncodeError
+
+VERSION: Final = 1
+
+KEY_BYTES: Final = 32
+SALT_BYTES: Final = 16
+STORE_BYTES: Final = 16
+MAX_VALUE_BYTES: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = 1 << 22
+
+# magic, version u16, flags u16, store, generation u64, salt, link u64; then crc u32
+_HEADER: Final = struct.Struct("<8sHH16sQ16sQ")
+HEADER_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 16 + 8 + 4
+WAL_MAGIC: Final = b"LSESSWAL"
+SNAPSHOT_MAGIC: Final = b"LSESSNAP"
+
+# magic u16, type u8, flags u8, length u32, sequence u64, durable u64; then crc u32
+RECORD: Final = struct.Struct("<HBBIQQI")
+RECORD_BYTES: Final = 2 + 1 + 1 + 4 + 8 + 8 + 4
+CRC_OFFSET: Final = RECORD_BYTES - 4
+RECORD_MAGIC: Final = 0x5CA1
+_CHECKED: Final = struct.Struct("<HBBIQQ")
+_CRC: Final = struct.Struct("<I")
+
+PUT, TOUCH, DELETE, CLEAR, GROUP, MARK, SEAL, POISON = range(1, 9)
+EXPIRED: Final = 1  # flag of DELETE
+
+_MEMBER: Final = struct.Struct("<BBI")  # of a GROUP: type u8, flags u8, length u32
+_PUT_HEAD: Final = struct.Struct("<32sd")  # key, expires_at f64
+_TOUCH: Final = struct.Struct("<32sQd")  # key, version u64, expires_at f64
+_SEAL: Final = struct.Struct("<QQ16s")  # count u64, next generation u64, its salt
+
+# key, version u64, length u32; then crc u32
+_ENTRY: Final = struct.Struct("<32sQII")
+ENTRY_BYTES: Final = 32 + 8 + 4 + 4
+_ENTRY_CHECKED: Final = ENTRY_BYTES - 4
+
+# magic, index offset u64, count u64, bits u32, index crc u32, sha256, zero u32; then crc u32
+_FOOTER: Final = struct.Struct("<8sQQII32sI")
+FOOTER_BYTES: Final = 8 + 8 + 8 + 4 + 4 + 32 + 4 + 4
+_FOOTER_MAGIC: Final = b"LSESSEND"
+
+# magic, version u16, flags u16, store, generation u64, length u64, zeros; then crc u32
+_SLOT: Final = struct.Struct("<8sHH16sQQ16x")
+SLOT_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 8 + 16 + 4
+_SLOT_MAGIC: Final = b"LSESSLIV"
+
+
+class Entry(NamedTuple):
+    """What is stored under a key."""
+
+    value: bytes
+    expires_at: float
+    version: int
+
+
+class Put(NamedTuple):
+    """Store *value* under *key*."""
+
+    key: bytes
+    value: bytes
+    expires_at: float
+
+
+class Touch(NamedTuple):
+    """Let that version of *key* expire at another time."""
+
+    key: bytes
+    version: int
+    expires_at: float
+
+
+class Delete(NamedTuple):
+    """Forget *key*."""
+
+    key: bytes
+    expired: bool = False
+
+
+class Clear(NamedTuple):
+    """Forget every key."""
+
+
+Change: TypeAlias = "Put | Touch | Delete | Clear"
+
+
+class Header(NamedTuple):
+    """The first bytes of a log or a snapshot."""
+
+    magic: bytes
+    store: bytes
+    generation: int
+    salt: bytes
+    link: int
+
+    def encode(self) -> bytes:
+        """Return the header's bytes."""
+        return _with_crc(
+            _HEADER.pack(self.magic, VERSION, 0, self.store, self.generation, self.salt, self.link)
+        )
+
+
+def decode_header(data: bytes, path: str, magic: bytes) -> Header:
+    """Return the header of the file at *path*.
+
+    Raises:
+        Corruption: *data* is no header of that kind, or of a version that is not known here.
+    """
+    if len(data) < HEADER_BYTES:
+        raise Corruption(path, 0, f"header has {len(data)} bytes, not {HEADER_BYTES}")
+    found, version, flags, store, generation, salt, link = _HEADER.unpack_from(data)
+    if found != magic:
+        raise Corruption(path, 0, f"begins with {found!r}, not {magic!r}")
+    _check_crc(data[:HEADER_BYTES], path, 0, "header")
+    if version != VERSION or flags:
+        raise Corruption(
+            path,
+            8,
+            f"format version {version} flags {flags:#x}, this litesess reads {VERSION} and 0",
+        )
+    return Header(found, store, generation, salt, link)
+
+
+def encode_changes(changes: Sequence[Change]) -> tuple[int, int, bytes]:
+    """Return the type, flags and payload of the record that makes all *changes* or none.
+
+    Raises:
+        EncodeError: a value or the whole is too large.
+    """
+    if len(changes) == 1:
+        return _encode_change(changes[0])
+    parts: list[bytes] = []
+    for change in changes:
+        kind, flags, payload = _encode_change(change)
+        parts += (_MEMBER.pack(kind, flags, len(payload)), payload)
+    payload = b"".join(parts)
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise EncodeError(
+            "(all)", f"needs a record of {len(payload)} bytes, limit {MAX_PAYLOAD_BYTES}"
+        )
+    return GROUP, 0, payload
+
+
+def _encode_change(change: Change) -> tuple[int, int, bytes]:
+    if isinstance(change, Put):
+        if len(change.value) > MAX_VALUE_BYTES:
+            raise EncodeError("(all)", f"has {len(change.value)} bytes, limit {MAX_VALUE_BYTES}")
+        return PUT, 0, _PUT_HEAD.pack(change.key, change.expires_at) + change.value
+    if isinstance(change, Delete):
+        return DELETE, EXPIRED if change.expired else 0, change.key
+    if isinstance(change, Touch):
+        return TOUCH, 0, _TOUCH.pack(*change)
+    return CLEAR, 0, b""
+
+
+def encode_seal(count: int, generation: int, salt: bytes) -> bytes:
+    """Return the payload of a SEAL."""
+    return _SEAL.pack(count, generation, salt)
+
+
+class Seal(NamedTuple):
+    """What a SEAL says: how many records stand before it, and which log follows."""
+
+    record_count: int
+    generation: int
+    salt: bytes
+
+
+def decode_seal(payload: bytes) -> Seal:
+    """Return what the payload of a SEAL says."""
+    return Seal(*_SEAL.unpack(payload))
+
+
+def encode_record(
+    salt_crc: int, kind: int, flags: int, payload: bytes, sequence: int, durable: int
+) -> bytes:
+    """Return a record.
+
+    Args:
+        salt_crc: the checksum of the file's salt.
+        kind: ``PUT`` to ``POISON``.
+        flags: of that type.
+        payload: at most ``MAX_PAYLOAD_BYTES``.
+        sequence: its number.
+        durable: how much of the file is known to be synced.
+    """
+    head = _CHECKED.pack(RECORD_MAGIC, kind, flags, len(payload), sequence, durable)
+    return b"%b%b%b" % (head, _CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
+
+
+class Record(NamedTuple):
+    """A record that was read and whose checksum holds."""
+
+    offset: int
+    end: int
+    kind: int
+    flags: int
+    sequence: int
+    durable: int
+    payload: bytes
+
+
+class Bad(NamedTuple):
+    """Why there is no record at an offset."""
+
+    offset: int
+    reason: str
+    short: bool  # the bytes end before the record does
+
+
+def decode_record(data: bytes, at: int, base: int, salt_crc: int) -> Record | Bad:
+    """Return the record at *at* in *data*, whose first byte stands at *base* in the file."""
+    offset = base + at
+    if len(data) - at < RECORD_BYTES:
+        return Bad(offset, f"record header has {len(data) - at} bytes, not {RECORD_BYTES}", True)
+    magic, kind, flags, length, sequence, durable, crc = RECORD.unpack_from(data, at)
+    if magic != RECORD_MAGIC:
+        return Bad(offset, f"record magic {magic:#06x}, not {RECORD_MAGIC:#06x}", False)
+    # Guards: a flipped length must not make anyone wait for, or allocate, 4 GiB.
+    if length > MAX_PAYLOAD_BYTES:
+        return Bad(offset, f"record length {length}, limit {MAX_PAYLOAD_BYTES}", False)
+    end = at + RECORD_BYTES + length
+    if end > len(data):
+        return Bad(offset, f"record ends {end - len(data)} bytes past the end", True)
+    payload = data[at + RECORD_BYTES : end]
+    actual = crc32(payload, crc32(data[at : at + CRC_OFFSET], salt_crc))
+    if actual != crc:
+        return Bad(offset, f"record checksum {actual:#010x}, stored {crc:#010x}", False)
+    return Record(offset, base + end, kind, flags, sequence, durable, payload)
+
+
+def members(record: Record) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the type, flags and payload of each change that *record* makes."""
+    if record.kind != GROUP:
+        yield record.kind, record.flags, record.payload
+        return
+    payload = record.payload
+    at = 0
+    while at < len(payload):
+        kind, flags, length = _MEMBER.unpack_from(payload, at)
+        at += _MEMBER.size
+        yield kind, flags, payload[at : at + length]
+        at += length
+
+
+def key_of(payload: bytes) -> bytes:
+    """Return the key in the payload of a PUT, TOUCH or DELETE."""
+    return payload[:KEY_BYTES]
+
+
+def decode_put(payload: bytes, version: int) -> Entry:
+    """Return what the payload of a PUT stores."""
+    _key, expires_at = _PUT_HEAD.unpack_from(payload)
+    return Entry(payload[_PUT_HEAD.size :], expires_at, version)
+
+
+def decode_touch(payload: bytes) -> Touch:
+    """Return what the payload of a TOUCH says."""
+    return Touch(*_TOUCH.unpack(payload))
+
+
+def encode_entry(store_crc: int, key: bytes, entry: Entry) -> bytes:
+    """Return a snapshot's entry; its expiry stands in the index alone."""
+    head = _ENTRY.pack(key, entry.version, len(entry.value), 0)[:_ENTRY_CHECKED]
+    return b"%b%b%b" % (head, _CRC.pack(crc32(entry.value, crc32(head, store_crc))), entry.value)
+
+
+def decode_entry(
+    data: bytes, store_crc: int, expires_at: float, path: str, offset: int
+) -> tuple[bytes, Entry]:
+    """Return the key and the content of a snapshot's entry.
+
+    Raises:
+        Corruption: its checksum or length is wrong.
+    """
+    if len(data) < ENTRY_BYTES:
+        raise Corruption(path, offset, f"entry has {len(data)} bytes, not {ENTRY_BYTES}")
+    key, version, length, crc = _ENTRY.unpack_from(data)
+    value = data[ENTRY_BYTES:]
+    actual = crc32(value, crc32(data[:_ENTRY_CHECKED], store_crc))
+    if actual != crc or length != len(value):
+        raise Corruption(path, offset, f"entry checksum {actual:#010x}, stored {crc:#010x}")
+    return key, Entry(value, expires_at, version)
+
+
+class Footer(NamedTuple):
+    """The last bytes of a snapshot."""
+
+    index_offset: int
+    entry_count: int
+    bits: int
+    index_crc: int
+    sha256: bytes
+
+    def encode(self) -> bytes:
+        """Return the footer's bytes."""
+        return _with_crc(_FOOTER.pack(_FOOTER_MAGIC, *self, 0))
+
+
+def decode_footer(data: bytes, path: str, offset: int) -> Footer:
+    """Return the footer of the snapshot at *path*, read from *offset*.
+
+    Raises:
+        Corruption: *data* is no footer.
+    """
+    if len(data) != FOOTER_BYTES:
+        raise Corruption(path, offset, f"footer has {len(data)} bytes, not {FOOTER_BYTES}")
+    magic, *fields, _zero = _FOOTER.unpack_from(data)
+    if magic != _FOOTER_MAGIC:
+        raise Corruption(path, offset, f"ends with {magic!r}, not {_FOOTER_MAGIC!r}")
+    _check_crc(data, path, offset, "footer")
+    return Footer(*fields)
+
+
+class Slot(NamedTuple):
+    """What the last one to close the store knew to be synced."""
+
+    store: bytes
+    generation: int
+    length: int
+
+    def encode(self) -> bytes:
+        """Return the slot's bytes."""
+        return _with_crc(
+            _SLOT.pack(_SLOT_MAGIC, VERSION, 0, self.store, self.generation, self.length)
+        )
+
+
+def decode_slot(data: bytes) -> Slot | None:
+    """Return the slot, or None if none was written or it does not hold together.
+
+    A damaged slot is no corruption: without one the store opens as after a crash.
+    """
+    if (
+        len(data) < SLOT_BYTES
+        or crc32(data[: SLOT_BYTES - 4]) != _CRC.unpack_from(data, SLOT_BYTES - 4)[0]
+    ):
+        return None
+    magic, version, flags, store, generation, length = _SLOT.unpack_from(data)
+    if magic != _SLOT_MAGIC or version != VERSION or flags:
+        return None
+    return Slot(store, generation, length)
+
+
+def _with_crc(data: bytes) -> bytes:
+    return data + _CRC.pack(crc32(data))
+
+
+def _check_crc(data: bytes, path: str, offset: int, what: str) -> None:
+    actual = crc32(data[:-4])
+    (crc,) = _CRC.unpack_from(data, len(data) - 4)
+    if actual != crc:
+        raise Corruption(path, offset, f"{what} checksum {actual:#010x}, stored {crc:#010x}")

@@ -1,0 +1,229 @@
+"""One log file: its records are read by location, appended by offset, replayed from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from zlib import crc32
+
+from litesess.engine import format as form
+from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.names import TEMPORARY_SUFFIX
+from litesess.errors import Corruption
+
+#: The file grows in such steps, ahead of its records.
+RESERVE_STEP: Final = 1 << 18
+#: This much of what is reserved serves deletions only, so that logout works on a full disk.
+DELETE_RESERVE: Final = 1 << 16
+
+_READ_BYTES: Final = 1 << 20
+_SIZE_BITS: Final = 32
+_SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
+
+
+class Log:
+    """An open log.
+
+    A *location* is a record's offset and size packed into one int: a table holds one for each key.
+    """
+
+    __slots__ = ("_file", "_fs", "header", "path", "reserved", "salt_crc")
+
+    def __init__(self, fs: FileSystem, fd: int, header: form.Header, path: str) -> None:
+        #: The file's length: beyond its records it holds zeros.
+        self.reserved = fs.size(fd)
+        self.header = header
+        self.path = path
+        self.salt_crc = crc32(header.salt)
+        self._fs = fs
+        # Order: last, so that whoever gave the descriptor still owns it if this raises.
+        self._file = OpenFile(fd, fs.close)
+
+    @classmethod
+    def open(cls, fs: FileSystem, directory: int, name: str, path: str) -> Log:
+        """Open the log *name* and check its header.
+
+        Raises:
+            Corruption: the header does not hold together.
+            StoreError: the name was not made by litesess.
+        """
+        fd = fs.open(directory, name, path)
+        try:
+            data = fs.pread(fd, form.HEADER_BYTES, 0)
+            return cls(fs, fd, form.decode_header(data, path, form.WAL_MAGIC), path)
+        except BaseException:
+            fs.close(fd)
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        fs: FileSystem,
+        directory: int,
+        name: str,
+        path: str,
+        header: form.Header,
+        records: bytes = b"",
+    ) -> Log:
+        """Publish a new log that holds *records*, durably.
+
+        Raises:
+            OSError: it could not be made; the name is not taken.
+        """
+        temporary = name + TEMPORARY_SUFFIX
+        fd = fs.create(directory, temporary)
+        try:
+            fs.pwrite(fd, header.encode() + records, 0)
+            end = form.HEADER_BYTES + len(records)
+            fs.reserve(fd, end, _step_up(end + DELETE_RESERVE) - end)
+            # Order: the bytes before the name, so that a name always stands for a whole log;
+            # the directory last, so that no record is acknowledged in a file without a name.
+            fs.sync(fd)
+            fs.rename(directory, temporary, name)
+            fs.sync_directory(directory)
+            return cls(fs, fd, header, path)
+        except BaseException:
+            fs.close(fd)
+            forget(fs, directory, temporary)
+            raise
+
+    def replay(self, start: int = form.HEADER_BYTES) -> Iterator[form.Record | form.Bad]:
+        """Yield the records from *start* on, and at last what stops them, if anything does.
+
+        Zeros up to the end of the file are the reserved part, and stop nothing.
+        """
+        base, data = start, b""
+        at = 0
+        while True:
+            found = form.decode_record(data, at, base, self.salt_crc)
+            if isinstance(found, form.Record):
+                yield found
+                at = found.end - base
+                continue
+            if found.short:
+                more = self._fs.pread(self._file.fd, _READ_BYTES, base + len(data))
+                if more:
+                    base, data, at = base + at, data[at:] + more, 0
+                    continue
+            if not self.is_zero(found.offset):
+                yield found
+            return
+
+    def records(self, start: int, end: int) -> Iterator[form.Record]:
+        """Yield the records between two offsets, all of which must be good.
+
+        Raises:
+            Corruption: one is not.
+        """
+        data = self._fs.pread(self._file.fd, end - start, start)
+        at = 0
+        while at < end - start:
+            found = form.decode_record(data, at, start, self.salt_crc)
+            if isinstance(found, form.Bad):
+                raise Corruption(self.path, found.offset, found.reason)
+            yield found
+            at = found.end - start
+
+    def record(self, location: int) -> form.Record:
+        """Return the record at *location*.
+
+        Raises:
+            Corruption: it is not what was written.
+        """
+        offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
+        found = form.decode_record(
+            self._fs.pread(self._file.fd, size, offset), 0, offset, self.salt_crc
+        )
+        if isinstance(found, form.Bad):
+            raise Corruption(self.path, offset, found.reason)
+        return found
+
+    def entry(self, location: int, key: bytes) -> form.Entry:
+        """Return what the record at *location* stores under *key*.
+
+        Raises:
+            Corruption: the record is not what was written.
+        """
+        record = self.record(location)
+        if record.kind == form.PUT:
+            if form.key_of(record.payload) == key:
+                return form.decode_put(record.payload, record.sequence)
+        else:
+            last = None
+            for kind, _flags, payload in form.members(record):
+                if kind == form.PUT and form.key_of(payload) == key:
+                    last = payload
+            if last is not None:
+                return form.decode_put(last, record.sequence)
+        raise Corruption(self.path, record.offset, "the record stores another key")
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write *data* at *offset*.
+
+        Raises:
+            OSError: it was not all written.
+        """
+        self._fs.pwrite(self._file.fd, data, offset)
+        self.reserved = max(self.reserved, offset + len(data))
+
+    def reserve(self, size: int) -> None:
+        """Make the file at least *size* bytes long, with zeros at its end.
+
+        Raises:
+            OSError: there is no room.
+        """
+        if size > self.reserved:
+            size = _step_up(size)
+            self._fs.reserve(self._file.fd, self.reserved, size - self.reserved)
+            self.reserved = size
+
+    def erase(self, start: int) -> None:
+        """Overwrite all from *start* on with zeros."""
+        end = self._fs.size(self._file.fd)
+        if end > start:
+            self._fs.erase(self._file.fd, start, end - start)
+
+    def is_zero(self, start: int) -> bool:
+        """Say whether there are only zeros from *start* on."""
+        while data := self._fs.pread(self._file.fd, _READ_BYTES, start):
+            if data.count(0) != len(data):
+                return False
+            start += len(data)
+        return True
+
+    def find_records(self, start: int) -> Iterator[form.Record]:
+        """Yield each record that can be made out from *start* on, whatever lies between them."""
+        magic = form.RECORD_MAGIC.to_bytes(2, "little")
+        data = self._fs.pread(self._file.fd, self._fs.size(self._file.fd) - start, start)
+        at = data.find(magic)
+        while at >= 0:
+            found = form.decode_record(data, at, start, self.salt_crc)
+            if isinstance(found, form.Record):
+                yield found
+                at = found.end - start - 1
+            at = data.find(magic, at + 1)
+
+    def sync(self) -> None:
+        """Make all that was written durable.
+
+        Raises:
+            OSError: what is durable is unknown from now on.
+        """
+        self._fs.sync(self._file.fd)
+
+
+def pack_location(record: form.Record) -> int:
+    """Return the location of *record*."""
+    return record.offset << _SIZE_BITS | record.end - record.offset
+
+
+def _step_up(size: int) -> int:
+    return -(-size // RESERVE_STEP) * RESERVE_STEP
+
+
+def forget(fs: FileSystem, directory: int, name: str) -> None:
+    """Take out a file that was never published."""
+    try:
+        fs.unlink(directory, name)
+    except OSError:  # the next opening deletes what is left
+        return

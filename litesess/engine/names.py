@@ -1,0 +1,67 @@
+"""The names of a store's files (docs/format.rst, "Files")."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+WAL = "wal"
+SNAPSHOT = "snapshot"
+TEMPORARY_SUFFIX = ".tmp"
+
+COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_GENERATION_FILE = re.compile(r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot)(\.tmp)?\Z")
+
+
+class Names(NamedTuple):
+    """The names of one collection's files."""
+
+    collection: str
+
+    @property
+    def live(self) -> str:
+        """Presence lock and slot."""
+        return f"{self.collection}.live"
+
+    @property
+    def compact(self) -> str:
+        """Maintenance lock."""
+        return f"{self.collection}.compact"
+
+    def wal(self, generation: int) -> str:
+        """The log of *generation*."""
+        return f"{self.collection}.{generation:016x}.{WAL}"
+
+    def snapshot(self, generation: int) -> str:
+        """The snapshot of *generation*."""
+        return f"{self.collection}.{generation:016x}.{SNAPSHOT}"
+
+    def sort_out(self, listing: list[str]) -> Listing:
+        """Return which of a directory's names are this collection's files."""
+        found = Listing([], [], [])
+        prefix = f"{self.collection}."
+        for name in listing:
+            match = name.startswith(prefix) and _GENERATION_FILE.match(name, len(prefix))
+            if not match:
+                continue
+            if name.endswith(TEMPORARY_SUFFIX):
+                found.temporary.append(name)
+            else:
+                kind = found.wals if match["kind"] == WAL else found.snapshots
+                kind.append(int(match["generation"], 16))
+        found.wals.sort()
+        found.snapshots.sort()
+        return found
+
+
+class Listing(NamedTuple):
+    """A collection's files: generations in ascending order, and names not published yet."""
+
+    wals: list[int]
+    snapshots: list[int]
+    temporary: list[str]
+
+    @property
+    def newest(self) -> int:
+        """The highest generation of any file; 0 if there is none."""
+        return max([0, *self.wals[-1:], *self.snapshots[-1:]])

@@ -1,0 +1,287 @@
+"""Snapshots: all entries at one moment, sorted by key, found through an index that stays on disk.
+
+Keys are SHA-256, so they spread evenly: a table of buckets leads to some eight prefixes, which
+one search in mapped memory tells apart.  Values are read with ``pread``: a mapped file that
+turns bad kills the process where a read raises.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from itertools import accumulate
+from typing import Final
+from zlib import crc32
+
+from litesess.engine import format as form
+from litesess.engine.fs import FileSystem, OpenFile
+from litesess.errors import Corruption
+
+PREFIX_BYTES: Final = 8
+_BUCKET_LOAD: Final = 8
+_MAX_BITS: Final = 24
+_CHUNK_BYTES: Final = 1 << 20
+_SCAN_ENTRIES: Final = 4096
+
+
+class Snapshot:
+    """An open snapshot; every method may be called by any thread."""
+
+    __slots__ = (
+        "_buckets",
+        "_expiries",
+        "_file",
+        "_fs",
+        "_map",
+        "_offsets",
+        "_prefix_base",
+        "_shift",
+        "_store_crc",
+        "count",
+        "generation",
+        "path",
+        "sequence",
+        "size",
+        "store",
+    )
+
+    def __init__(self, fs: FileSystem, fd: int, path: str) -> None:
+        """Adopt the open file; raises :class:`Corruption` if header, index or footer is damaged."""
+        self.path = path
+        self._fs = fs
+        header = form.decode_header(fs.pread(fd, form.HEADER_BYTES, 0), path, form.SNAPSHOT_MAGIC)
+        self.generation, self.store, self.sequence = header.generation, header.store, header.link
+        self._store_crc = crc32(header.store)
+        self.size = fs.size(fd)
+        at = max(self.size - form.FOOTER_BYTES, form.HEADER_BYTES)
+        footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
+        self._map = fs.map(fd, self.size)
+        self._adopt_index(footer, at)
+        # Order: last, so that whoever gave the descriptor still owns it if this raises.
+        self._file = OpenFile(fd, fs.close)
+
+    @classmethod
+    def open(cls, fs: FileSystem, directory: int, name: str, path: str) -> Snapshot:
+        """Open the snapshot *name*.
+
+        Raises:
+            Corruption: header, index or footer does not hold together.
+            StoreError: the name was not made by litesess.
+        """
+        fd = fs.open(directory, name, path)
+        try:
+            return cls(fs, fd, path)
+        except BaseException:
+            fs.close(fd)
+            raise
+
+    def _adopt_index(self, footer: form.Footer, end: int) -> None:
+        self.count = count = footer.entry_count
+        start = footer.index_offset
+        widths = 4 * ((1 << footer.bits) + 1), PREFIX_BYTES * count, 8 * count, 8 * (count + 1)
+        if footer.bits > _MAX_BITS or start + sum(widths) != end:
+            raise Corruption(self.path, start, f"index of {end - start} bytes for {count} entries")
+        view = memoryview(self._map)
+        actual = crc32(view[start:end])
+        if actual != footer.index_crc:
+            raise Corruption(
+                self.path, start, f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}"
+            )
+        bounds = [*accumulate(widths, initial=start)]
+        self._prefix_base = bounds[1]
+        self._buckets = view[bounds[0] : bounds[1]].cast("I")
+        self._expiries = view[bounds[2] : bounds[3]].cast("d")
+        self._offsets = view[bounds[3] : bounds[4]].cast("Q")
+        self._shift = 32 - footer.bits
+
+    def get(self, key: bytes) -> form.Entry | None:
+        """Return what is stored under *key*.
+
+        Raises:
+            Corruption: the entry is not what was written.
+        """
+        bucket = int.from_bytes(key[:4], "big") >> self._shift
+        base = self._prefix_base
+        at = base + PREFIX_BYTES * self._buckets[bucket]
+        end = base + PREFIX_BYTES * self._buckets[bucket + 1]
+        prefix = key[:PREFIX_BYTES]
+        while (at := self._map.find(prefix, at, end)) >= 0:
+            position, astray = divmod(at - base, PREFIX_BYTES)
+            if not astray:
+                found, entry = self.entry(position)
+                if found == key:
+                    return entry
+            at += 1
+        return None
+
+    def entry(self, position: int) -> tuple[bytes, form.Entry]:
+        """Return the key and content of the entry at *position* in the order of keys.
+
+        Raises:
+            Corruption: the entry is not what was written.
+        """
+        offset = self._offsets[position]
+        data = self._fs.pread(self._file.fd, self._offsets[position + 1] - offset, offset)
+        return form.decode_entry(data, self._store_crc, self._expiries[position], self.path, offset)
+
+    def key(self, position: int) -> bytes:
+        """Return the key of the entry at *position*."""
+        return self._fs.pread(self._file.fd, form.KEY_BYTES, self._offsets[position])
+
+    def position(self, key: bytes) -> int:
+        """Return how many entries have a smaller key than *key*."""
+        bucket = int.from_bytes(key[:4], "big") >> self._shift
+        position = bisect_left(
+            range(self.count),
+            key[:PREFIX_BYTES],
+            lo=self._buckets[bucket],
+            hi=self._buckets[bucket + 1],
+            key=self.prefix,
+        )
+        while position < self.count and self.key(position) < key:
+            position += 1
+        return position
+
+    def prefix(self, position: int) -> bytes:
+        """Return the first bytes of the key at *position*."""
+        at = self._prefix_base + PREFIX_BYTES * position
+        return self._map[at : at + PREFIX_BYTES]
+
+    def expired(self, now: float) -> Iterator[bytes]:
+        """Yield the keys of the entries that expire at *now* or before."""
+        for start in range(0, self.count, _SCAN_ENTRIES):
+            chunk = self._expiries[start : start + _SCAN_ENTRIES].tolist()
+            if min(chunk) <= now:
+                for position, expires_at in enumerate(chunk, start):
+                    if expires_at <= now:
+                        yield self.key(position)
+
+    def copy(self, start: int, stop: int, writer: SnapshotWriter) -> None:
+        """Add the entries from position *start* up to *stop* to *writer*, as they are."""
+        first, last = self._offsets[start], self._offsets[stop]
+        shift = writer.offset - first
+        for offset in range(first, last, _CHUNK_BYTES):
+            size = min(_CHUNK_BYTES, last - offset)
+            data = self._fs.pread(self._file.fd, size, offset)
+            if len(data) != size:
+                raise Corruption(self.path, offset, f"read {len(data)} of {size} bytes")
+            writer.add_bytes(data)
+        for at in range(start, stop, _SCAN_ENTRIES):
+            end = min(at + _SCAN_ENTRIES, stop)
+            base = self._prefix_base
+            writer.add_index(
+                self._map[base + PREFIX_BYTES * at : base + PREFIX_BYTES * end],
+                self._expiries[at:end],
+                [offset + shift for offset in self._offsets[at:end]],
+            )
+
+
+class SnapshotWriter:
+    """Writes a snapshot; entries come in ascending order of their keys."""
+
+    def __init__(
+        self, fs: FileSystem, fd: int, header: form.Header, pause: Callable[[], None]
+    ) -> None:
+        """Begin the file.
+
+        Args:
+            fs: the door to the disk.
+            fd: an empty file; the caller closes it.
+            header: of the snapshot; its ``link`` is the last sequence number in it.
+            pause: called often, to let other threads run.
+        """
+        self.offset = 0
+        self._fs = fs
+        self._fd = fd
+        self._pause = pause
+        self._store_crc = crc32(header.store)
+        self._digest = sha256()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._flushed = 0
+        self._prefixes = bytearray()
+        self._expiries = array("d")
+        self._offsets = array("Q")
+        self.add_bytes(header.encode())
+
+    def add(self, key: bytes, entry: form.Entry) -> None:
+        """Write one entry."""
+        self._prefixes += key[:PREFIX_BYTES]
+        self._expiries.append(entry.expires_at)
+        self._offsets.append(self.offset)
+        self.add_bytes(form.encode_entry(self._store_crc, key, entry))
+
+    def add_bytes(self, data: bytes) -> None:
+        """Write entries, or parts of them, that are encoded already."""
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self.offset += len(data)
+        if self._pending_bytes >= _CHUNK_BYTES:
+            self._flush()
+
+    def add_index(self, prefixes: bytes, expiries: Iterable[float], offsets: list[int]) -> None:
+        """Index entries that were written by :meth:`add_bytes`."""
+        self._prefixes += prefixes
+        self._expiries.extend(expiries)
+        self._offsets.extend(offsets)
+        self._pause()
+
+    def finish(self) -> None:
+        """Write index and footer and make the file durable.
+
+        Raises:
+            OSError: the file is worth nothing.
+        """
+        count = len(self._offsets)
+        self._offsets.append(self.offset)
+        self.add_bytes(bytes(-self.offset % 8))
+        index_offset = self.offset
+        bits = min(max((count // _BUCKET_LOAD).bit_length(), 1), _MAX_BITS)
+        index_crc = 0
+        columns = self._buckets(bits), self._prefixes, self._expiries, self._offsets
+        for column in columns:
+            view = memoryview(column).cast("B")
+            for at in range(0, len(view), _CHUNK_BYTES):
+                part = bytes(view[at : at + _CHUNK_BYTES])
+                index_crc = crc32(part, index_crc)
+                self.add_bytes(part)
+        self._flush()
+        footer = form.Footer(index_offset, count, bits, index_crc, self._digest.digest())
+        self._fs.pwrite(self._fd, footer.encode(), self._flushed)
+        self._fs.sync(self._fd)
+
+    def _buckets(self, bits: int) -> array[int]:
+        counts = array("I", bytes(4 * ((1 << bits) + 1)))
+        shift = 32 - bits
+        prefixes = self._prefixes
+        for at in range(0, len(prefixes), PREFIX_BYTES):
+            counts[(int.from_bytes(prefixes[at : at + 4], "big") >> shift) + 1] += 1
+        return array("I", accumulate(counts))
+
+    def _flush(self) -> None:
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._digest.update(data)
+        self._fs.pwrite(self._fd, data, self._flushed)
+        self._flushed += len(data)
+        # A sync of the whole file at its end would hold up every log sync behind it.
+        self._fs.sync(self._fd)
+        self._pause()
+
+
+def check(fs: FileSystem, fd: int, path: str) -> None:
+    """Read the whole snapshot back and compare it with the digest in its footer.
+
+    Raises:
+        Corruption: it is not what was written.
+    """
+    end = fs.size(fd) - form.FOOTER_BYTES
+    footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, end), path, end)
+    digest = sha256()
+    for at in range(0, end, _CHUNK_BYTES):
+        digest.update(fs.pread(fd, min(_CHUNK_BYTES, end - at), at))
+    if digest.digest() != footer.sha256:
+        raise Corruption(path, 0, "SHA-256 differs from the footer's")

@@ -1,0 +1,134 @@
+"""What readers see: a snapshot and, newer, a table for each log that followed it.
+
+Readers take no lock.  A table changes only by following its log, one record after the other, so
+a reader meets the state before a record or the state after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from litesess.engine import format as form
+from litesess.engine.log import Log, pack_location
+from litesess.engine.snapshot import Snapshot
+
+_DELETED: Final = 0  # no record stands at offset 0
+
+
+class Table:
+    """What one log changed."""
+
+    __slots__ = ("cleared", "log", "puts", "sequence", "touches")
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        #: The number of the last record taken in.
+        self.sequence = 0
+        #: Where each key was put last, or ``_DELETED``.
+        self.puts: dict[bytes, int] = {}
+        #: The version that was touched, and when it expires since.
+        self.touches: dict[bytes, tuple[int, float]] = {}
+        #: Nothing older than this table counts any more.
+        self.cleared = False
+
+    def apply(self, record: form.Record) -> None:
+        """Take in what *record* changes."""
+        self.sequence = record.sequence
+        for kind, _flags, payload in form.members(record):
+            if kind == form.PUT:
+                key = form.key_of(payload)
+                self.puts[key] = pack_location(record)
+                self.touches.pop(key, None)
+            elif kind == form.TOUCH:
+                touch = form.decode_touch(payload)
+                self.touches[touch.key] = touch.version, touch.expires_at
+            elif kind == form.DELETE:
+                self.puts[payload] = _DELETED
+                self.touches.pop(payload, None)
+            elif kind == form.CLEAR:
+                # Order: a reader that misses a key here must not look for it in older tables.
+                self.cleared = True
+                self.puts = {}
+                self.touches = {}
+
+
+class View:
+    """An immutable set of tables over a snapshot; swapped whole when a generation ends."""
+
+    __slots__ = ("snapshot", "tables")
+
+    def __init__(self, snapshot: Snapshot | None, tables: tuple[Table, ...]) -> None:
+        self.snapshot = snapshot
+        #: Newest first.
+        self.tables = tables
+
+    def get(self, key: bytes) -> form.Entry | None:
+        """Return what is stored under *key*.
+
+        Raises:
+            Corruption: what lies there is not what was written.
+        """
+        touch = None
+        entry: form.Entry | None
+        for table in self.tables:
+            if touch is None:
+                touch = table.touches.get(key)
+            location = table.puts.get(key)
+            if location is not None:
+                if location == _DELETED:
+                    return None
+                entry = table.log.entry(location, key)
+                break
+            if table.cleared:
+                return None
+        else:
+            entry = self.snapshot.get(key) if self.snapshot is not None else None
+            if entry is None:
+                return None
+        # A touch counts for the version that it saw; a put has its own expiry.
+        if touch is not None and touch[0] == entry.version:
+            return form.Entry(entry.value, touch[1], entry.version)
+        return entry
+
+    def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
+        """Yield every key with what is stored under it.
+
+        Raises:
+            Corruption: what lies there is not what was written.
+        """
+        for key in self._keys():
+            entry = self.get(key)
+            if entry is not None:
+                yield key, entry
+
+    def expired(self, now: float) -> Iterator[bytes]:
+        """Yield the keys that expire at *now* or before."""
+        for key in self._keys(now):
+            entry = self.get(key)
+            if entry is not None and entry.expires_at <= now:
+                yield key
+
+    def _keys(self, now: float | None = None) -> Iterator[bytes]:
+        """Yield each key once; with *now*, those in the snapshot only if they may have expired."""
+        newer: list[dict[bytes, int]] = []
+        for table in self.tables:
+            # A copy: a key that is put while this runs must not vanish from both sides.
+            puts = table.puts.copy()
+            for key, location in puts.items():
+                if location != _DELETED and not any(key in seen for seen in newer):
+                    yield key
+            newer.append(puts)
+            if table.cleared:
+                return
+        snapshot = self.snapshot
+        if snapshot is None:
+            return
+        keys = (
+            (snapshot.key(position) for position in range(snapshot.count))
+            if now is None
+            else snapshot.expired(now)
+        )
+        for key in keys:
+            if not any(key in seen for seen in newer):
+                yield key

@@ -1,0 +1,91 @@
+"""The exceptions of litesess: one tree, so that a handler can be as broad or narrow as it likes."""
+
+from __future__ import annotations
+
+
+class LitesessError(Exception):
+    """Root of everything that litesess raises on purpose."""
+
+
+class ConfigError(LitesessError, ValueError):
+    """An option is unknown, malformed or contradictory; the message names the cure."""
+
+
+class ConfigTypeError(ConfigError, TypeError):
+    """An option has the wrong type or an unknown name; also caught as ``TypeError``."""
+
+
+class EncodeError(LitesessError, TypeError):
+    """A session value can't be stored.
+
+    Attributes:
+        key_path: where the value lies, such as ``cart[2].price``.
+    """
+
+    def __init__(self, key_path: str, reason: str) -> None:
+        super().__init__(f"session value {key_path} {reason}")
+        self.key_path = key_path
+
+
+class SessionGone(LitesessError):
+    """The session was destroyed, has expired or was replaced; it can't be written any more."""
+
+
+class HeadersSent(LitesessError):
+    """The change needs a ``Set-Cookie``, but the response's headers have left already."""
+
+
+class VersionConflict(LitesessError):
+    """The stored session is not the version that the caller asked for."""
+
+
+class StoreError(LitesessError):
+    """The store can't work; a missing session is never one of these."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed; make a new one."""
+
+
+class StoreLocked(StoreError):
+    """Another process holds the store, and did not let go within ``lock_timeout``.
+
+    Attributes:
+        path: the store's directory.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"store {path} {reason}")
+        self.path = path
+
+
+class StoreFailed(StoreError):
+    """A write or sync failed, and whether it reached the disk is unknown; writing has stopped."""
+
+
+class StoreFull(StoreError):
+    """The disk has no room; nothing of the write remains, reading and deleting go on."""
+
+
+class StoreReadOnly(StoreError):
+    """The directory or its file system can't be written."""
+
+
+class Corruption(StoreError):
+    """Bytes on the disk are not what was written.
+
+    Attributes:
+        path: the damaged file.
+        offset: where in it, in bytes.
+        reason: what was found there.
+    """
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(f"{path} offset {offset}: {reason}")
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class DecryptError(StoreError):
+    """The key is wrong or the data was tampered with; deliberately without detail."""

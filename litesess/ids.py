@@ -1,0 +1,43 @@
+"""Session ids, what is derived from them, and every other random byte of the core."""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import sha256
+
+ID_BYTES = 32
+HANDLE_DIGITS = 16
+
+
+def new_id() -> str:
+    """Return a session id: 256 random bits as 43 base64url characters.
+
+    Source: OWASP Session Management Cheat Sheet, "Session ID Entropy" (at least 64 bits).
+    """
+    return secrets.token_urlsafe(ID_BYTES)
+
+
+def key_of(session_id: str) -> str:
+    """Return the key a session is stored under: the id's SHA-256 in hex.
+
+    The id itself is never stored, so that a stolen disk yields no cookie and a look-up can't be
+    timed towards one.
+
+    Source: CVE-2019-16782 (Rack).
+    """
+    return sha256(session_id.encode()).hexdigest()
+
+
+def handle_of(key: str) -> str:
+    """Return the public name of the session stored under *key*, safe in logs and pages."""
+    return key[:HANDLE_DIGITS]
+
+
+def random_bytes(size: int) -> bytes:
+    """Return *size* random bytes."""
+    return secrets.token_bytes(size)
+
+
+def new_secret() -> str:
+    """Return a secret for signing cookies: 256 random bits in hex."""
+    return secrets.token_hex(32)

@@ -1,0 +1,601 @@
+"""One request's life: which session its cookie stands for, and what becomes of it at the end.
+
+The middleware and the integrations differ only in how they get at a request's environ and a
+response's headers; everything between stands here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from litesess import codec, collector, ids
+from litesess.cookie import (
+    ID,
+    CookieSettings,
+    CookieSigner,
+    SessionCookie,
+    Verified,
+    check_name,
+    check_secrets,
+    cookie_settings,
+    expire_cookie,
+    in_scope,
+    set_cookie,
+)
+from litesess.errors import (
+    ConfigError,
+    ConfigTypeError,
+    EncodeError,
+    SessionGone,
+    StoreError,
+    VersionConflict,
+)
+from litesess.options import (
+    Options,
+    boolean,
+    build,
+    choice,
+    function,
+    option,
+    optional,
+    required,
+    seconds,
+    size,
+    text,
+)
+from litesess.session import Move, Session, Status
+from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.memory import MemoryStore
+
+logger = logging.getLogger("litesess")
+
+Headers: TypeAlias = "list[tuple[str, str]]"
+
+_ID_TRIES: Final = 10
+_SHARED: Final = re.compile(r"\s*(public|s-maxage)\b", re.IGNORECASE)
+_NOT_SHARED: Final = re.compile(r"\s*(private|no-store)\b", re.IGNORECASE)
+
+
+def _store(name: str, value: object) -> Store:
+    if not isinstance(value, Store):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not a Store")
+    return value
+
+
+def _cookie(_name: str, value: object) -> CookieSettings | Callable[..., object]:
+    return value if callable(value) else cookie_settings(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagerOptions(Options):
+    """How sessions are kept for an app."""
+
+    secret: tuple[bytes, ...] = required(
+        "Signs the cookie: str, bytes, or a list, newest first: the first signs, all verify",
+        check=check_secrets,
+        secret=True,
+    )
+    store: Store = required("Where the sessions are kept", check=_store)
+    cookie_name: str = option("litesess.sid", "The cookie's name", check=text)
+    cookie: CookieSettings | Callable[..., object] = option(
+        None,
+        "The cookie's attributes: ``CookieSettings``, a mapping, or a callable that gets the"
+        " environ and returns one of these",
+        check=_cookie,
+    )
+    save_uninitialized: bool = option(
+        False, "Store and announce a new session that the app did not write", check=boolean
+    )
+    resave: bool = option(False, "Store a session again that was not changed", check=boolean)
+    rolling: bool = option(False, "Send the cookie with every response", check=boolean)
+    unset: str = option(
+        "keep",
+        "What becomes of the session if the app takes it out of the environ: keep or destroy",
+        check=choice("keep", "destroy"),
+    )
+    genid: Callable[[Mapping[str, Any]], str] | None = option(
+        None,
+        "Called with the environ, returns a session id; ``None``: 256 random bits",
+        check=optional(function),
+    )
+    trust_proxy: bool | None = option(
+        None,
+        "``True``: ``X-Forwarded-Proto`` says whether a request came by https; ``False``: only"
+        " ``wsgi.url_scheme``; ``None``: that, or the server's ``HTTPS``",
+        check=optional(boolean),
+    )
+    absolute_timeout: float | None = option(
+        None, "Longest life of a session, used or not, in seconds", check=optional(seconds)
+    )
+    max_session_bytes: int = option(
+        65_536, "Largest session, encoded, in bytes", check=size(256, 1_000_000)
+    )
+    cache_headers: bool = option(
+        True, "Keep shared caches from storing what a session had a part in", check=boolean
+    )
+    environ_key: str = option("litesess.session", "Where the app finds the session", check=text)
+    clock: Callable[[], float] = option(
+        time.time, "Says how late it is, in Unix seconds", check=function
+    )
+
+
+class Manager:
+    """Opens, commits and announces the sessions of one app."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Take the options of :class:`ManagerOptions`.
+
+        Raises:
+            ConfigError: one is unknown, missing or wrong, or two contradict each other.
+        """
+        self.options = checked_options = build(ManagerOptions, options)
+        self.store = checked_options.store
+        self.environ_key = checked_options.environ_key
+        self._clock = checked_options.clock
+        self._signer = CookieSigner(checked_options.cookie_name, checked_options.secret)
+        self._settings = (
+            checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
+        )
+        check_name(checked_options.cookie_name, self._settings or CookieSettings())
+        if self._settings is not None and self._settings.expires is not None:
+            logger.warning("cookie expires is a point in time, not a life; after it none is valid")
+        #: Whether a session that the app did not look at may need something at its end.
+        self._always_commits = checked_options.rolling or checked_options.resave
+        self._is_limited_to_path = self._settings is None or self._settings.path != "/"
+        self._settings_key = f"{self.environ_key}.cookie"
+        #: How many writes came too late: their session had been destroyed meanwhile.
+        self.discarded_count = 0
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()  # Guards: discarded_count, _warned.
+        self._watched_by = 0  # process id
+
+    def close(self) -> None:
+        """Close the store; its expired sessions are no longer collected."""
+        collector.forget(self.store)
+        self.store.close()
+
+    def open(self, environ: dict[str, Any]) -> Session | None:
+        """Return the session of a request, not loaded yet; None outside the cookie's path."""
+        if self._is_limited_to_path:
+            if self._settings is None:
+                # Once per request, and its errors before the app runs.
+                environ[self._settings_key] = self._settings_of(environ)
+            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+            if not in_scope(path or "/", self._settings_of(environ).path):
+                return None
+        return Session(self, environ)
+
+    def finish(self, session: Session, headers: Headers, *, is_unset: bool = False) -> Headers:
+        """Commit the session and return the response's headers with what it needs among them.
+
+        Args:
+            session: what :meth:`open` returned.
+            headers: the app's; not changed.
+            is_unset: the app has taken the session out of the environ.
+
+        Raises:
+            EncodeError: a value can't be stored; nothing is.
+            StoreError: the store can't work.
+        """
+        session.is_late = True
+        if session.status is Status.UNREAD and not (self._always_commits or is_unset):
+            return headers
+        cookies = self._unset(session) if is_unset else self._commit(session)
+        if not (cookies or session.accessed):
+            return headers
+        if self.options.cache_headers:
+            headers = _guard_caches(headers, cookies)
+        return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
+
+    def finish_late(self, session: Session) -> None:
+        """Commit what was changed after the headers had left; what can't be is logged."""
+        try:
+            if session.status is Status.STORED:
+                self._write(session)
+            elif session.status is Status.NEW and any(session.changes()):
+                logger.error("a new session was written after the headers had left; it is lost")
+        except (EncodeError, StoreError):
+            logger.exception("what the app changed after the headers had left is lost")
+
+    # What a session asks for (session.Keeper).
+
+    def hydrate(self, session: Session) -> None:
+        """Find out which session the request's cookie stands for, and load it."""
+        if self._watched_by != os.getpid():
+            self._watch(session.environ)
+        header = session.environ.get("HTTP_COOKIE", "")
+        candidates = self._signer.verified(header) if header else []
+        now = self._clock()
+        live: list[tuple[Verified, Record]] = []
+        for candidate in candidates:
+            record = self.store.load(ids.key_of(candidate.session_id))
+            if record is not None and self._ends_at(record) > now:
+                live.append((candidate, record))
+        if len(live) == 1:
+            (verified, record), *_ = live
+            session.begin(verified.session_id, record)
+            session.is_stale = verified.is_stale
+            return
+        # An id that is not stored is never adopted: whoever chose it may know it.
+        # Source: OWASP Session Management Cheat Sheet, "strict" session management.
+        session.begin(None, None)
+        if live:
+            session.has_strays = True
+            logger.warning(
+                "a request came with %d live sessions, so it has none; handles %s",
+                len(live),
+                ", ".join(ids.handle_of(ids.key_of(item.session_id)) for item, _ in live),
+            )
+
+    def make_id(self, session: Session) -> str:
+        """Return an id that no session has."""
+        genid = self.options.genid
+        if genid is None:
+            return ids.new_id()
+        for _ in range(_ID_TRIES):
+            session_id = genid(session.environ)
+            if not isinstance(session_id, str) or not ID.match(session_id):
+                raise ConfigError("genid returned no str of 1 to 128 of A-Z a-z 0-9 _ -")
+            if self.store.load(ids.key_of(session_id)) is None:
+                return session_id
+        raise ConfigError(f"genid returned ids that are taken, {_ID_TRIES} times in a row")
+
+    def make_cookie(self, session: Session) -> SessionCookie:
+        """Return the cookie settings of the session."""
+        record = session.record if session.move is not Move.REGENERATE else None
+        return SessionCookie(
+            self._settings_of(session.environ),
+            None if record is None else record.cookie,
+            None if record is None else record.expires_at,
+            self._clock,
+        )
+
+    def save(self, session: Session) -> None:
+        """Store the session now; raises SessionGone if it is not there any more."""
+        if session.status is Status.NEW:
+            self._create(session)
+            return
+        self._write(session, is_forced=True)
+        if session.status is Status.LOST:
+            raise SessionGone("the session was destroyed or has expired meanwhile")
+
+    def reload(self, session: Session) -> None:
+        """Load the session again; raises SessionGone if it is not there any more."""
+        session_id = session.stored_id
+        record = None
+        if session.status is Status.STORED and session_id is not None:
+            record = self.store.load(ids.key_of(session_id))
+        if record is None:
+            session.lose(Status.LOST)
+            raise SessionGone("the session was destroyed, has expired or was never stored")
+        client_id, is_stale = session.client_id, session.is_stale
+        session.begin(session_id, record)
+        session.client_id, session.is_stale = client_id, is_stale
+
+    def destroy(self, session: Session) -> None:
+        """Delete the session now."""
+        if session.status is Status.STORED and session.stored_id is not None:
+            self.store.delete(ids.key_of(session.stored_id))
+        session.lose(Status.DESTROYED)
+
+    # The end of a request.
+
+    def _commit(self, session: Session) -> list[str]:
+        """Store what is to be stored; return the ``Set-Cookie`` values, if any."""
+        if session.status is Status.UNREAD:
+            self.hydrate(session)
+        if session.status is Status.NEW:
+            self._create_if_due(session)
+        elif session.status is Status.STORED:
+            self._write(session)
+            if session.status is Status.STORED and not session.is_written:
+                self._prolong(session)
+        # Order: no cookie may name a session that is not stored.
+        return self._announcements(session)
+
+    def _unset(self, session: Session) -> list[str]:
+        if self.options.unset == "keep":
+            return []
+        if session.status is Status.UNREAD:
+            self.hydrate(session)
+        self.destroy(session)
+        return self._announcements(session)
+
+    def _create_if_due(self, session: Session) -> None:
+        is_due = (
+            self.options.save_uninitialized
+            or session.is_announced
+            or bool(session.new_owner)
+            or any(session.changes())
+        )
+        if not is_due:
+            return
+        if self._set_cookie(session, "") is None:
+            # Each such request would leave another session that nobody can come back to.
+            self._warn_once(
+                "a secure cookie can't be sent over plain http, so the session is not stored;"
+                " behind a TLS proxy set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+            )
+            return
+        self._create(session)
+
+    def _create(self, session: Session) -> None:
+        changed, removed = session.changes()
+        self._check_size(session, changed, removed)
+        record = self._record(session, changed)
+        for _ in range(_ID_TRIES):
+            if self.store.create(ids.key_of(session.id), record):
+                session.stored_as(session.id, record, changed)
+                return
+            session.drop_id()
+        raise ConfigError(f"genid returned ids that are taken, {_ID_TRIES} times in a row")
+
+    def _write(self, session: Session, *, is_forced: bool = False) -> None:
+        """Write a stored session if it was changed; it is lost if it is gone."""
+        changed, removed = session.changes()
+        cookie = session.cookie
+        is_due = changed or removed or session.move or session.new_owner or cookie.is_changed
+        if not (is_due or is_forced):
+            return
+        self._check_size(session, changed, removed)
+        session_id, record = self._store_changes(session, cookie, changed, removed)
+        if record is None:
+            self._discard(session)
+            return
+        session.is_cookie_written = session.is_cookie_written or cookie.is_changed
+        session.stored_as(session_id, record, changed)
+
+    def _store_changes(
+        self, session: Session, cookie: SessionCookie, changed: codec.Frames, removed: list[str]
+    ) -> tuple[str, Record | None]:
+        """Make the one call to the store that the changes need; None: the session is gone."""
+        before, old_id = session.record, session.stored_id
+        assert before is not None  # it is stored
+        assert old_id is not None
+        old, new_id = ids.key_of(old_id), session.id
+        if session.move is Move.REGENERATE:
+            fresh = self._record(session, changed)
+            self.store.replace(old, ids.key_of(new_id), fresh)
+            return new_id, fresh
+        changes = codec.Encoded(changed)
+        owner: Owner = session.new_owner[0] if session.new_owner else KEEP
+        settings = cookie.changes if cookie.is_changed else None
+        expires_at = self._expiry(cookie, before.created_at, self._clock())
+        if session.move is Move.ROTATE:
+            return new_id, self.store.rotate(
+                old,
+                ids.key_of(new_id),
+                changes,
+                removed,
+                expires_at=expires_at,
+                cookie=settings,
+                owner=owner,
+            )
+        return new_id, self.store.update(
+            old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
+        )
+
+    def _record(self, session: Session, frames: codec.Frames) -> Record:
+        """Return what a session that begins now is stored as."""
+        now = self._clock()
+        owner = session.new_owner[0] if session.new_owner else None
+        cookie = session.cookie
+        session.is_cookie_written = cookie.is_changed
+        return Record(
+            codec.Encoded(frames),
+            now,
+            self._expiry(cookie, now, now),
+            cookie.changes or None,
+            owner,
+        )
+
+    def _prolong(self, session: Session) -> None:
+        """Let a session that was used and not changed live longer."""
+        record, session_id = session.record, session.stored_id
+        assert record is not None  # it is stored
+        assert session_id is not None
+        key, now = ids.key_of(session_id), self._clock()
+        expires_at = self._expiry(session.cookie, record.created_at, now)
+        if self.options.resave:
+            try:
+                saved = self.store.update(
+                    key, {}, (), expires_at=expires_at, if_version=record.version
+                )
+            except VersionConflict:  # somebody wrote it meanwhile, and prolonged it
+                return
+            if saved is None:
+                session.lose(Status.LOST)
+            else:
+                session.stored_as(session_id, saved, {})
+            return
+        life = expires_at - now
+        if not (
+            session.is_forced_touch
+            or self.store.worth_touching(record.expires_at, expires_at, life)
+        ):
+            return
+        try:
+            if self.store.touch(key, expires_at, version=record.version):
+                record.expires_at = expires_at
+                session.cookie.stored_until(expires_at)
+            elif self.store.load(key) is None:
+                session.lose(Status.LOST)
+        except StoreError:
+            # Nothing of the app's is lost, so the page is served.
+            logger.exception("a session's life was not prolonged")
+
+    def _announcements(self, session: Session) -> list[str]:
+        """Return the ``Set-Cookie`` values that the client is to get."""
+        cookies: list[str | None] = []
+        if session.has_strays:
+            cookies += self._expire_strays(session)
+        if session.status is Status.STORED and self._is_announced(session):
+            cookies.append(self._set_cookie(session, session.id))
+        elif session.status is Status.DESTROYED and session.client_id is not None:
+            cookies.append(
+                expire_cookie(
+                    self._signer.name,
+                    self.make_cookie(session),
+                    https=self._is_https(session.environ),
+                )
+            )
+        # A session that this request only found gone says nothing: what is in the browser by now
+        # may be the cookie that a login has just set.
+        return [cookie for cookie in cookies if cookie is not None]
+
+    def _is_announced(self, session: Session) -> bool:
+        if session.stored_id != session.client_id:
+            return True
+        has_life = session.cookie.ends_at(0.0) is not None
+        return (
+            self.options.rolling
+            or session.is_stale
+            or session.is_cookie_written
+            or (has_life and (session.is_written or session.is_forced_touch))
+        )
+
+    def _expire_strays(self, session: Session) -> list[str | None]:
+        """Return what makes a client forget the cookie in both scopes it may have it in."""
+        https = self._is_https(session.environ)
+        settings = self._settings_of(session.environ)
+        scopes = [{}] if settings.domain is None else [{"domain": None}, {}]
+        return [
+            expire_cookie(
+                self._signer.name, SessionCookie(settings, scope, None, self._clock), https=https
+            )
+            for scope in scopes
+        ]
+
+    def _discard(self, session: Session) -> None:
+        """Drop a write that came too late: what is logged out stays logged out."""
+        with self._lock:
+            self.discarded_count += 1
+        logger.info("session %s is gone, a late write to it was dropped", session.handle)
+        session.lose(Status.LOST)
+
+    # What the request and the options say.
+
+    def _settings_of(self, environ: Mapping[str, Any]) -> CookieSettings:
+        if self._settings is not None:
+            return self._settings
+        settings = environ.get(self._settings_key)
+        if settings is None:
+            assert callable(self.options.cookie)  # it is no settings
+            settings = cookie_settings(self.options.cookie(environ))
+            check_name(self._signer.name, settings)
+        return settings
+
+    def _set_cookie(self, session: Session, session_id: str) -> str | None:
+        return set_cookie(
+            self._signer,
+            session_id,
+            session.cookie,
+            https=self._is_https(session.environ),
+            now=self._clock(),
+        )
+
+    def _is_https(self, environ: Mapping[str, Any]) -> bool:
+        trust_proxy = self.options.trust_proxy
+        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
+        if trust_proxy and forwarded:
+            return forwarded.partition(",")[0].strip().lower() == "https"
+        is_https = environ.get("wsgi.url_scheme") == "https"
+        if trust_proxy is None:
+            is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
+            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
+                self._warn_once(
+                    "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
+                    " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+                )
+        return is_https
+
+    def _expiry(self, cookie: SessionCookie, created_at: float, now: float) -> float:
+        """Return when a session that is used at *now* expires."""
+        ends_at = cookie.ends_at(now)
+        if ends_at is None:
+            ends_at = now + self.store.ttl
+        if self.options.absolute_timeout is not None:
+            ends_at = min(ends_at, created_at + self.options.absolute_timeout)
+        return ends_at
+
+    def _ends_at(self, record: Record) -> float:
+        if self.options.absolute_timeout is None:
+            return record.expires_at
+        return min(record.expires_at, record.created_at + self.options.absolute_timeout)
+
+    def _check_size(self, session: Session, changed: codec.Frames, removed: list[str]) -> None:
+        sizes = {key: len(key) + len(frame) for key, frame in session.frames.items()}
+        sizes |= {key: len(key) + len(frame) for key, frame in changed.items()}
+        total = sum(sizes.values()) - sum(sizes[key] for key in removed)
+        if total > self.options.max_session_bytes:
+            for key in removed:
+                del sizes[key]
+            largest = max(sizes, key=sizes.__getitem__)
+            raise EncodeError(
+                largest,
+                f"has {sizes[largest]} of the session's {total} bytes,"
+                f" limit {self.options.max_session_bytes}",
+            )
+
+    def _warn_once(self, message: str) -> None:
+        with self._lock:
+            is_first = message not in self._warned
+            self._warned.add(message)
+        if is_first:
+            logger.warning(message)
+
+    def _watch(self, environ: Mapping[str, Any]) -> None:
+        """At the first session of a process: let the collector begin."""
+        self._watched_by = os.getpid()
+        collector.watch(self.store)
+        if environ.get("wsgi.multiprocess") and isinstance(self.store, MemoryStore):
+            self._warn_once(
+                "MemoryStore is not shared, but this server runs several processes: users will"
+                " lose their sessions at random; use WALStore"
+            )
+
+
+def _guard_caches(headers: Headers, cookies: list[str]) -> Headers:
+    """Return *headers* with what keeps shared caches from mixing up clients.
+
+    Source: RFC 9111 sections 4.1 and 5.2.2; CVE-2023-30861 (Flask), CVE-2024-26144 (Rails).
+    """
+    headers = _vary(headers)
+    if not cookies:
+        return headers
+    stated = [value for name, value in headers if name.lower() == "cache-control"]
+    directives = [part.strip() for value in stated for part in value.split(",") if part.strip()]
+    if any(_NOT_SHARED.match(part) for part in directives):
+        return headers
+    if any(_SHARED.match(part) for part in directives):
+        logger.warning("a response that sets the session cookie was public; now it is not stored")
+        added = ["no-store"]
+        directives = []
+    elif any("Max-Age=0;" in cookie for cookie in cookies):
+        added = ["no-store"]
+    else:
+        added = ["private"]
+    kept = [(name, value) for name, value in headers if name.lower() != "cache-control"]
+    return [*kept, ("Cache-Control", ", ".join([*added, *directives]))]
+
+
+def _vary(headers: Headers) -> Headers:
+    """Return *headers* with ``Cookie`` among what the response varies by."""
+    position = None
+    for at, (name, value) in enumerate(headers):
+        if name.lower() == "vary":
+            named = {part.strip().lower() for part in value.split(",")}
+            if named & {"*", "cookie"}:
+                return headers
+            position = at
+    if position is None:
+        return [*headers, ("Vary", "Cookie")]
+    name, value = headers[position]
+    return [*headers[:position], (name, f"{value}, Cookie"), *headers[position + 1 :]]

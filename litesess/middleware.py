@@ -1,0 +1,202 @@
+"""The WSGI middleware: a session in the environ, committed before the headers go out.
+
+``start_response`` is held back until nothing of the session can change any more without being
+noticed: the app has returned a list, its iterable has yielded the first item, or ``write()`` is
+called.  Source: PEP 3333.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from litesess.errors import ConfigTypeError
+from litesess.manager import Headers, Manager, ManagerOptions
+from litesess.options import signature
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Self
+
+    from litesess.session import Session
+    from litesess.stores.base import Store
+
+STORE_KEY = "litesess.store"
+
+
+class SessionMiddleware:
+    """A WSGI app with a session in ``environ["litesess.session"]``."""
+
+    def __init__(self, app: WSGIApplication, **options: Any) -> None:
+        """Wrap *app*.
+
+        Args:
+            app: any WSGI app.
+            **options: those of :class:`litesess.manager.ManagerOptions`.
+
+        Raises:
+            ConfigError: an option is unknown, missing or wrong, or two contradict each other.
+        """
+        if not callable(app):
+            raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
+        self.manager = Manager(options)
+        self._app = app
+        self._key = self.manager.environ_key
+
+    @property
+    def store(self) -> Store:
+        """Where the sessions are kept."""
+        return self.manager.store
+
+    def close(self) -> None:
+        """Close the store.  Again is harmless; nothing acknowledged depends on it."""
+        self.manager.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request."""
+        key = self._key
+        # Another middleware of ours around this one has it in hand.
+        session = None if key in environ else self.manager.open(environ)
+        if session is None:
+            return self._app(environ, start_response)
+        environ[key] = session
+        environ[STORE_KEY] = self.manager.store
+        response = _Response(self.manager, session, environ, start_response)
+        body = self._app(environ, response.start)
+        if isinstance(body, (list, tuple)) or _is_file(body, environ):
+            # Nothing runs in there any more.  Handed over as it is, the server can take its
+            # length, or send the file itself.
+            response.send()
+            return body
+        return _Body(response, body)
+
+
+SessionMiddleware.__signature__ = signature(ManagerOptions, "app")  # type: ignore[attr-defined]
+
+
+def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+class _Response:
+    """What the app told ``start_response``, until it is sent on."""
+
+    __slots__ = (
+        "_environ",
+        "_exc_info",
+        "_headers",
+        "_manager",
+        "_session",
+        "_start",
+        "_status",
+        "is_sent",
+        "write",
+    )
+
+    def __init__(
+        self,
+        manager: Manager,
+        session: Session,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> None:
+        self._manager = manager
+        self._session = session
+        # Our own reference: the app may hand a copy on, or empty it.
+        self._environ = environ
+        self._start = start_response
+        self._status: str | None = None
+        self.is_sent = False
+
+    def start(
+        self, status: str, headers: Headers, exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        """Take the app's ``start_response`` call."""
+        if self.is_sent or (self._status is not None and exc_info is None):
+            # The server's business: it raises the app's exception again, or says that
+            # start_response was called twice.
+            return self._again(status, headers, exc_info)
+        self._status = status
+        self._headers = headers
+        self._exc_info = exc_info
+        return self._write
+
+    def send(self) -> None:
+        """Commit the session and call the server's ``start_response``, once."""
+        if self.is_sent or self._status is None:
+            return
+        is_unset = self._environ.get(self._manager.environ_key) is not self._session
+        headers = self._manager.finish(self._session, self._headers, is_unset=is_unset)
+        self.is_sent = True
+        exc_info, self._exc_info = self._exc_info, None
+        try:
+            self.write = (
+                self._start(self._status, headers)
+                if exc_info is None
+                else self._start(self._status, headers, exc_info)
+            )
+        finally:
+            exc_info = None  # PEP 3333: no circular reference through the traceback
+
+    def finish(self) -> None:
+        """Commit what was changed since."""
+        if self.is_sent:
+            self._manager.finish_late(self._session)
+
+    def _write(self, data: bytes) -> None:
+        self.send()
+        self.write(data)
+
+    def _again(self, status: str, headers: Headers, exc_info: Any) -> Callable[[bytes], object]:
+        self.send()
+        try:
+            if exc_info is None:
+                return self._start(status, headers)
+            return self._start(status, headers, exc_info)
+        finally:
+            exc_info = None
+
+
+class _Body:
+    """The app's iterable, which decides when the headers leave."""
+
+    __slots__ = ("_body", "_is_closed", "_items", "_response")
+
+    def __init__(self, response: _Response, body: Iterable[bytes]) -> None:
+        self._response = response
+        self._body = body
+        self._items: Iterator[bytes] | None = None
+        self._is_closed = False
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._items is None:
+            self._items = iter(self._body)
+        try:
+            item = next(self._items)
+        except StopIteration:
+            self._response.send()
+            raise
+        self._response.send()
+        return item
+
+    def close(self) -> None:
+        """Close the app's iterable, once, and commit what was changed while it ran."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._response.finish()

@@ -1,0 +1,185 @@
+"""Options, declared once: a frozen dataclass per subject, whose fields know their own rules.
+
+From a declaration come the keywords with their defaults, the checks, the error that names the
+nearest known option, and the README's table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, TypeVar
+
+from litesess.errors import ConfigError, ConfigTypeError
+
+Check = Callable[[str, Any], Any]
+
+_REQUIRED = object()
+
+
+def option(default: Any, doc: str, *, check: Check, secret: bool = False) -> Any:
+    """Declare an option: a field of a frozen dataclass that inherits :class:`Options`.
+
+    Args:
+        default: its value when it is not given, in the form a user would write.
+        doc: what it does, with its unit; a cell of the README's table.
+        check: takes the option's name and what was given, returns the value to use or raises.
+        secret: keep the value out of reprs.
+    """
+    metadata = {"doc": doc, "check": check}
+    if default is _REQUIRED:
+        return field(repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+def required(doc: str, *, check: Check, secret: bool = False) -> Any:
+    """Declare an option that has no default; see :func:`option`."""
+    return option(_REQUIRED, doc, check=check, secret=secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What declarations of options inherit: each option is checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = item.metadata["check"](item.name, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
+        self.check_agreement()
+
+    def check_agreement(self) -> None:
+        """Raise :class:`ConfigError` if two options contradict each other."""
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def build(cls: type[OptionsT], given: Mapping[str, Any], subject: str = "") -> OptionsT:
+    """Return the options that *given* names, checked.
+
+    Args:
+        cls: a declaration.
+        given: option names and values.
+        subject: what the options belong to, for the error, such as ``"cookie "``.
+
+    Raises:
+        ConfigError: a name is unknown or missing, a value is wrong, or two contradict each other.
+    """
+    fields = dataclasses.fields(cls)
+    known = [item.name for item in fields]
+    for name in given:
+        if name not in known:
+            raise ConfigTypeError(f"unknown {subject}option {name!r}{_suggestion(name, known)}")
+    for item in fields:
+        if item.default is dataclasses.MISSING and item.name not in given:
+            raise ConfigError(f"{subject}option {item.name!r} is required: {item.metadata['doc']}")
+    return cls(**given)
+
+
+def signature(cls: type[Options], *leading: str) -> inspect.Signature:
+    """Return the signature of a callable that takes *leading* and then the options of *cls*."""
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, positional) for name in leading]
+    for item in dataclasses.fields(cls):
+        default = inspect.Parameter.empty if item.default is dataclasses.MISSING else item.default
+        parameters.append(
+            inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        )
+    return inspect.Signature(parameters)
+
+
+def rows(cls: type[Options]) -> Iterator[tuple[str, str, str]]:
+    """Yield each option's name, default as Python source, and what it does."""
+    for item in dataclasses.fields(cls):
+        default = "required" if item.default is dataclasses.MISSING else _source(item.default)
+        yield item.name, default, item.metadata["doc"]
+
+
+def boolean(name: str, value: object) -> bool:
+    """Check an option that is either True or False."""
+    if not isinstance(value, bool):
+        raise ConfigTypeError(f"{name} {value!r} is not True or False")
+    return value
+
+
+def seconds(name: str, value: object) -> float:
+    """Check a duration above zero: seconds as int or float, or a timedelta."""
+    duration = seconds_or_zero(name, value)
+    if not duration:
+        raise ConfigError(f"{name} 0 s is not a duration above zero")
+    return duration
+
+
+def seconds_or_zero(name: str, value: object) -> float:
+    """Check a duration, which may be zero: seconds as int or float, or a timedelta."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigTypeError(
+            f"{name} is of type {type(value).__name__}, not seconds (int or float) or a timedelta"
+        )
+    if not isfinite(value) or value < 0:
+        raise ConfigError(f"{name} {value} s is not a duration")
+    return float(value)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that lets None pass and leaves the rest to *check*."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def size(smallest: int, largest: int) -> Check:
+    """Return a check for a number of bytes within two limits."""
+
+    def check(name: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not bytes (int)")
+        if not smallest <= value <= largest:
+            raise ConfigError(f"{name} {value} bytes is not within {smallest} to {largest}")
+        return value
+
+    return check
+
+
+def choice(*allowed: object) -> Check:
+    """Return a check for one of a few values."""
+
+    def check(name: str, value: object) -> object:
+        # Not `in`: True equals 1, and a value may not be comparable at all.
+        if not any(type(value) is type(item) and value == item for item in allowed):
+            known = ", ".join(repr(item) for item in allowed)
+            raise ConfigError(f"{name} {value!r} is not one of {known}")
+        return value
+
+    return check
+
+
+def text(name: str, value: object) -> str:
+    """Check an option that is a str and not empty."""
+    if not isinstance(value, str):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not str")
+    if not value:
+        raise ConfigError(f"{name} is empty")
+    return value
+
+
+def function(name: str, value: object) -> Callable[..., Any]:
+    """Check an option that is called."""
+    if not callable(value):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, which can't be called")
+    return value
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    nearest = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
+
+
+def _source(value: object) -> str:
+    name = getattr(value, "__qualname__", None)
+    return f"{getattr(value, '__module__', '')}.{name}".lstrip(".") if name else repr(value)

@@ -1,0 +1,256 @@
+"""The contract between sessions and what keeps them: ``Store`` and the ``Record`` it deals in."""
+
+from __future__ import annotations
+
+import enum
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from litesess import codec, ids
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Keep(enum.Enum):
+    KEEP = "KEEP"
+
+
+KEEP: Final = _Keep.KEEP
+#: A session's owner, or ``KEEP``: leave it as it is.
+Owner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
+
+#: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
+LONGEST_TOUCH_INTERVAL: Final = 60.0
+
+
+class Record:
+    """A stored session.
+
+    Attributes:
+        created_at: when it began, in Unix seconds.
+        expires_at: from when on it counts as absent, in Unix seconds.
+        cookie: the cookie settings that the app changed on this session, or None.
+        owner: whose session it is, or None.
+        version: changes whenever the data does; a touch keeps it.
+    """
+
+    __slots__ = ("_data", "_frames", "cookie", "created_at", "expires_at", "owner", "version")
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        created_at: float,
+        expires_at: float,
+        cookie: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+        version: int = 0,
+    ) -> None:
+        self._frames = data.frames if isinstance(data, codec.Encoded) else None
+        self._data = None if isinstance(data, codec.Encoded) else dict(data)
+        self.created_at = created_at
+        self.expires_at = expires_at
+        self.cookie = cookie
+        self.owner = owner
+        self.version = version
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The session's values by key; decoded when they are first asked for."""
+        if self._data is None:
+            self._data = dict(codec.Encoded(self.frames))
+        return self._data
+
+    @property
+    def frames(self) -> codec.Frames:
+        """The session's values by key, each encoded.
+
+        Raises:
+            EncodeError: a value can't be stored.
+        """
+        if self._frames is None:
+            self._frames = codec.encode_items(self._data or {})
+        return self._frames
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return (
+            (self.created_at, self.expires_at, self.cookie, self.owner, self.version)
+            == (other.created_at, other.expires_at, other.cookie, other.owner, other.version)
+        ) and self.data == other.data
+
+    __hash__ = None  # type: ignore[assignment]  # its data is mutable
+
+    def __repr__(self) -> str:
+        # The values are the user's secrets, and reprs end up in logs.
+        return (
+            f"<Record created_at={self.created_at} expires_at={self.expires_at}"
+            f" version={self.version}>"
+        )
+
+
+class Store(ABC):
+    """What keeps sessions.
+
+    Any thread may call any method.  A missing session is never an error.  A method raises
+    :class:`~litesess.StoreError` if the store can't work, :class:`~litesess.EncodeError` for a
+    value it can't keep, ``ValueError`` for a key that is none.
+
+    A *key* is the SHA-256 of a session id in hex: no store ever sees an id.
+
+    A store of your own overrides the abstract methods, and :meth:`find` and :meth:`delete_owner`
+    if it can do better than to look at every session; ``litesess.testing.StoreContract`` says
+    whether it keeps the contract.
+    """
+
+    #: Life of a session whose cookie has no expiry, in seconds.
+    ttl: float = 86_400.0
+    #: Smallest gain of expiry worth a write, in seconds; "auto": see :meth:`worth_touching`.
+    touch_interval: float | Literal["auto"] = "auto"
+    #: Seconds between two passes of the collector; None: the store needs none.
+    gc_interval: float | None = None
+    #: Compact after each pass.
+    compact_after_gc: bool = False
+    #: What says how late it is, in Unix seconds.
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    @abstractmethod
+    def load(self, key: str) -> Record | None:
+        """Return the session, or None if it is missing or has expired."""
+
+    @abstractmethod
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; False, and nothing is changed, if the key is taken."""
+
+    @abstractmethod
+    def update(
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        if_version: int | None = None,
+    ) -> Record | None:
+        """Merge changes into what is stored now, under the store's own lock.
+
+        Args:
+            key: of the session.
+            changes: values by top-level key.
+            removed: top-level keys to take out.
+            expires_at: when it expires from now on, in Unix seconds; None: as before.
+            cookie: its own cookie settings from now on; None: as before.
+            owner: whose it is from now on.
+            if_version: the version that must be stored.
+
+        Returns:
+            What is stored then.  None: the session is gone, and stays gone.
+
+        Raises:
+            VersionConflict: *if_version* is not the stored one.
+        """
+
+    @abstractmethod
+    def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
+        """Let the session expire at another time; data and version stay as they are.
+
+        False, and nothing is changed, if it is gone or *version* is not the stored one.
+        """
+
+    @abstractmethod
+    def rotate(
+        self,
+        old: str,
+        new: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+    ) -> Record | None:
+        """Do as :meth:`update` does and move the session to the key *new*, in one step.
+
+        None: the old session is gone, and nothing was stored.
+        """
+
+    @abstractmethod
+    def replace(self, old: str, new: str, record: Record) -> None:
+        """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
+
+    @abstractmethod
+    def delete(self, key: str) -> bool:
+        """Delete the session; say whether there was one."""
+
+    @abstractmethod
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the sessions that have not expired, one at a time, with their keys."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Delete every session."""
+
+    @abstractmethod
+    def collect(self) -> int:
+        """Delete the sessions that have expired; return how many."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
+
+    def __len__(self) -> int:
+        """Return how many sessions have not expired."""
+        return sum(1 for _ in self.records())
+
+    def __bool__(self) -> bool:
+        # An empty store is a store all the same.
+        return True
+
+    def find(self, owner: str) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys."""
+        return [(key, record) for key, record in self.records() if record.owner == owner]
+
+    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+        """Delete the sessions of *owner*; return how many.
+
+        Args:
+            owner: whose.
+            keep: keys, handles or Sessions to spare.
+        """
+        spared = kept_handles(keep)
+        doomed = [key for key, _ in self.find(owner) if ids.handle_of(key) not in spared]
+        return sum(map(self.delete, doomed))
+
+    def compact(self) -> None:  # noqa: B027  # most stores have nothing to compact
+        """Give back the room that deleted sessions take."""
+
+    def worth_touching(self, stored: float, wanted: float, life: float) -> bool:
+        """Say whether letting a session expire at *wanted* and not at *stored* is worth a write.
+
+        Args:
+            stored: when it expires so far, in Unix seconds.
+            wanted: when it would, in Unix seconds.
+            life: how long a session lives without a request, in seconds.
+        """
+        interval = (
+            min(LONGEST_TOUCH_INTERVAL, life / 10)
+            if self.touch_interval == "auto"
+            else float(self.touch_interval)
+        )
+        return wanted - stored >= interval and wanted != stored
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def kept_handles(keep: Collection[Any]) -> set[str]:
+    """Return the handles of the keys, handles or Sessions in *keep*."""
+    return {ids.handle_of(item) if isinstance(item, str) else item.handle for item in keep}

@@ -1,0 +1,116 @@
+"""Sessions in this process's memory, for tests and one-process apps that may forget them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal
+
+from litesess.engine.commit import Plan, ResultT
+from litesess.engine.format import Clear, Delete, Entry, Put
+from litesess.errors import StoreClosed
+from litesess.options import Options, build, function, option, optional, seconds, signature
+from litesess.stores.embedded import EmbeddedStore
+from litesess.stores.options import touch_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions(Options):
+    """How a :class:`MemoryStore` works."""
+
+    ttl: float = option(
+        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
+    )
+    gc_interval: float | None = option(
+        300,
+        "Seconds between two removals of expired sessions; ``None``: none",
+        check=optional(seconds),
+    )
+    touch_interval: float | Literal["auto"] = option(
+        "auto",
+        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
+        check=touch_interval,
+    )
+    clock: Callable[[], float] = option(
+        time.time, "Says how late it is, in Unix seconds", check=function
+    )
+
+
+class MemoryStore(EmbeddedStore):
+    """A store that lasts as long as the process; other processes don't see it."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of :class:`MemoryOptions`.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+        """
+        checked_options = build(MemoryOptions, options)
+        super().__init__(_MemoryEngine(), durable=False)
+        self.ttl = checked_options.ttl
+        self.gc_interval = checked_options.gc_interval
+        self.touch_interval = checked_options.touch_interval
+        self.clock = checked_options.clock
+
+    def __repr__(self) -> str:
+        return "<MemoryStore>"
+
+
+MemoryStore.__signature__ = signature(MemoryOptions)  # type: ignore[attr-defined]
+
+
+class _MemoryEngine:
+    """A dict whose changes are planned under a lock."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # Guards: _entries, _sequence, _is_closed.
+        self._entries: dict[bytes, Entry] = {}
+        self._sequence = 0
+        self._is_closed = False
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return what is stored under *key*."""
+        self._check_open()
+        return self._entries.get(key)
+
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002
+        """Run *plan* and make its changes; there is nothing to sync."""
+        with self._lock:
+            self._check_open()
+            changes, result = plan(self._entries)
+            if not changes:
+                return result, 0
+            self._sequence += 1
+            for change in changes:
+                if isinstance(change, Put):
+                    entry = Entry(change.value, change.expires_at, self._sequence)
+                    self._entries[change.key] = entry
+                elif isinstance(change, Delete):
+                    self._entries.pop(change.key, None)
+                elif isinstance(change, Clear):
+                    self._entries.clear()
+                else:
+                    touched = self._entries[change.key]
+                    self._entries[change.key] = touched._replace(expires_at=change.expires_at)
+            return result, self._sequence
+
+    def scan(self) -> Iterator[tuple[bytes, Entry]]:
+        """Yield every key with what is stored under it."""
+        self._check_open()
+        yield from self._entries.copy().items()
+
+    def expired(self, now: float) -> Iterator[bytes]:
+        """Yield the keys that expire at *now* or before."""
+        return (key for key, entry in self.scan() if entry.expires_at <= now)
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._is_closed = True
+            self._entries.clear()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed("the memory store was closed")

@@ -1,0 +1,173 @@
+"""Sessions in a directory of plain files, over the write-ahead-log engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from litesess import ids
+from litesess.engine.db import Engine
+from litesess.engine.fs import FileSystem
+from litesess.engine.lock import FileLock
+from litesess.engine.names import COLLECTION
+from litesess.errors import ConfigError, ConfigTypeError
+from litesess.options import (
+    Options,
+    boolean,
+    build,
+    function,
+    option,
+    optional,
+    seconds,
+    seconds_or_zero,
+    signature,
+    size,
+    text,
+)
+from litesess.stores.embedded import EmbeddedStore
+from litesess.stores.options import touch_interval
+
+SMALLEST_WAL_LIMIT = 1 << 16
+LARGEST_WAL_LIMIT = 1 << 26
+
+
+def _collection(name: str, value: object) -> str:
+    collection = text(name, value)
+    if not COLLECTION.match(collection):
+        raise ConfigError(f"{name} {collection!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
+    return collection
+
+
+@dataclass(frozen=True, kw_only=True)
+class WALOptions(Options):
+    """How a :class:`WALStore` works."""
+
+    collection: str = option(
+        "sessions",
+        "What the files' names begin with; several may share a directory",
+        check=_collection,
+    )
+    durable: bool = option(
+        True,
+        "Sync each commit to the disk before it is acknowledged; ``False``: a power cut may cost"
+        " the last seconds, a crash of the process nothing",
+        check=boolean,
+    )
+    wal_limit: int = option(
+        1_048_576,
+        "Bytes of log after which it is compacted; half the snapshot, if that is more",
+        check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
+    )
+    ttl: float = option(
+        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
+    )
+    gc_interval: float | None = option(
+        300,
+        "Seconds between two removals of expired sessions; ``None``: none",
+        check=optional(seconds),
+    )
+    compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
+    touch_interval: float | Literal["auto"] = option(
+        "auto",
+        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
+        check=touch_interval,
+    )
+    lock_timeout: float = option(
+        10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
+    )
+    debug: bool = option(
+        False,
+        "Log at DEBUG level what the store does, to stderr if nothing is set up",
+        check=boolean,
+    )
+    clock: Callable[[], float] = option(
+        time.time, "Says how late it is, in Unix seconds", check=function
+    )
+
+
+class WALStore(EmbeddedStore):
+    """A store in one directory, crash-safe, opened at the first operation in each process."""
+
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Check everything that can be checked, and hold nothing.
+
+        Args:
+            path: the directory; made, private to this user, when the store is first used.
+            **options: those of :class:`WALOptions`.
+
+        Raises:
+            ConfigError: an option is unknown or wrong, or the path can't be used.
+            Corruption: a file in the directory is damaged.
+        """
+        checked_options = build(WALOptions, options)
+        self.path = _directory(path)
+        engine = Engine(
+            self.path,
+            collection=checked_options.collection,
+            wal_limit=checked_options.wal_limit,
+            lock_timeout=checked_options.lock_timeout,
+            before_compaction=self.collect,
+            random_bytes=ids.random_bytes,
+            fs=FileSystem(),
+            lock=FileLock(),
+        )
+        engine.check()
+        super().__init__(engine, durable=checked_options.durable)
+        self._engine: Engine = engine
+        self.ttl = checked_options.ttl
+        self.gc_interval = checked_options.gc_interval
+        self.compact_after_gc = checked_options.compact_after_gc
+        self.touch_interval = checked_options.touch_interval
+        self.clock = checked_options.clock
+        if checked_options.debug:
+            _log_everything()
+
+    def compact(self) -> None:
+        """Delete what has expired, then write one new snapshot; the log begins anew.
+
+        Raises:
+            StoreError: it could not be done; the store is as good as before.
+        """
+        self._engine.compact()
+
+    def __repr__(self) -> str:
+        return f"<WALStore {self.path!r}>"
+
+
+WALStore.__signature__ = signature(WALOptions, "path")  # type: ignore[attr-defined]
+
+
+def _directory(path: str | os.PathLike[str]) -> str:
+    """Return the real path of the directory, which exists or can be made.
+
+    Raises:
+        ConfigError: it can't be used.
+    """
+    try:
+        given = os.fspath(path)
+    except TypeError:
+        raise ConfigTypeError(f"path is of type {type(path).__name__}, not str or Path") from None
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise ConfigError("path is empty, or no text")
+    # A deployment may link to its shared directory; only names of ours must be no links.
+    directory = Path(given).resolve()
+    nearest = directory
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"path {directory}: {nearest} is not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"path {directory}: uid {os.geteuid()} can't write to {nearest}")
+    return str(directory)
+
+
+def _log_everything() -> None:
+    logger = logging.getLogger("litesess")
+    logger.setLevel(logging.DEBUG)
+    if not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler())

@@ -1,0 +1,410 @@
+"""For tests: a clock that stands still, and the suite that every store must pass."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from litesess.errors import EncodeError, StoreClosed, VersionConflict
+from litesess.ids import handle_of, key_of
+from litesess.stores.base import Record, Store
+
+KEY: Final = key_of("first")
+OTHER: Final = key_of("second")
+THIRD: Final = key_of("third")
+
+
+class FakeClock:
+    """A clock that tells the time it was given, in Unix seconds."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass; fewer than none set the clock back."""
+        self.now += seconds
+
+
+class StoreContract(ABC):
+    """The suite that every store must pass, as pytest runs it.
+
+    A test module of yours holds all that it needs::
+
+        class TestMyStore(StoreContract):
+            def make_store(self, clock):
+                return MyStore(clock=clock)
+    """
+
+    clock: FakeClock
+    store: Store
+
+    @abstractmethod
+    def make_store(self, clock: FakeClock) -> Store:
+        """Return a new, empty store that asks *clock* how late it is."""
+
+    def setup_method(self) -> None:
+        """Begin each test with an empty store."""
+        self.clock = FakeClock()
+        self.store = self.make_store(self.clock)
+
+    def teardown_method(self) -> None:
+        """Close what the test used."""
+        self.store.close()
+
+    def record(self, data: dict[str, Any] | None = None, **fields: Any) -> Record:
+        """Return a record that lives for 100 seconds."""
+        fields = {"created_at": self.clock(), "expires_at": self.clock() + 100, **fields}
+        return Record({"user": "ada"} if data is None else data, **fields)
+
+    def put(self, key: str = KEY, data: dict[str, Any] | None = None, **fields: Any) -> Record:
+        """Create a session and return it as it is stored."""
+        assert self.store.create(key, self.record(data, **fields))
+        return self.get(key)
+
+    def get(self, key: str = KEY) -> Record:
+        """Return a session that must be there."""
+        record = self.store.load(key)
+        assert record is not None
+        return record
+
+    # load and create
+
+    def test_a_missing_session_is_none(self) -> None:
+        assert self.store.load(KEY) is None
+
+    def test_a_created_session_is_loaded_as_it_was(self) -> None:
+        record = self.record({"a": [1, {"b": None}], "": "x"}, cookie={"max_age": 5.0}, owner="7")
+        assert self.store.create(KEY, record)
+        loaded = self.get()
+        assert loaded.data == {"a": [1, {"b": None}], "": "x"}
+        assert (loaded.created_at, loaded.expires_at) == (record.created_at, record.expires_at)
+        assert (loaded.cookie, loaded.owner) == ({"max_age": 5.0}, "7")
+
+    def test_a_taken_key_is_not_created_again(self) -> None:
+        self.put(data={"user": "ada"})
+        assert not self.store.create(KEY, self.record({"user": "eve"}))
+        assert self.get().data == {"user": "ada"}
+
+    def test_the_key_of_an_expired_session_is_free(self) -> None:
+        self.put()
+        self.clock.advance(100)
+        assert self.store.create(KEY, self.record({"user": "bob"}))
+        assert self.get().data == {"user": "bob"}
+
+    def test_an_empty_session_is_a_session(self) -> None:
+        assert self.put(data={}).data == {}
+
+    def test_what_is_loaded_is_the_callers_own(self) -> None:
+        self.put(data={"cart": []})
+        self.get().data["cart"].append(1)
+        assert self.get().data == {"cart": []}
+
+    def test_what_was_stored_does_not_follow_its_source(self) -> None:
+        cart: list[int] = []
+        self.put(data={"cart": cart})
+        cart.append(1)
+        assert self.get().data == {"cart": []}
+
+    def test_typed_values_come_back_equal_and_of_their_type(self) -> None:
+        data = {
+            "datetime": datetime(2026, 1, 31, 10, tzinfo=timezone(timedelta(hours=1))),
+            "date": date(2026, 1, 31),
+            "decimal": Decimal("1.50"),
+            "uuid": UUID(int=7),
+            "bytes": b"\x00\xff",
+            "tuple": (1, (2, "3")),
+            "set": {1, 2},
+            "numbers": {1: "one", 2: "two"},
+            "tagged": {"~set": [1]},
+            "text": "\u00e9\U0001f600\0",
+            "big": 2**80,
+        }
+        loaded = self.put(data=data).data
+        assert loaded == data
+        assert {key: type(value) for key, value in loaded.items()} == {
+            key: type(value) for key, value in data.items()
+        }
+
+    def test_a_value_that_cant_be_stored_is_named_and_nothing_is_stored(self) -> None:
+        path = ""
+        try:
+            self.store.create(KEY, self.record({"cart": [{"price": object()}]}))
+        except EncodeError as error:
+            path = error.key_path
+        assert path == "cart[0].price"
+        assert self.store.load(KEY) is None
+        self.put()
+
+    # update
+
+    def test_an_update_merges_by_key(self) -> None:
+        self.put(data={"a": 1, "b": 2, "c": 3})
+        merged = self.store.update(KEY, {"b": 20, "d": 4}, ["c"])
+        assert merged is not None
+        assert merged.data == self.get().data == {"a": 1, "b": 20, "d": 4}
+
+    def test_an_update_keeps_what_it_does_not_name(self) -> None:
+        before = self.put(cookie={"max_age": 5.0}, owner="7")
+        self.store.update(KEY, {"a": 1}, [])
+        after = self.get()
+        assert after.expires_at == before.expires_at
+        assert (after.created_at, after.cookie, after.owner) == (
+            before.created_at,
+            before.cookie,
+            before.owner,
+        )
+
+    def test_an_update_sets_expiry_cookie_and_owner(self) -> None:
+        self.put(cookie={"max_age": 5.0}, owner="7")
+        expires_at = self.clock() + 500
+        self.store.update(KEY, {}, [], expires_at=expires_at, cookie={"secure": True}, owner="8")
+        record = self.get()
+        assert (record.expires_at, record.cookie, record.owner) == (
+            expires_at,
+            {"secure": True},
+            "8",
+        )
+        self.store.update(KEY, {}, [], cookie={}, owner=None)
+        assert not self.get().cookie
+        assert self.get().owner is None
+
+    def test_removing_a_key_that_is_not_there_is_no_error(self) -> None:
+        self.put(data={"a": 1})
+        self.store.update(KEY, {}, ["b"])
+        assert self.get().data == {"a": 1}
+
+    def test_an_update_never_recreates(self) -> None:
+        self.put()
+        self.store.delete(KEY)
+        assert self.store.update(KEY, {"a": 1}, []) is None
+        assert self.store.load(KEY) is None
+
+    def test_an_expired_session_is_not_updated(self) -> None:
+        self.put()
+        self.clock.advance(100)
+        assert self.store.update(KEY, {"a": 1}, [], expires_at=self.clock() + 100) is None
+        assert self.store.load(KEY) is None
+
+    def test_an_update_changes_the_version(self) -> None:
+        before = self.put()
+        merged = self.store.update(KEY, {"a": 1}, [])
+        assert merged is not None
+        assert merged.version == self.get().version != before.version
+
+    def test_an_update_of_another_version_is_a_conflict(self) -> None:
+        before = self.put(data={"n": 1})
+        assert self.store.update(KEY, {"n": 2}, [], if_version=before.version)
+        is_refused = False
+        try:
+            self.store.update(KEY, {"n": 3}, [], if_version=before.version)
+        except VersionConflict:
+            is_refused = True
+        assert is_refused
+        assert self.get().data == {"n": 2}
+
+    def test_an_update_of_a_version_that_is_gone_is_none(self) -> None:
+        before = self.put()
+        self.store.delete(KEY)
+        assert self.store.update(KEY, {"n": 3}, [], if_version=before.version) is None
+
+    def test_an_update_that_cant_be_stored_changes_nothing(self) -> None:
+        self.put(data={"a": 1})
+        is_refused = False
+        try:
+            self.store.update(KEY, {"b": 2, "c": object()}, ["a"])
+        except EncodeError:
+            is_refused = True
+        assert is_refused
+        assert self.get().data == {"a": 1}
+
+    def test_overlapping_updates_of_different_keys_all_win(self) -> None:
+        self.put(data={})
+
+        def write(name: str) -> None:
+            for number in range(10):
+                assert self.store.update(KEY, {f"{name}{number}": number}, [])
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in "abcdefgh"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(self.get().data) == 80
+
+    # touch
+
+    def test_a_touch_moves_the_expiry_and_nothing_else(self) -> None:
+        before = self.put()
+        assert self.store.touch(KEY, self.clock() + 200, version=before.version)
+        after = self.get()
+        assert after.expires_at == self.clock() + 200
+        assert (after.data, after.version) == (before.data, before.version)
+
+    def test_a_touch_never_recreates(self) -> None:
+        assert not self.store.touch(KEY, self.clock() + 200)
+        self.put()
+        self.store.delete(KEY)
+        assert not self.store.touch(KEY, self.clock() + 200)
+        assert self.store.load(KEY) is None
+
+    def test_an_expired_session_is_not_touched(self) -> None:
+        self.put()
+        self.clock.advance(100)
+        assert not self.store.touch(KEY, self.clock() + 200)
+        assert self.store.load(KEY) is None
+
+    def test_a_touch_of_another_version_is_dropped(self) -> None:
+        before = self.put()
+        self.store.update(KEY, {"a": 1}, [])
+        assert not self.store.touch(KEY, self.clock() + 200, version=before.version)
+        assert self.get().expires_at == before.expires_at
+
+    def test_a_touch_outlasts_the_next_update(self) -> None:
+        self.put()
+        self.store.touch(KEY, self.clock() + 200)
+        self.store.update(KEY, {"a": 1}, [])
+        assert self.get().expires_at == self.clock() + 200
+
+    # rotate and replace
+
+    def test_a_rotation_moves_the_session_and_merges(self) -> None:
+        before = self.put(data={"a": 1, "b": 2}, owner="7")
+        moved = self.store.rotate(KEY, OTHER, {"c": 3}, ["a"])
+        assert moved is not None
+        assert moved.data == self.get(OTHER).data == {"b": 2, "c": 3}
+        assert moved.version == self.get(OTHER).version
+        assert (moved.created_at, moved.owner) == (before.created_at, "7")
+        assert self.store.load(KEY) is None
+
+    def test_a_rotation_sets_expiry_cookie_and_owner(self) -> None:
+        self.put()
+        expires_at = self.clock() + 500
+        self.store.rotate(
+            KEY, OTHER, {}, [], expires_at=expires_at, cookie={"secure": True}, owner="8"
+        )
+        record = self.get(OTHER)
+        assert (record.expires_at, record.cookie, record.owner) == (
+            expires_at,
+            {"secure": True},
+            "8",
+        )
+
+    def test_a_session_that_is_gone_is_not_rotated(self) -> None:
+        assert self.store.rotate(KEY, OTHER, {"a": 1}, []) is None
+        assert self.store.load(OTHER) is None
+
+    def test_the_old_key_is_dead_after_a_rotation(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {}, [])
+        assert self.store.update(KEY, {"a": 1}, []) is None
+        assert not self.store.touch(KEY, self.clock() + 200)
+
+    def test_a_replacement_takes_the_place_of_the_old_session(self) -> None:
+        self.put(data={"a": 1})
+        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        assert self.store.load(KEY) is None
+        assert self.get(OTHER).data == {"b": 2}
+
+    def test_a_replacement_needs_no_old_session(self) -> None:
+        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        assert self.get(OTHER).data == {"b": 2}
+
+    # delete and clear
+
+    def test_a_deleted_session_is_gone(self) -> None:
+        self.put()
+        assert self.store.delete(KEY)
+        assert self.store.load(KEY) is None
+
+    def test_deleting_what_is_not_there_is_no_error(self) -> None:
+        assert not self.store.delete(KEY)
+
+    def test_clearing_deletes_all(self) -> None:
+        self.put(KEY)
+        self.put(OTHER)
+        self.store.clear()
+        assert list(self.store.records()) == []
+        self.put(THIRD)
+        assert len(self.store) == 1
+
+    # time
+
+    def test_a_session_expires_exactly_then(self) -> None:
+        self.put()
+        self.clock.advance(99.5)
+        assert self.store.load(KEY) is not None
+        self.clock.advance(0.5)
+        assert self.store.load(KEY) is None
+
+    def test_expired_sessions_are_neither_counted_nor_listed(self) -> None:
+        self.put(KEY)
+        self.put(OTHER, expires_at=self.clock() + 200)
+        self.clock.advance(100)
+        assert len(self.store) == 1
+        assert [key for key, _ in self.store.records()] == [OTHER]
+
+    def test_collecting_removes_what_has_expired_and_nothing_else(self) -> None:
+        for number in range(120):
+            self.put(key_of(str(number)))
+        self.put(KEY, expires_at=self.clock() + 200)
+        assert self.store.collect() == 0
+        self.clock.advance(100)
+        assert self.store.collect() == 120
+        assert self.store.collect() == 0
+        assert self.get(KEY).data == {"user": "ada"}
+
+    def test_what_was_collected_stays_dead_if_the_clock_is_set_back(self) -> None:
+        self.put()
+        self.clock.advance(100)
+        self.store.collect()
+        self.clock.advance(-3600)
+        assert self.store.load(KEY) is None
+
+    # records and owners
+
+    def test_records_are_the_sessions_with_their_keys(self) -> None:
+        self.put(KEY, {"a": 1})
+        self.put(OTHER, {"b": 2})
+        assert {key: record.data for key, record in self.store.records()} == {
+            KEY: {"a": 1},
+            OTHER: {"b": 2},
+        }
+
+    def test_an_owners_sessions_are_found(self) -> None:
+        self.put(KEY, owner="7")
+        self.put(OTHER, owner="8")
+        self.put(THIRD, owner="7")
+        assert {key for key, _ in self.store.find("7")} == {KEY, THIRD}
+        assert self.store.find("9") == []
+
+    def test_an_owners_sessions_are_deleted_but_those_kept(self) -> None:
+        for key in KEY, OTHER, THIRD:
+            self.put(key, owner="7")
+        fourth = key_of("fourth")
+        self.put(fourth, owner="8")
+        assert self.store.delete_owner("7", keep=[KEY, handle_of(OTHER)]) == 1
+        assert {key for key, _ in self.store.records()} == {KEY, OTHER, fourth}
+
+    # close
+
+    def test_a_closed_store_says_so(self) -> None:
+        self.put()
+        self.store.close()
+        self.store.close()
+        is_refused = False
+        try:
+            self.store.load(KEY)
+        except StoreClosed:
+            is_refused = True
+        assert is_refused
+
+    def test_an_empty_store_is_true(self) -> None:
+        assert self.store
