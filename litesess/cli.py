@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from litesess import __version__, ids
+from litesess import ids
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what stands behind ``litesess``; None: this process's.
     """
     parser = argparse.ArgumentParser(prog="litesess", description="Sessions for WSGI apps.")
-    parser.add_argument("--version", action="version", version=f"litesess {__version__}")
+    parser.add_argument("--version", action="version", version=f"litesess {version('litesess')}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("secret", help="print a new secret for signing cookies")
     parser.parse_args(arguments)

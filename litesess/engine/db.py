@@ -13,7 +13,7 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.commit import Committer, Plan, ResultT
 from litesess.engine.compaction import compact
-from litesess.engine.fs import FileSystem, OpenFile, store_error
+from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
 from litesess.engine.recovery import Opened, Place, check_headers, open_store
@@ -194,7 +194,7 @@ class Engine:
         slot = form.decode_slot(self._fs.pread(live.fd, form.SLOT_BYTES, 0))
         opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
         pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
-        self._fs.pwrite(live.fd, pid, form.SLOT_BYTES)
+        write_all(self._fs, live.fd, pid, form.SLOT_BYTES)
         logger.debug("opened %s, generation %d", self.path, opened.newest)
         return _OpenStore(place, directory, live, opened, self._wal_limit)
 
@@ -223,6 +223,12 @@ class Engine:
         if opened.compactor == threading.get_ident():  # what it does before it compacts
             return
         if opened.committer.log_bytes > _OVERDUE * opened.limit:
+            logger.warning(
+                "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
+                self.path,
+                opened.committer.log_bytes,
+                opened.limit,
+            )
             self._compact_if_due(opened)
         elif opened.background.acquire(blocking=False):
             thread = threading.Thread(
@@ -326,7 +332,7 @@ class _OpenStore:
 
 
 def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
-    fs.pwrite(fd, slot.encode(), 0)
+    write_all(fs, fd, slot.encode(), 0)
     fs.sync(fd)
 
 

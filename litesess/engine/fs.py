@@ -21,8 +21,8 @@ DIRECTORY_MODE: Final = 0o700
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _OPEN_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _ZEROS: Final = bytes(1 << 16)
+_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def store_error(error: OSError, path: str) -> StoreError:
@@ -77,28 +77,19 @@ class FileSystem:
     #: Read up to so many bytes at an offset; fewer only at the end of the file.
     pread = staticmethod(os.pread)
 
-    @staticmethod
-    def pwrite(fd: int, data: bytes, offset: int) -> None:
-        """Write all of *data* at *offset*.
-
-        Raises:
-            OSError: not all was written; what was is a prefix.
-        """
-        written = os.pwrite(fd, data, offset)
-        while written < len(data):  # Source: write(2): a full disk may take a part first.
-            written += os.pwrite(fd, memoryview(data)[written:], offset + written)
-
+    #: Write at an offset; return how many bytes were taken.
+    pwrite = staticmethod(os.pwrite)
     #: Make the file's bytes durable.
     sync: Callable[[int], None] = staticmethod(_sync)
     #: Make the names in a directory durable.
     sync_directory = staticmethod(os.fsync)
 
     @staticmethod
-    def reserve(fd: int, start: int, size: int) -> None:
-        """Fill *size* bytes at *start* with zeros that have their place on the disk.
+    def allocate(fd: int, start: int, size: int) -> None:
+        """Make room for *size* bytes at *start*, where the file system can.
 
-        Written zeros are overwritten 1.1 to 1.5 times faster than blocks that are only allocated
-        or a file that grows; allocating first makes a full disk show here, not at a sync.
+        Raises:
+            OSError: there is none.
         """
         if hasattr(os, "posix_fallocate"):
             try:
@@ -106,13 +97,6 @@ class FileSystem:
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                     raise
-        FileSystem.erase(fd, start, size)
-
-    @staticmethod
-    def erase(fd: int, start: int, size: int) -> None:
-        """Overwrite *size* bytes at *start* with zeros."""
-        for offset in range(0, size, len(_ZEROS)):
-            FileSystem.pwrite(fd, _ZEROS[: size - offset], start + offset)
 
     @staticmethod
     def size(fd: int) -> int:
@@ -239,3 +223,30 @@ def _refuse_link(directory: int, name: str, path: str) -> int:
                 f"{path} is a link, device or directory; it was not made by litesess, remove it"
             ) from error
         raise
+
+
+def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
+    """Write all of *data* at *offset*.
+
+    Raises:
+        OSError: not all was written; what was is a prefix.
+    """
+    written = fs.pwrite(fd, data, offset)
+    while written < len(data):  # Source: write(2): a full disk may take a part first.
+        written += fs.pwrite(fd, data[written:], offset + written)
+
+
+def write_zeros(fs: FileSystem, fd: int, start: int, end: int) -> None:
+    """Overwrite all from *start* up to *end* with zeros."""
+    for offset in range(start, end, len(_ZEROS)):
+        write_all(fs, fd, _ZEROS[: end - offset], offset)
+
+
+def reserve(fs: FileSystem, fd: int, start: int, end: int) -> None:
+    """Lengthen the file from *start* to *end* with zeros that have their place on the disk.
+
+    Written zeros are overwritten 1.1 to 1.5 times faster than blocks that are only allocated, or
+    than a file grows; allocating first makes a full disk show here and not at a sync.
+    """
+    fs.allocate(fd, start, end - start)
+    write_zeros(fs, fd, start, end)

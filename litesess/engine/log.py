@@ -7,7 +7,7 @@ from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.errors import Corruption
 
@@ -73,9 +73,9 @@ class Log:
         temporary = name + TEMPORARY_SUFFIX
         fd = fs.create(directory, temporary)
         try:
-            fs.pwrite(fd, header.encode() + records, 0)
+            write_all(fs, fd, header.encode() + records, 0)
             end = form.HEADER_BYTES + len(records)
-            fs.reserve(fd, end, _step_up(end + DELETE_RESERVE) - end)
+            reserve(fs, fd, end, _step_up(end + DELETE_RESERVE))
             # Order: the bytes before the name, so that a name always stands for a whole log;
             # the directory last, so that no record is acknowledged in a file without a name.
             fs.sync(fd)
@@ -163,7 +163,7 @@ class Log:
         Raises:
             OSError: it was not all written.
         """
-        self._fs.pwrite(self._file.fd, data, offset)
+        write_all(self._fs, self._file.fd, data, offset)
         self.reserved = max(self.reserved, offset + len(data))
 
     def reserve(self, size: int) -> None:
@@ -174,14 +174,14 @@ class Log:
         """
         if size > self.reserved:
             size = _step_up(size)
-            self._fs.reserve(self._file.fd, self.reserved, size - self.reserved)
+            reserve(self._fs, self._file.fd, self.reserved, size)
             self.reserved = size
 
     def erase(self, start: int) -> None:
         """Overwrite all from *start* on with zeros."""
         end = self._fs.size(self._file.fd)
         if end > start:
-            self._fs.erase(self._file.fd, start, end - start)
+            write_zeros(self._fs, self._file.fd, start, end)
 
     def is_zero(self, start: int) -> bool:
         """Say whether there are only zeros from *start* on."""

@@ -16,7 +16,7 @@ from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.fs import FileSystem, OpenFile, write_all
 from litesess.errors import Corruption
 
 PREFIX_BYTES: Final = 8
@@ -249,7 +249,7 @@ class SnapshotWriter:
                 self.add_bytes(part)
         self._flush()
         footer = form.Footer(index_offset, count, bits, index_crc, self._digest.digest())
-        self._fs.pwrite(self._fd, footer.encode(), self._flushed)
+        write_all(self._fs, self._fd, footer.encode(), self._flushed)
         self._fs.sync(self._fd)
 
     def _buckets(self, bits: int) -> array[int]:
@@ -265,7 +265,7 @@ class SnapshotWriter:
         self._pending.clear()
         self._pending_bytes = 0
         self._digest.update(data)
-        self._fs.pwrite(self._fd, data, self._flushed)
+        write_all(self._fs, self._fd, data, self._flushed)
         self._flushed += len(data)
         # A sync of the whole file at its end would hold up every log sync behind it.
         self._fs.sync(self._fd)

@@ -7,7 +7,7 @@ a reader meets the state before a record or the state after it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from litesess.engine import format as form
 from litesess.engine.log import Log, pack_location
@@ -111,14 +111,19 @@ class View:
 
     def _keys(self, now: float | None = None) -> Iterator[bytes]:
         """Yield each key once; with *now*, those in the snapshot only if they may have expired."""
-        newer: list[dict[bytes, int]] = []
+        newer: list[dict[bytes, Any]] = []
         for table in self.tables:
-            # A copy: a key that is put while this runs must not vanish from both sides.
-            puts = table.puts.copy()
+            # Copies: a key that is put while this runs must not vanish from both sides.
+            puts, touches = table.puts.copy(), table.touches.copy()
             for key, location in puts.items():
                 if location != _DELETED and not any(key in seen for seen in newer):
                     yield key
             newer.append(puts)
+            # A touch may have brought the end nearer than the index of the snapshot says.
+            for key in touches:
+                if not any(key in seen for seen in newer):
+                    yield key
+            newer.append(touches)
             if table.cleared:
                 return
         snapshot = self.snapshot

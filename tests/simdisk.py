@@ -1,0 +1,248 @@
+"""A disk in memory that knows what a power cut would leave of it.
+
+A file has a durable image and the writes that were not synced since; a directory has durable
+names and the changes of names that were not synced since.  ``fsync`` of a file makes its bytes
+durable and not its name; ``fsync`` of a directory makes names durable and no bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from litesess.engine.fs import FileSystem
+
+DIRECTORY = 3
+
+
+class Inode:
+    """One file: its durable bytes, and the writes since."""
+
+    def __init__(self, durable: bytes = b"") -> None:
+        self.durable = durable
+        self.content = bytearray(durable)
+        self.pending: list[tuple[int, bytes]] = []
+
+    def copy(self) -> Inode:
+        twin = Inode()
+        twin.durable = self.durable
+        twin.content = bytearray(self.content)
+        twin.pending = list(self.pending)
+        return twin
+
+    def write(self, data: bytes, offset: int) -> None:
+        _write(self.content, data, offset)
+        self.pending.append((offset, data))
+
+    def sync(self) -> None:
+        self.durable = bytes(self.content)
+        self.pending.clear()
+
+
+class SimDisk(FileSystem):
+    """One directory of files in memory; every call that changes something is told to *watch*."""
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self.names: dict[str, Inode] = {name: Inode(data) for name, data in (files or {}).items()}
+        self.durable_names = dict(self.names)
+        self.pending_names: list[tuple[str, str, Inode | None]] = []
+        self.open_files: dict[int, Inode] = {}
+        self.next_fd = 10
+        self.calls = 0
+        #: Called before each call, with its name; may raise what the disk would.
+        self.fault: Callable[[str], None] = lambda call: None
+        #: Called after each call that changed something.
+        self.watch: Callable[[], None] = lambda: None
+
+    def files(self) -> dict[str, bytes]:
+        """What a process that reads now would see."""
+        return {name: bytes(inode.content) for name, inode in self.names.items()}
+
+    def twin(self) -> SimDisk:
+        """The same disk after every process was killed: the page cache lives on."""
+        twin = SimDisk()
+        copies: dict[int, Inode] = {}
+
+        def copy(inode: Inode) -> Inode:
+            return copies.setdefault(id(inode), inode.copy())
+
+        twin.names = {name: copy(inode) for name, inode in self.names.items()}
+        twin.durable_names = {name: copy(inode) for name, inode in self.durable_names.items()}
+        twin.pending_names = [
+            (kind, name, inode and copy(inode)) for kind, name, inode in self.pending_names
+        ]
+        return twin
+
+    # The calls.
+
+    def _call(self, name: str) -> None:
+        self.calls += 1
+        self.fault(name)
+
+    def _open(self, inode: Inode) -> int:
+        self.next_fd += 1
+        self.open_files[self.next_fd] = inode
+        return self.next_fd
+
+    def close(self, fd: int) -> None:  # type: ignore[override]
+        if fd != DIRECTORY:
+            del self.open_files[fd]
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:  # type: ignore[override]
+        self._call("pread")
+        return bytes(self.open_files[fd].content[offset : offset + size])
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:  # type: ignore[override]
+        self._call("pwrite")
+        self.open_files[fd].write(bytes(data), offset)
+        self.watch()
+        return len(data)
+
+    def sync(self, fd: int) -> None:  # type: ignore[override]
+        self._call("sync")
+        self.open_files[fd].sync()
+        self.watch()
+
+    def sync_directory(self, directory: int) -> None:  # type: ignore[override]
+        self._call("sync_directory")
+        self.durable_names = dict(self.names)
+        self.pending_names.clear()
+        self.watch()
+
+    def allocate(self, fd: int, start: int, size: int) -> None:  # type: ignore[override]
+        self._call("allocate")
+
+    def size(self, fd: int) -> int:  # type: ignore[override]
+        return len(self.open_files[fd].content)
+
+    def map(self, fd: int, size: int) -> mmap.mmap:  # type: ignore[override]
+        self._call("map")
+        memory = mmap.mmap(-1, size)
+        memory[:] = bytes(self.open_files[fd].content[:size])
+        return memory
+
+    def make_directory(self, path: str) -> None:  # type: ignore[override]
+        """It is there."""
+
+    def open_directory(self, path: str) -> int:  # type: ignore[override]
+        self._call("open_directory")
+        return DIRECTORY
+
+    def list(self, directory: int) -> list[str]:  # type: ignore[override]
+        self._call("list")
+        return list(self.names)
+
+    def create(self, directory: int, name: str) -> int:  # type: ignore[override]
+        self._call("create")
+        if name in self.names:
+            raise FileExistsError(errno.EEXIST, "File exists")
+        inode = self.names[name] = Inode()
+        self.pending_names.append(("link", name, inode))
+        self.watch()
+        return self._open(inode)
+
+    def open(self, directory: int, name: str, path: str) -> int:  # type: ignore[override]
+        self._call("open")
+        if name not in self.names:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return self._open(self.names[name])
+
+    def rename(self, directory: int, old: str, new: str) -> None:  # type: ignore[override]
+        self._call("rename")
+        inode = self.names.pop(old)
+        self.names[new] = inode
+        self.pending_names.append(("rename", f"{old}\n{new}", inode))
+        self.watch()
+
+    def unlink(self, directory: int, name: str) -> None:  # type: ignore[override]
+        self._call("unlink")
+        if name not in self.names:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        del self.names[name]
+        self.pending_names.append(("unlink", name, None))
+        self.watch()
+
+    # What a power cut leaves.
+
+    def crash_images(self, rng: random.Random, samples: int) -> Iterator[dict[str, bytes]]:
+        """Yield what may be on the disk after a power cut now."""
+        for names in self._name_sets():
+            inodes = {id(inode): inode for inode in names.values()}
+            dirty = [inode for inode in inodes.values() if inode.pending]
+            choices = {id(inode): _data_images(inode, rng) for inode in dirty}
+            for favourite in dirty:
+                for image in choices[id(favourite)]:
+                    for others in ("none", "all"):
+                        yield _image(names, {id(favourite): image}, others)
+            for _ in range(samples):
+                mixed = {key: rng.choice(images) for key, images in choices.items()}
+                yield _image(names, mixed, "none")
+            if not dirty:
+                yield _image(names, {}, "none")
+
+    def _name_sets(self) -> Iterator[dict[str, Inode]]:
+        ops = self.pending_names
+        count = len(ops)
+        subsets = {tuple(range(n)) for n in range(count + 1)}
+        subsets |= {tuple(i for i in range(count) if i != left_out) for left_out in range(count)}
+        subsets |= {(alone,) for alone in range(count)}
+        for subset in sorted(subsets):
+            names = dict(self.durable_names)
+            for position in subset:
+                _apply(names, *ops[position])
+            yield names
+
+
+def _apply(names: dict[str, Inode], kind: str, name: str, inode: Any) -> None:
+    if kind == "link":
+        names[name] = inode
+    elif kind == "unlink":
+        names.pop(name, None)
+    else:
+        old, new = name.split("\n")
+        names.pop(old, None)
+        names[new] = inode
+
+
+def _image(names: dict[str, Inode], chosen: dict[int, bytes], others: str) -> dict[str, bytes]:
+    return {
+        name: chosen.get(id(inode), inode.durable if others == "none" else bytes(inode.content))
+        for name, inode in names.items()
+    }
+
+
+def _data_images(inode: Inode, rng: random.Random) -> list[bytes]:
+    """Return what may be left of a file's unsynced writes."""
+    writes = inode.pending
+    count = len(writes)
+    subsets = {tuple(range(n)) for n in range(count + 1)}
+    subsets |= {tuple(i for i in range(count) if i != lost) for lost in range(count)}
+    subsets |= {(alone,) for alone in range(count)}
+    subsets |= {tuple(i for i in range(count) if rng.random() < 0.5) for _ in range(2)}
+    images = {_replayed(inode.durable, [writes[i] for i in subset]) for subset in subsets}
+    offset, data = writes[-1]
+    cuts = {1, len(data) // 2, len(data) - 1, *range(512, len(data), 512)}
+    for cut in sorted(cuts & set(range(len(data)))):
+        torn = _replayed(inode.durable, [*writes[:-1], (offset, data[:cut])])
+        images.add(torn)
+        # The size may be durable before the bytes are.
+        images.add(torn + bytes(max(len(inode.content) - len(torn), 0)))
+        # The later part may be durable before the earlier one.
+        images.add(_replayed(inode.durable, [*writes[:-1], (offset + cut, data[cut:])]))
+    return sorted(images)
+
+
+def _replayed(durable: bytes, writes: list[tuple[int, bytes]]) -> bytes:
+    content = bytearray(durable)
+    for offset, data in writes:
+        _write(content, data, offset)
+    return bytes(content)
+
+
+def _write(content: bytearray, data: bytes, offset: int) -> None:
+    if offset > len(content):
+        content += bytes(offset - len(content))
+    content[offset : offset + len(data)] = data

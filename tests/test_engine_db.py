@@ -1,0 +1,336 @@
+"""The engine on the real disk: opening, other processes, forks, what must not be there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from engines import abandon, content, delete, key, make_engine, put
+
+from litesess import Corruption, StoreError, StoreLocked
+
+WAL = "sessions.0000000000000001.wal"
+LIVE = "sessions.live"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "data")
+
+
+def descriptors() -> list[str]:
+    return os.listdir("/proc/self/fd")
+
+
+def in_child(work) -> int:
+    """Run *work* in a forked child; return its exit status, 99 for an exception."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            status = work()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def test_nothing_is_made_or_held_before_the_first_operation(path):
+    before = len(descriptors()), threading.active_count()
+    engine = make_engine(path=path)
+    engine.check()
+    assert (len(descriptors()), threading.active_count()) == before
+    assert not os.path.exists(path)
+    engine.get(key("first"))
+    assert os.path.exists(path)
+    engine.close()
+
+
+def test_closing_leaves_no_descriptor(path):
+    before = len(descriptors())
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.compact()
+    put(engine, "second", b"2")
+    engine.close()
+    del engine
+    assert len(descriptors()) == before
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_files_are_private_whatever_the_umask(path, umask):
+    before = os.umask(umask)
+    try:
+        engine = make_engine(path=path)
+        put(engine, "first", b"1")
+        engine.compact()
+        engine.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    modes = {name: stat.S_IMODE(os.stat(f"{path}/{name}").st_mode) for name in os.listdir(path)}
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_second_process_is_refused_with_path_owner_and_cure(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    script = (
+        "import sys; sys.path[:0] = [sys.argv[2]]\n"
+        "from engines import *; from litesess import StoreLocked\n"
+        "engine = make_engine(path=sys.argv[1])\n"
+        "try: engine.get(key('first'))\n"
+        "except StoreLocked as error: print(error.path); print(error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, path, os.path.dirname(__file__)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    named, message = found.stdout.splitlines()
+    assert named == path
+    assert f"process {os.getpid()}" in message
+    assert "several threads" in message
+    put(engine, "second", b"2")
+    engine.close()
+
+
+def test_a_process_gets_in_as_soon_as_the_other_has_closed(path):
+    first = make_engine(path=path)
+    put(first, "first", b"1")
+    second = make_engine(path=path, lock_timeout=10)
+    closing = threading.Timer(0.05, first.close)
+    closing.start()
+    assert second.get(key("first")).value == b"1"
+    closing.join()
+    second.close()
+
+
+def test_two_engines_on_one_directory_in_one_process_exclude_each_other(path):
+    first, second = make_engine(path=path), make_engine(path=path)
+    put(first, "first", b"1")
+    with pytest.raises(StoreLocked):
+        second.get(key("first"))
+    first.close()
+    assert second.get(key("first")).value == b"1"
+    second.close()
+
+
+def test_two_collections_share_a_directory(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine._names = engine._names._replace(collection="other")
+    engine._opening_lock.acquire()
+    first, engine._open = engine._open, None
+    engine._opening_lock.release()
+    assert engine.get(key("first")) is None
+    put(engine, "second", b"2")
+    engine.close()
+    first.close(engine._fs, engine._lock)
+    assert {name.split(".")[0] for name in os.listdir(path)} == {"sessions", "other"}
+
+
+# Forks.
+
+
+def test_a_forked_child_is_refused_while_its_parent_holds_the_store(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+
+    def work() -> int:
+        try:
+            engine.get(key("first"))
+        except StoreLocked:
+            return 7
+        return 0
+
+    assert in_child(work) == 7
+    put(engine, "second", b"2")
+    engine.close()
+
+
+def test_a_child_opens_for_itself_what_its_parent_had_not_opened(path):
+    engine = make_engine(path=path)
+
+    def work() -> int:
+        put(engine, "first", b"1")
+        engine.close()
+        return 7
+
+    assert in_child(work) == 7
+    assert engine.get(key("first")).value == b"1"
+    engine.close()
+
+
+def test_a_child_that_outlives_its_parents_store_does_not_keep_it_locked(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    reading, writing = os.pipe()
+
+    pid = os.fork()
+    if pid == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        engine.close()
+        again = make_engine(path=path)
+        assert again.get(key("first")).value == b"1"
+        again.close()
+    finally:
+        os.write(writing, b"x")
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_in_the_middle_of_commits_deadlocks_nobody(path):
+    engine = make_engine(path=path)
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            put(engine, number, b"x" * 100)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+
+    def work() -> int:
+        try:
+            engine.get(key(0))
+        except StoreLocked:
+            return 7
+        return 0
+
+    try:
+        assert [in_child(work) for _ in range(10)] == [7] * 10
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(content(engine)) == 4
+    engine.close()
+
+
+# What must not be there.
+
+
+def plant_symlink(path: str) -> None:
+    os.symlink("/etc/passwd", path)
+
+
+def plant_fifo(path: str) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def plant_directory(path: str) -> None:
+    os.mkdir(path)
+
+
+def plant_hard_link(path: str) -> None:
+    target = path + ".target"
+    with open(target, "w") as file:
+        file.write("mine")
+    os.chmod(target, 0o600)
+    os.link(target, path)
+
+
+def plant_open_file(path: str) -> None:
+    with open(path, "w"):
+        os.chmod(path, 0o666)
+
+
+PLANTS = [plant_symlink, plant_fifo, plant_directory, plant_hard_link, plant_open_file]
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+@pytest.mark.parametrize("name", [WAL, LIVE])
+def test_what_was_planted_under_a_name_of_ours_is_refused_untouched(path, plant, name):
+    os.mkdir(path, 0o700)
+    planted = f"{path}/{name}"
+    plant(planted)
+    before = os.lstat(planted)
+    with pytest.raises(StoreError, match="remove it") as caught:
+        content(make_engine(path=path))
+    assert planted in str(caught.value)
+    after = os.lstat(planted)
+    assert (after.st_ino, after.st_mode, after.st_size, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_size,
+        before.st_mtime_ns,
+    )
+
+
+def test_a_directory_that_others_can_write_to_is_refused_and_not_changed(path):
+    os.mkdir(path)
+    os.chmod(path, 0o777)
+    with pytest.raises(StoreError, match="chmod 700"):
+        content(make_engine(path=path))
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_owner_is_refused(path):
+    os.mkdir(path, 0o700)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(StoreError, match="uid 12345"):
+        content(make_engine(path=path))
+
+
+def test_files_of_others_in_the_directory_are_left_alone(path):
+    os.mkdir(path, 0o700)
+    for name in ["notes.txt", "sessions.backup", "other.0000000000000009.wal", "sessions.9.wal"]:
+        with open(f"{path}/{name}", "w") as file:
+            file.write(name)
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.compact()
+    engine.close()
+    with open(f"{path}/sessions.backup") as file:
+        assert file.read() == "sessions.backup"
+    assert len(os.listdir(path)) == 7
+
+
+def test_a_log_of_another_store_is_refused(path, tmp_path):
+    other = str(tmp_path / "other")
+    for where in path, other:
+        engine = make_engine(path=where)
+        put(engine, "first", where.encode())
+        engine.close()
+    os.replace(f"{other}/{WAL}", f"{path}/{WAL}")
+    with pytest.raises(Corruption, match="another store"):
+        content(make_engine(path=path))
+
+
+def test_a_corrupted_header_is_found_without_opening_the_store(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.close()
+    with open(f"{path}/{WAL}", "r+b") as file:
+        file.seek(20)
+        file.write(b"?")
+    with pytest.raises(Corruption, match="header checksum") as caught:
+        make_engine(path=path).check()
+    assert caught.value.path == f"{path}/{WAL}"
+
+
+def test_a_store_that_was_killed_is_as_it_was(path):
+    engine = make_engine(path=path)
+    for number in range(50):
+        put(engine, number, str(number).encode())
+    delete(engine, 7)
+    expected = content(engine)
+    abandon(engine)
+    again = make_engine(path=path)
+    assert content(again) == expected
+    assert len(expected) == 49
+    again.close()
