@@ -34,6 +34,7 @@ def make_engine(
     lock: FileLock | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
     lock_timeout: float = 0.05,
+    read_only: bool = False,
 ) -> Engine:
     """Return an engine; on a simulated disk it is alone."""
     return Engine(
@@ -41,6 +42,7 @@ def make_engine(
         collection="sessions",
         wal_limit=wal_limit,
         lock_timeout=lock_timeout,
+        read_only=read_only,
         before_compaction=lambda: None,
         random_bytes=random_bytes,
         fs=fs or FileSystem(),

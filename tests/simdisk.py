@@ -118,6 +118,9 @@ class SimDisk(FileSystem):
     def size(self, fd: int) -> int:  # type: ignore[override]
         return len(self.open_files[fd].content)
 
+    def is_linked(self, fd: int) -> bool:  # type: ignore[override]
+        return self.open_files[fd] in self.names.values()
+
     def map(self, fd: int, size: int) -> mmap.mmap:  # type: ignore[override]
         self._call("map")
         memory = mmap.mmap(-1, size)
@@ -144,8 +147,10 @@ class SimDisk(FileSystem):
         self.watch()
         return self._open(inode)
 
-    def open(self, directory: int, name: str, path: str) -> int:  # type: ignore[override]
-        self._call("open")
+    def open(  # type: ignore[override]
+        self, directory: int, name: str, path: str, *, write: bool = True
+    ) -> int:
+        self._call("open to write" if write else "open")
         if name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         return self._open(self.names[name])

@@ -279,6 +279,7 @@ def test_after_a_failed_sync_nothing_is_written_and_reading_goes_on(engine, disk
     with pytest.raises(StoreFailed, match="sync failed"):
         put(engine, "second", b"2")
     writes = count(disk, "pwrite")
+    assert disk.files()[WAL].rstrip(b"\0")[-form.RECORD_BYTES + 2] == form.POISON
     with pytest.raises(StoreFailed, match="earlier sync failed"):
         put(engine, "third", b"3")
     with pytest.raises(StoreFailed):

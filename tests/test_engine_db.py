@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +13,8 @@ import threading
 import pytest
 from engines import abandon, content, delete, key, make_engine, put
 
-from litesess import Corruption, StoreError, StoreLocked
+from litesess import Corruption, StoreError, StoreFailed, StoreLocked, StoreReadOnly
+from litesess.engine.fs import FileSystem
 
 WAL = "sessions.0000000000000001.wal"
 LIVE = "sessions.live"
@@ -333,4 +336,74 @@ def test_a_store_that_was_killed_is_as_it_was(path):
     again = make_engine(path=path)
     assert content(again) == expected
     assert len(expected) == 49
+    again.close()
+
+
+# Reading only, and nothing left to write to.
+
+
+def test_a_store_opened_for_reading_shows_all_and_changes_nothing(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.compact()
+    put(engine, "second", b"2")
+    abandon(engine)
+    before = {name: os.stat(f"{path}/{name}").st_mtime_ns for name in os.listdir(path)}
+    reader = make_engine(path=path, read_only=True)
+    assert set(content(reader)) == {key("first"), key("second")}
+    for operation in (lambda: put(reader, "third", b"3"), lambda: delete(reader, "first")):
+        with pytest.raises(StoreReadOnly):
+            operation()
+    reader.close()
+    assert {name: os.stat(f"{path}/{name}").st_mtime_ns for name in os.listdir(path)} == before
+
+
+def test_a_store_in_use_can_be_opened_for_reading(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    reader = make_engine(path=path, read_only=True)
+    assert reader.get(key("first")).value == b"1"
+    reader.close()
+    put(engine, "second", b"2")
+    engine.close()
+
+
+def test_a_directory_that_cant_be_written_is_opened_for_reading(path, caplog):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.close()
+
+    class ReadOnly(FileSystem):
+        @staticmethod
+        def open(directory: int, name: str, path: str, *, write: bool = True) -> int:
+            if write:
+                raise OSError(errno.EROFS, "Read-only file system")
+            return FileSystem.open(directory, name, path, write=False)
+
+    reader = make_engine(ReadOnly(), path)
+    assert reader.get(key("first")).value == b"1"
+    assert "opened for reading" in caplog.text
+    with pytest.raises(StoreReadOnly):
+        put(reader, "second", b"2")
+    reader.close()
+
+
+@pytest.mark.parametrize("operation", ["get", "put"])
+def test_a_directory_that_was_deleted_is_noticed_at_the_next_operation(path, operation):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    shutil.rmtree(path)
+    with pytest.raises(StoreFailed, match="was deleted"):
+        engine.get(key("first")) if operation == "get" else put(engine, "second", b"2")
+
+
+def test_a_directory_that_was_moved_goes_on_working(path, tmp_path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    os.rename(path, tmp_path / "moved")
+    put(engine, "second", b"2")
+    engine.compact()
+    engine.close()
+    again = make_engine(path=str(tmp_path / "moved"))
+    assert set(content(again)) == {key("first"), key("second")}
     again.close()

@@ -151,6 +151,15 @@ def test_the_log_goes_on_in_a_copy_after_a_crash_and_the_old_one_goes():
     assert content(make_engine(disk)) == FIRST
 
 
+def test_a_torn_tail_is_kept_aside_and_only_the_newest(caplog):
+    whole = crashed_log("0123456789")
+    disk = SimDisk({WAL: whole[:-10], "sessions.0000000000000000.torn": b"older"})
+    make_engine(disk).get(key("first"))
+    names = {name: data for name, data in disk.files().items() if name.endswith(".torn")}
+    assert names == {"sessions.0000000000000001.torn": whole[-LAST_SIZE:-10]}
+    assert "never acknowledged" in caplog.text
+
+
 def test_after_a_clean_close_the_log_goes_on_where_it_was():
     disk = SimDisk()
     engine = make_engine(disk)

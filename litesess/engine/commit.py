@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from litesess.engine import format as form
@@ -21,7 +21,7 @@ from litesess.engine.log import DELETE_RESERVE, Log
 from litesess.engine.recovery import Opened
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
-from litesess.errors import StoreClosed, StoreError, StoreFailed, StoreFull
+from litesess.errors import StoreClosed, StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 ResultT = TypeVar("ResultT")
 
@@ -91,8 +91,9 @@ class _Draft:
 class Committer:
     """The writing side of an open store."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, *, read_only: bool) -> None:
         self.view = opened.view
+        self._read_only = read_only
         self._append_lock = threading.Lock()  # Guards: everything below but _waiting.
         self._table = opened.view.tables[0]
         self._end = opened.end
@@ -197,7 +198,7 @@ class Committer:
             return self._mark()
 
     def _mark(self) -> form.Slot | None:
-        if self._failure is not None:
+        if self._failure is not None or self._read_only:
             return None
         self._settle()
         self._sync()
@@ -232,7 +233,7 @@ class Committer:
             self._table.log.sync()
         except OSError as error:
             with self._append_lock:
-                raise self._poison(error) from error
+                raise self._poison(error, self._end) from error
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -247,6 +248,7 @@ class Committer:
             batch.append(self._waiting.popleft())
         try:
             self._check_writable()
+            self._table.log.check_linked()
             self._commit(batch)
         except OSError as error:
             _fail(batch, store_error(error, self._table.log.path), error)
@@ -328,14 +330,20 @@ class Committer:
         try:
             self._table.log.sync()
         except OSError as error:
-            raise self._poison(error) from error
+            raise self._poison(error, end) from error
         self._durable = end
 
-    def _poison(self, error: OSError) -> StoreFailed:
+    def _poison(self, error: OSError, end: int) -> StoreFailed:
         # Invariant: after a failed sync the page cache proves nothing: the kernel may have
         # dropped the pages and called them clean.  Never retried, never written over.
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
+        log = self._table.log
+        with suppress(OSError):
+            # Whoever reads the log next must not build on it, even if its pages look good.
+            count = sum(1 for _ in log.records(self._end, end))
+            sequence = self._sequence + count + 1
+            log.write(self._encode(form.POISON, 0, b"", sequence), end)
         return StoreFailed(
             f"{self._table.log.path}: sync failed: {error.strerror}; nothing more is written,"
             " restart the process to recover"
@@ -363,6 +371,8 @@ class Committer:
         self._is_unsettled = False
 
     def _check_writable(self) -> None:
+        if self._read_only:
+            raise StoreReadOnly(f"{self._table.log.path}: the store was opened only for reading")
         if self._is_closed:
             raise StoreClosed(f"{self._table.log.path}: the store was closed")
         if self._failure is not None:

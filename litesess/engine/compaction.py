@@ -11,10 +11,10 @@ from itertools import chain
 from typing import Final
 
 from litesess.engine import format as form
+from litesess.engine.chain import Place
 from litesess.engine.commit import Committer
 from litesess.engine.log import forget
 from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.engine.recovery import Place
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
 from litesess.engine.view import View
 from litesess.errors import StoreFull

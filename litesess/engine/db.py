@@ -8,16 +8,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from litesess.engine import format as form
+from litesess.engine.chain import Place, check_headers
 from litesess.engine.commit import Committer, Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
-from litesess.engine.recovery import Opened, Place, check_headers, open_store
-from litesess.errors import StoreClosed, StoreError, StoreLocked
+from litesess.engine.recovery import Opened, open_for_reading, open_store
+from litesess.errors import StoreClosed, StoreError, StoreLocked, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
 
@@ -37,6 +40,7 @@ class Engine:
         collection: str,
         wal_limit: int,
         lock_timeout: float,
+        read_only: bool,
         before_compaction: Callable[[], object],
         random_bytes: Callable[[int], bytes],
         fs: FileSystem,
@@ -49,6 +53,7 @@ class Engine:
             collection: what its files' names begin with.
             wal_limit: bytes of log after which it is compacted.
             lock_timeout: how long to wait for another process to let go, in seconds.
+            read_only: change nothing, take no lock; what others write later does not show.
             before_compaction: called in the thread that compacts by itself, before it does.
             random_bytes: returns so many.
             fs: the door to the disk.
@@ -58,6 +63,7 @@ class Engine:
         self._names = Names(collection)
         self._wal_limit = wal_limit
         self._lock_timeout = lock_timeout
+        self._read_only = read_only
         self._before_compaction = before_compaction
         self._random_bytes = random_bytes
         self._fs = fs
@@ -90,7 +96,10 @@ class Engine:
         """
         opened = self._open or self._opened()
         try:
-            return opened.committer.view.get(key)
+            view = opened.committer.view
+            # Who deletes the directory to end all sessions means it.
+            view.tables[0].log.check_linked()
+            return view.get(key)
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -185,18 +194,45 @@ class Engine:
             return self._open
 
     def _open_now(self) -> _OpenStore:
+        if not self._read_only:
+            try:
+                return self._open_for_writing()
+            except OSError as error:
+                if not isinstance(store_error(error, self.path), StoreReadOnly):
+                    raise
+                logger.warning("%s can't be written (%s), opened for reading", self.path, error)
+        return self._open_for_reading()
+
+    def _open_for_writing(self) -> _OpenStore:
         self._fs.make_directory(self.path)
         directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
         place = self._place(directory.fd)
         live = OpenFile(self._open_lock_file(place, self._names.live), self._fs.close)
         if not self._lock.acquire(live.fd, self._lock_timeout):
             raise StoreLocked(self.path, self._who_holds(live.fd))
-        slot = form.decode_slot(self._fs.pread(live.fd, form.SLOT_BYTES, 0))
+        slot = self._read_slot(live.fd)
         opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
         pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
         write_all(self._fs, live.fd, pid, form.SLOT_BYTES)
         logger.debug("opened %s, generation %d", self.path, opened.newest)
         return _OpenStore(place, directory, live, opened, self._wal_limit)
+
+    def _open_for_reading(self) -> _OpenStore:
+        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
+        place = replace(self._place(directory.fd), read_only=True)
+        name = self._names.live
+        live = None
+        slot = None
+        with suppress(FileNotFoundError):
+            fd = self._fs.open(directory.fd, name, place.path_of(name), write=False)
+            live = OpenFile(fd, self._fs.close)
+            slot = self._read_slot(fd)
+        opened = open_for_reading(place, slot)
+        logger.debug("opened %s for reading, generation %d", self.path, opened.newest)
+        return _OpenStore(place, directory, live, opened, self._wal_limit)
+
+    def _read_slot(self, fd: int) -> form.Slot | None:
+        return form.decode_slot(self._fs.pread(fd, form.SLOT_BYTES, 0))
 
     def _place(self, directory: int) -> Place:
         return Place(self._fs, directory, self.path, self._names, self._random_bytes)
@@ -278,12 +314,17 @@ class _OpenStore:
     """What a process holds while it has a store open."""
 
     def __init__(
-        self, place: Place, directory: OpenFile, live: OpenFile, opened: Opened, wal_limit: int
+        self,
+        place: Place,
+        directory: OpenFile,
+        live: OpenFile | None,
+        opened: Opened,
+        wal_limit: int,
     ) -> None:
         self.place = place
         self.directory = directory
         self.live = live
-        self.committer = Committer(opened)
+        self.committer = Committer(opened, read_only=place.read_only)
         self.compaction_lock = threading.Lock()  # Guards: newest, compactor, the making of files.
         self.background = threading.Lock()  # held while a thread compacts in the background
         self.compactor = 0
@@ -316,18 +357,19 @@ class _OpenStore:
         with self.compaction_lock:
             try:
                 slot = self.committer.close()
-                if slot is not None:
+                if slot is not None and self.live is not None:
                     _write_slot(fs, self.live.fd, slot)
             except (OSError, StoreError):
                 logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
             finally:
-                lock.release(self.live.fd)
-                self.live.close()
-                self.directory.close()
+                if self.live is not None and not self.place.read_only:
+                    lock.release(self.live.fd)
+                self.forget()
 
     def forget(self) -> None:
-        """In a forked child: let go of the parent's descriptors; its locks stay its own."""
-        self.live.close()
+        """Let go of the descriptors; in a forked child the locks stay the parent's own."""
+        if self.live is not None:
+            self.live.close()
         self.directory.close()
 
 

@@ -104,6 +104,11 @@ class FileSystem:
         return os.fstat(fd).st_size
 
     @staticmethod
+    def is_linked(fd: int) -> bool:
+        """Say whether the file still has a name."""
+        return os.fstat(fd).st_nlink > 0
+
+    @staticmethod
     def map(fd: int, size: int) -> mmap.mmap:
         """Return the file's first *size* bytes as read-only memory."""
         return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
@@ -172,19 +177,21 @@ class FileSystem:
         return fd
 
     @staticmethod
-    def open(directory: int, name: str, path: str) -> int:
-        """Open a file of ours for reading and writing.
+    def open(directory: int, name: str, path: str, *, write: bool = True) -> int:
+        """Open a file of ours.
 
         Args:
             directory: where it lies.
             name: its name there.
             path: its whole path, for the error.
+            write: for writing, too.
 
         Raises:
             StoreError: something was planted under the name, or others can write to it.
         """
         # O_NONBLOCK: opening a planted FIFO must not wait for its other end.
-        fd = _refuse_link(directory, name, path)
+        access = os.O_RDWR if write else os.O_RDONLY
+        fd = _refuse_link(directory, name, path, access)
         try:
             status = os.fstat(fd)
             reason = ""
@@ -214,9 +221,9 @@ class FileSystem:
         os.unlink(name, dir_fd=directory)
 
 
-def _refuse_link(directory: int, name: str, path: str) -> int:
+def _refuse_link(directory: int, name: str, path: str, access: int) -> int:
     try:
-        return os.open(name, os.O_RDWR | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
+        return os.open(name, access | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise StoreError(

@@ -9,7 +9,7 @@ from zlib import crc32
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
 from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.errors import Corruption
+from litesess.errors import Corruption, StoreFailed
 
 #: The file grows in such steps, ahead of its records.
 RESERVE_STEP: Final = 1 << 18
@@ -40,14 +40,16 @@ class Log:
         self._file = OpenFile(fd, fs.close)
 
     @classmethod
-    def open(cls, fs: FileSystem, directory: int, name: str, path: str) -> Log:
-        """Open the log *name* and check its header.
+    def open(
+        cls, fs: FileSystem, directory: int, name: str, path: str, *, write: bool = True
+    ) -> Log:
+        """Open the log *name*, for writing or only for reading, and check its header.
 
         Raises:
             Corruption: the header does not hold together.
             StoreError: the name was not made by litesess.
         """
-        fd = fs.open(directory, name, path)
+        fd = fs.open(directory, name, path, write=write)
         try:
             data = fs.pread(fd, form.HEADER_BYTES, 0)
             return cls(fs, fd, form.decode_header(data, path, form.WAL_MAGIC), path)
@@ -177,6 +179,10 @@ class Log:
             reserve(self._fs, self._file.fd, self.reserved, size)
             self.reserved = size
 
+    def tail(self, start: int, limit: int) -> bytes:
+        """Return at most *limit* bytes from *start* on, without the zeros at their end."""
+        return self._fs.pread(self._file.fd, limit, start).rstrip(b"\0")
+
     def erase(self, start: int) -> None:
         """Overwrite all from *start* on with zeros."""
         end = self._fs.size(self._file.fd)
@@ -202,6 +208,11 @@ class Log:
                 yield found
                 at = found.end - start - 1
             at = data.find(magic, at + 1)
+
+    def check_linked(self) -> None:
+        """Raise :class:`StoreFailed` if the file was deleted: writes to it go nowhere."""
+        if not self._fs.is_linked(self._file.fd):
+            raise StoreFailed(f"{self.path} was deleted; restart the process to begin anew")
 
     def sync(self) -> None:
         """Make all that was written durable.

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 WAL = "wal"
 SNAPSHOT = "snapshot"
+TORN = "torn"
 TEMPORARY_SUFFIX = ".tmp"
 
 COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_GENERATION_FILE = re.compile(r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot)(\.tmp)?\Z")
+_GENERATION_FILE = re.compile(
+    r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot|torn)(\.tmp)?\Z"
+)
 
 
 class Names(NamedTuple):
@@ -36,9 +39,13 @@ class Names(NamedTuple):
         """The snapshot of *generation*."""
         return f"{self.collection}.{generation:016x}.{SNAPSHOT}"
 
+    def torn(self, generation: int) -> str:
+        """What a crash left behind the last good record of the log of *generation*."""
+        return f"{self.collection}.{generation:016x}.{TORN}"
+
     def sort_out(self, listing: list[str]) -> Listing:
         """Return which of a directory's names are this collection's files."""
-        found = Listing([], [], [])
+        found = Listing([], [], [], [])
         prefix = f"{self.collection}."
         for name in listing:
             match = name.startswith(prefix) and _GENERATION_FILE.match(name, len(prefix))
@@ -46,6 +53,8 @@ class Names(NamedTuple):
                 continue
             if name.endswith(TEMPORARY_SUFFIX):
                 found.temporary.append(name)
+            elif match["kind"] == TORN:
+                found.torn.append(name)
             else:
                 kind = found.wals if match["kind"] == WAL else found.snapshots
                 kind.append(int(match["generation"], 16))
@@ -55,10 +64,11 @@ class Names(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A collection's files: generations in ascending order, and names not published yet."""
+    """A collection's files: generations in ascending order, and other names."""
 
     wals: list[int]
     snapshots: list[int]
+    torn: list[str]
     temporary: list[str]
 
     @property

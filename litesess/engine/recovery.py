@@ -1,4 +1,4 @@
-"""Opening a store: which files count, what a stop left behind, and how to go on from there.
+"""Opening a store for writing: making it, going on with it, putting it right after a crash.
 
 Only the one who holds the presence lock may call :func:`open_store`.  After a clean close the
 logs are followed as they are.  After any other stop their records are copied into one new log:
@@ -7,75 +7,21 @@ a page that once failed to reach the disk is never built upon (docs/design.rst, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem
-from litesess.engine.log import Log
-from litesess.engine.names import Listing, Names
-from litesess.engine.snapshot import Snapshot
+from litesess.engine.chain import FIRST_GENERATION, Chain, Place, Replayed, load_chain
+from litesess.engine.fs import write_all
 from litesess.engine.view import Table, View
-from litesess.errors import Corruption
 
-FIRST_GENERATION: Final = 1
+logger = logging.getLogger("litesess.engine")
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a store lies and how its files are named."""
-
-    fs: FileSystem
-    directory: int
-    path: str
-    names: Names
-    random_bytes: Callable[[int], bytes]
-
-    def path_of(self, name: str) -> str:
-        """Return the whole path of a file, for errors."""
-        return f"{self.path}/{name}"
-
-    def listing(self) -> Listing:
-        """Return which files are there."""
-        return self.names.sort_out(self.fs.list(self.directory))
-
-    def open_log(self, generation: int) -> Log:
-        """Open the log of *generation*; its header must say so too."""
-        name = self.names.wal(generation)
-        log = Log.open(self.fs, self.directory, name, self.path_of(name))
-        if log.header.generation != generation:
-            raise Corruption(log.path, 28, f"is of generation {log.header.generation:016x}")
-        return log
-
-    def open_snapshot(self, generation: int) -> Snapshot:
-        """Open the snapshot of *generation*; its header must say so too."""
-        name = self.names.snapshot(generation)
-        snapshot = Snapshot.open(self.fs, self.directory, name, self.path_of(name))
-        if snapshot.generation != generation:
-            raise Corruption(snapshot.path, 28, f"is of generation {snapshot.generation:016x}")
-        return snapshot
-
-    def create_log(
-        self,
-        store: bytes,
-        generation: int,
-        *,
-        replaces: int = 0,
-        salt: bytes = b"",
-        records: bytes = b"",
-    ) -> Log:
-        """Publish a new log, durably; *records* are encoded with *salt*."""
-        name = self.names.wal(generation)
-        salt = salt or self.random_bytes(form.SALT_BYTES)
-        header = form.Header(form.WAL_MAGIC, store, generation, salt, replaces)
-        return Log.create(self.fs, self.directory, name, self.path_of(name), header, records)
-
-    def unlink(self, names: Iterable[str]) -> None:
-        """Take files out of the directory."""
-        for name in names:
-            self.fs.unlink(self.directory, name)
+#: So much of a torn tail is kept aside.
+LARGEST_TORN: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -92,20 +38,6 @@ class Opened:
     sequence: int
     #: The highest generation in use.
     newest: int
-
-
-@dataclass
-class _Replayed:
-    """What one log holds."""
-
-    log: Log
-    table: Table
-    end: int
-    sequence: int
-    count: int = 0
-    last_kind: int = 0
-    seal: form.Seal | None = None
-    torn: form.Bad | None = None
 
 
 def open_store(
@@ -126,45 +58,78 @@ def open_store(
     if not listing.wals and not listing.snapshots and slot is None:
         place.unlink(listing.temporary)
         return _create(place)
-    snapshot = place.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
-    base = snapshot.generation if snapshot else FIRST_GENERATION
-    logs = _choose_logs(place, listing, base)
-    _check_agreement(place, snapshot, logs, slot)
-    chain = _replay_chain(place, logs, snapshot.sequence if snapshot else 0, slot)
+    chain = load_chain(place, listing, slot)
     # Order: what the coming deletions rely on must be durable first, the names included.
     place.fs.sync_directory(place.directory)
     place.unlink(listing.temporary)
-    live = chain[-1]
-    closed_at = form.Slot(live.log.header.store, live.log.header.generation, live.end)
-    if slot == closed_at and live.torn is None:
-        used = {replayed.log.header.generation for replayed in chain}
-    else:
-        live = _copy(place, chain, base, listing.newest + 1)
-        chain = [live]
-        used = {live.log.header.generation}
-        write_slot(form.Slot(live.log.header.store, live.log.header.generation, live.end))
+    if not _was_closed(chain, slot):
+        chain = _recover(place, chain)
+        write_slot(_slot_at(chain.live))
+    used = {replayed.log.header.generation for replayed in chain.logs}
     place.unlink(place.names.wal(old) for old in listing.wals if old not in used)
     place.unlink(place.names.snapshot(old) for old in listing.snapshots[:-1])
+    return as_opened(chain)
+
+
+def open_for_reading(place: Place, slot: form.Slot | None) -> Opened:
+    """Open the store at *place* as it is, and change nothing.
+
+    Raises:
+        Corruption: a file is damaged or missing.
+        OSError: a file could not be read.
+    """
+    return as_opened(load_chain(place, place.listing(), slot))
+
+
+def as_opened(chain: Chain) -> Opened:
+    """Return a chain as what an open store begins with."""
+    live = chain.live
     return Opened(
         store=live.log.header.store,
-        view=View(snapshot, tuple(replayed.table for replayed in reversed(chain))),
+        view=chain.view,
         end=live.end,
         count=live.count,
         is_marked=live.last_kind == form.MARK,
         sequence=live.sequence,
-        newest=max(listing.newest, live.log.header.generation),
+        newest=max(chain.listing.newest, live.log.header.generation),
     )
 
 
-def check_headers(place: Place) -> None:
-    """Look at the header of every file, without any lock.
+def _slot_at(live: Replayed) -> form.Slot:
+    return form.Slot(live.log.header.store, live.log.header.generation, live.end)
 
-    Raises:
-        Corruption: one is damaged, of another store or of an unknown version.
-    """
-    listing = place.listing()
-    snapshot = place.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
-    _check_stores(snapshot, [place.open_log(generation) for generation in listing.wals])
+
+def _was_closed(chain: Chain, slot: form.Slot | None) -> bool:
+    return slot == _slot_at(chain.live) and chain.live.torn is None
+
+
+def _recover(place: Place, chain: Chain) -> Chain:
+    """Publish one log in place of all in *chain*."""
+    torn = chain.live.torn
+    if torn is not None:
+        _keep_aside(place, chain.live)
+        logger.warning(
+            "%s offset %d: the last write was cut short (%s); it was never acknowledged",
+            chain.live.log.path,
+            torn.offset,
+            torn.reason,
+        )
+    return Chain(chain.listing, chain.snapshot, [_copy(place, chain)])
+
+
+def _keep_aside(place: Place, live: Replayed) -> None:
+    """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
+    name = place.names.torn(live.log.header.generation)
+    try:
+        place.unlink(place.listing().torn)
+        fd = place.fs.create(place.directory, name)
+        try:
+            write_all(place.fs, fd, live.log.tail(live.end, LARGEST_TORN), 0)
+        finally:
+            place.fs.close(fd)
+    except OSError:
+        # They are of no use to the store; a full disk must not keep it from opening.
+        logger.warning("%s could not be written", place.path_of(name), exc_info=True)
 
 
 def _create(place: Place) -> Opened:
@@ -181,130 +146,12 @@ def _create(place: Place) -> Opened:
     )
 
 
-def _choose_logs(place: Place, listing: Listing, base: int) -> list[Log]:
-    """Return the logs that count, oldest first: from *base* on, without those replaced since."""
-    logs: list[Log] = []
-    replaced_from = listing.newest + 1
-    for generation in reversed(listing.wals):
-        if base <= generation < replaced_from:
-            log = place.open_log(generation)
-            logs.append(log)
-            replaced_from = log.header.link or replaced_from
-    logs.reverse()
-    if not logs or base not in (logs[0].header.generation, logs[0].header.link):
-        raise Corruption(place.path_of(place.names.wal(base)), 0, "is missing")
-    return logs
-
-
-def _check_agreement(
-    place: Place, snapshot: Snapshot | None, logs: list[Log], slot: form.Slot | None
-) -> None:
-    _check_stores(snapshot, logs)
-    if slot is None:
-        return
-    if slot.store != logs[0].header.store:
-        raise Corruption(place.path_of(place.names.live), 12, "is of another store")
-    if slot.generation > logs[-1].header.generation:
-        raise Corruption(place.path_of(place.names.wal(slot.generation)), 0, "is missing")
-
-
-def _check_stores(snapshot: Snapshot | None, logs: list[Log]) -> None:
-    stores = [(log.path, log.header.store) for log in logs]
-    if snapshot:
-        stores.append((snapshot.path, snapshot.store))
-    for path, store in stores[1:]:
-        if store != stores[0][1]:
-            raise Corruption(path, 12, f"is of another store than {stores[0][0]}")
-
-
-def _replay_chain(
-    place: Place, logs: list[Log], sequence: int, slot: form.Slot | None
-) -> list[_Replayed]:
-    """Replay the logs that were written to, oldest first; check that each leads to the next."""
-    chain = []
-    while logs:
-        log, *logs = logs
-        replayed = _replay(log, sequence, slot)
-        chain.append(replayed)
-        sequence = replayed.sequence
-        # A compaction that did not come to its seal leaves the next log behind, empty.
-        if replayed.seal is None:
-            if not all(map(_is_empty, logs)):
-                raise Corruption(log.path, replayed.end, "ends without a SEAL, yet a log follows")
-            break
-        while logs and not _leads_to(replayed.seal, logs[0].header) and _is_empty(logs[0]):
-            logs = logs[1:]
-        if not logs or not _leads_to(replayed.seal, logs[0].header):
-            missing = place.names.wal(replayed.seal.generation)
-            raise Corruption(place.path_of(missing), 0, "is missing")
-    return chain
-
-
-def _is_empty(log: Log) -> bool:
-    return next(log.replay(), None) is None
-
-
-def _leads_to(seal: form.Seal, header: form.Header) -> bool:
-    if header.generation == seal.generation:
-        return header.salt == seal.salt
-    return 0 < header.link <= seal.generation < header.generation
-
-
-def _replay(log: Log, sequence: int, slot: form.Slot | None) -> _Replayed:
-    """Take in one log up to its end, or up to where a crash tore it."""
-    replayed = _Replayed(log, Table(log), form.HEADER_BYTES, sequence)
-    durable = slot.length if slot and slot.generation == log.header.generation else 0
-    for found in log.replay():
-        if isinstance(found, form.Bad) or replayed.seal:
-            _judge(log, found, durable, is_sealed=replayed.seal is not None)
-            replayed.torn = found if isinstance(found, form.Bad) else None
-            break
-        if found.sequence != replayed.sequence + 1:
-            raise Corruption(
-                log.path, found.offset, f"sequence {found.sequence} after {replayed.sequence}"
-            )
-        if found.kind == form.SEAL:
-            replayed.seal = form.decode_seal(found.payload)
-            if replayed.seal.record_count != replayed.count:
-                raise Corruption(
-                    log.path,
-                    found.offset,
-                    f"SEAL counts {replayed.seal.record_count} records, {replayed.count} were read",
-                )
-        replayed.table.apply(found)
-        replayed.end = found.end
-        replayed.sequence = found.sequence
-        replayed.count += 1
-        replayed.last_kind = found.kind
-    if durable > replayed.end:
-        raise Corruption(
-            log.path,
-            replayed.end,
-            f"ends here, though {durable} bytes were synced at the last close",
-        )
-    return replayed
-
-
-def _judge(log: Log, found: form.Record | form.Bad, durable: int, *, is_sealed: bool) -> None:
-    """Raise :class:`Corruption` unless *found*, which ends the log, can be a torn write.
-
-    A crash tears only what was never acknowledged.  What was, some later record knows of: it
-    carries how much of the file was synced when it was written.
-    """
-    if is_sealed:
-        raise Corruption(log.path, found.offset, "bytes follow the SEAL")
-    known = max([durable, *(record.durable for record in log.find_records(found.offset))])
-    if known > found.offset:
-        reason = found.reason if isinstance(found, form.Bad) else ""
-        raise Corruption(log.path, found.offset, f"{reason}, in what was synced up to {known}")
-
-
-def _copy(place: Place, chain: list[_Replayed], base: int, generation: int) -> _Replayed:
-    """Publish one new log that holds the records of all of *chain*, and then a MARK."""
+def _copy(place: Place, chain: Chain) -> Replayed:
+    """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
     salt = place.random_bytes(form.SALT_BYTES)
     salt_crc = crc32(salt)
     parts = []
-    for replayed in chain:
+    for replayed in chain.logs:
         for record in replayed.log.records(form.HEADER_BYTES, replayed.end):
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (
@@ -315,18 +162,22 @@ def _copy(place: Place, chain: list[_Replayed], base: int, generation: int) -> _
             parts.append(
                 form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
             )
-    sequence = chain[-1].sequence
+    sequence = chain.live.sequence
     end = form.HEADER_BYTES + sum(map(len, parts))
-    if chain[-1].last_kind != form.MARK:
+    if chain.live.last_kind != form.MARK:
         sequence += 1
         # The log is not published before all of it is synced, so it may say so of itself.
         mark = form.encode_record(salt_crc, form.MARK, 0, b"", sequence, end)
         parts.append(mark)
         end += len(mark)
     log = place.create_log(
-        chain[0].log.header.store, generation, replaces=base, salt=salt, records=b"".join(parts)
+        chain.live.log.header.store,
+        chain.listing.newest + 1,
+        replaces=chain.base,
+        salt=salt,
+        records=b"".join(parts),
     )
     table = Table(log)
     for record in log.records(form.HEADER_BYTES, end):
         table.apply(record)
-    return _Replayed(log, table, end, sequence, len(parts), form.MARK)
+    return Replayed(log, table, end, sequence, len(parts), form.MARK)

@@ -70,7 +70,7 @@ class Snapshot:
             Corruption: header, index or footer does not hold together.
             StoreError: the name was not made by litesess.
         """
-        fd = fs.open(directory, name, path)
+        fd = fs.open(directory, name, path, write=False)
         try:
             return cls(fs, fd, path)
         except BaseException:

@@ -80,6 +80,9 @@ class WALOptions(Options):
     lock_timeout: float = option(
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
     )
+    read_only: bool = option(
+        False, "Change nothing; show what was stored when the store was opened", check=boolean
+    )
     debug: bool = option(
         False,
         "Log at DEBUG level what the store does, to stderr if nothing is set up",
@@ -105,12 +108,13 @@ class WALStore(EmbeddedStore):
             Corruption: a file in the directory is damaged.
         """
         checked_options = build(WALOptions, options)
-        self.path = _directory(path)
+        self.path = _directory(path, read_only=checked_options.read_only)
         engine = Engine(
             self.path,
             collection=checked_options.collection,
             wal_limit=checked_options.wal_limit,
             lock_timeout=checked_options.lock_timeout,
+            read_only=checked_options.read_only,
             before_compaction=self.collect,
             random_bytes=ids.random_bytes,
             fs=FileSystem(),
@@ -142,7 +146,7 @@ class WALStore(EmbeddedStore):
 WALStore.__signature__ = signature(WALOptions, "path")  # type: ignore[attr-defined]
 
 
-def _directory(path: str | os.PathLike[str]) -> str:
+def _directory(path: str | os.PathLike[str], *, read_only: bool) -> str:
     """Return the real path of the directory, which exists or can be made.
 
     Raises:
@@ -161,6 +165,10 @@ def _directory(path: str | os.PathLike[str]) -> str:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise ConfigError(f"path {directory}: {nearest} is not a directory")
+    if nearest == directory:
+        return str(directory)  # if it can't be written, it can still be read
+    if read_only:
+        raise ConfigError(f"path {directory}: does not exist, and read_only=True makes nothing")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ConfigError(f"path {directory}: uid {os.geteuid()} can't write to {nearest}")
     return str(directory)

@@ -1,0 +1,265 @@
+"""Which of a store's files count, and what they hold; nothing here changes the disk.
+
+Every reader of a store begins here: the one who opens it, the one who only reads, and the one who
+verifies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from litesess.engine import format as form
+from litesess.engine.fs import FileSystem
+from litesess.engine.log import Log
+from litesess.engine.names import Listing, Names
+from litesess.engine.snapshot import Snapshot
+from litesess.engine.view import Table, View
+from litesess.errors import Corruption
+
+FIRST_GENERATION: Final = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store lies and how its files are named."""
+
+    fs: FileSystem
+    directory: int
+    path: str
+    names: Names
+    random_bytes: Callable[[int], bytes]
+    read_only: bool = False
+
+    def path_of(self, name: str) -> str:
+        """Return the whole path of a file, for errors."""
+        return f"{self.path}/{name}"
+
+    def listing(self) -> Listing:
+        """Return which files are there."""
+        return self.names.sort_out(self.fs.list(self.directory))
+
+    def open_log(self, generation: int) -> Log:
+        """Open the log of *generation*; its header must say so too."""
+        name = self.names.wal(generation)
+        log = Log.open(self.fs, self.directory, name, self.path_of(name), write=not self.read_only)
+        if log.header.generation != generation:
+            raise Corruption(log.path, 28, f"is of generation {log.header.generation:016x}")
+        return log
+
+    def open_snapshot(self, generation: int) -> Snapshot:
+        """Open the snapshot of *generation*; its header must say so too."""
+        name = self.names.snapshot(generation)
+        snapshot = Snapshot.open(self.fs, self.directory, name, self.path_of(name))
+        if snapshot.generation != generation:
+            raise Corruption(snapshot.path, 28, f"is of generation {snapshot.generation:016x}")
+        return snapshot
+
+    def create_log(
+        self,
+        store: bytes,
+        generation: int,
+        *,
+        replaces: int = 0,
+        salt: bytes = b"",
+        records: bytes = b"",
+    ) -> Log:
+        """Publish a new log, durably; *records* are encoded with *salt*."""
+        name = self.names.wal(generation)
+        salt = salt or self.random_bytes(form.SALT_BYTES)
+        header = form.Header(form.WAL_MAGIC, store, generation, salt, replaces)
+        return Log.create(self.fs, self.directory, name, self.path_of(name), header, records)
+
+    def unlink(self, names: Iterable[str]) -> None:
+        """Take files out of the directory."""
+        for name in names:
+            self.fs.unlink(self.directory, name)
+
+
+@dataclass
+class Replayed:
+    """What one log holds."""
+
+    log: Log
+    table: Table
+    end: int
+    sequence: int
+    count: int = 0
+    last_kind: int = 0
+    seal: form.Seal | None = None
+    torn: form.Bad | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A snapshot, if there is one, and the logs that follow it, oldest first."""
+
+    listing: Listing
+    snapshot: Snapshot | None
+    logs: list[Replayed]
+
+    @property
+    def live(self) -> Replayed:
+        """The log that is written to."""
+        return self.logs[-1]
+
+    @property
+    def base(self) -> int:
+        """The generation whose log is the first that the snapshot does not hold."""
+        return self.snapshot.generation if self.snapshot else FIRST_GENERATION
+
+    @property
+    def view(self) -> View:
+        """What readers see of it."""
+        return View(self.snapshot, tuple(replayed.table for replayed in reversed(self.logs)))
+
+
+def load_chain(place: Place, listing: Listing, slot: form.Slot | None) -> Chain:
+    """Read which files count and all that the logs among them hold.
+
+    Args:
+        place: where they lie.
+        listing: their names.
+        slot: what the last one to close the store wrote.
+
+    Raises:
+        Corruption: a file is damaged or missing.
+        OSError: a file could not be read.
+    """
+    snapshot = place.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
+    base = snapshot.generation if snapshot else FIRST_GENERATION
+    logs = _choose_logs(place, listing, base)
+    _check_agreement(place, snapshot, logs, slot)
+    replayed = _replay_chain(place, logs, snapshot.sequence if snapshot else 0, slot)
+    return Chain(listing, snapshot, replayed)
+
+
+def check_headers(place: Place) -> None:
+    """Look at the header of every file, without any lock.
+
+    Raises:
+        Corruption: one is damaged, of another store or of an unknown version.
+    """
+    listing = place.listing()
+    snapshot = place.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
+    _check_stores(snapshot, [place.open_log(generation) for generation in listing.wals])
+
+
+def _choose_logs(place: Place, listing: Listing, base: int) -> list[Log]:
+    """Return the logs that count, oldest first: from *base* on, without those replaced since."""
+    logs: list[Log] = []
+    replaced_from = listing.newest + 1
+    for generation in reversed(listing.wals):
+        if base <= generation < replaced_from:
+            log = place.open_log(generation)
+            logs.append(log)
+            replaced_from = log.header.link or replaced_from
+    logs.reverse()
+    if not logs or base not in (logs[0].header.generation, logs[0].header.link):
+        raise Corruption(place.path_of(place.names.wal(base)), 0, "is missing")
+    return logs
+
+
+def _check_agreement(
+    place: Place, snapshot: Snapshot | None, logs: list[Log], slot: form.Slot | None
+) -> None:
+    _check_stores(snapshot, logs)
+    if slot is None:
+        return
+    if slot.store != logs[0].header.store:
+        raise Corruption(place.path_of(place.names.live), 12, "is of another store")
+    if slot.generation > logs[-1].header.generation:
+        raise Corruption(place.path_of(place.names.wal(slot.generation)), 0, "is missing")
+
+
+def _check_stores(snapshot: Snapshot | None, logs: list[Log]) -> None:
+    stores = [(log.path, log.header.store) for log in logs]
+    if snapshot:
+        stores.append((snapshot.path, snapshot.store))
+    for path, store in stores[1:]:
+        if store != stores[0][1]:
+            raise Corruption(path, 12, f"is of another store than {stores[0][0]}")
+
+
+def _replay_chain(
+    place: Place, logs: list[Log], sequence: int, slot: form.Slot | None
+) -> list[Replayed]:
+    """Replay the logs that were written to, oldest first; check that each leads to the next."""
+    chain = []
+    while logs:
+        log, *logs = logs
+        replayed = _replay(log, sequence, slot)
+        chain.append(replayed)
+        sequence = replayed.sequence
+        # A compaction that did not come to its seal leaves the next log behind, empty.
+        if replayed.seal is None:
+            if not all(map(_is_empty, logs)):
+                raise Corruption(log.path, replayed.end, "ends without a SEAL, yet a log follows")
+            break
+        while logs and not _leads_to(replayed.seal, logs[0].header) and _is_empty(logs[0]):
+            logs = logs[1:]
+        if not logs or not _leads_to(replayed.seal, logs[0].header):
+            missing = place.names.wal(replayed.seal.generation)
+            raise Corruption(place.path_of(missing), 0, "is missing")
+    return chain
+
+
+def _is_empty(log: Log) -> bool:
+    return next(log.replay(), None) is None
+
+
+def _leads_to(seal: form.Seal, header: form.Header) -> bool:
+    if header.generation == seal.generation:
+        return header.salt == seal.salt
+    return 0 < header.link <= seal.generation < header.generation
+
+
+def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
+    """Take in one log up to its end, or up to where a crash tore it."""
+    replayed = Replayed(log, Table(log), form.HEADER_BYTES, sequence)
+    durable = slot.length if slot and slot.generation == log.header.generation else 0
+    for found in log.replay():
+        is_poison = isinstance(found, form.Record) and found.kind == form.POISON
+        if isinstance(found, form.Bad) or (replayed.seal and not is_poison):
+            _judge(log, found, durable, is_sealed=replayed.seal is not None)
+            replayed.torn = found if isinstance(found, form.Bad) else None
+            break
+        if found.sequence != replayed.sequence + 1:
+            raise Corruption(
+                log.path, found.offset, f"sequence {found.sequence} after {replayed.sequence}"
+            )
+        if found.kind == form.SEAL:
+            replayed.seal = form.decode_seal(found.payload)
+            if replayed.seal.record_count != replayed.count:
+                raise Corruption(
+                    log.path,
+                    found.offset,
+                    f"SEAL counts {replayed.seal.record_count} records, {replayed.count} were read",
+                )
+        replayed.table.apply(found)
+        replayed.end = found.end
+        replayed.sequence = found.sequence
+        replayed.count += 1
+        replayed.last_kind = found.kind
+    if durable > replayed.end:
+        raise Corruption(
+            log.path,
+            replayed.end,
+            f"ends here, though {durable} bytes were synced at the last close",
+        )
+    return replayed
+
+
+def _judge(log: Log, found: form.Record | form.Bad, durable: int, *, is_sealed: bool) -> None:
+    """Raise :class:`Corruption` unless *found*, which ends the log, can be a torn write.
+
+    A crash tears only what was never acknowledged.  What was, some later record knows of: it
+    carries how much of the file was synced when it was written.
+    """
+    if is_sealed:
+        raise Corruption(log.path, found.offset, "bytes follow the SEAL")
+    known = max([durable, *(record.durable for record in log.find_records(found.offset))])
+    if known > found.offset:
+        reason = found.reason if isinstance(found, form.Bad) else ""
+        raise Corruption(log.path, found.offset, f"{reason}, in what was synced up to {known}")
