@@ -8,12 +8,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.chain import Place, check_headers
+from litesess.engine.check import Salvaged, Verification, salvage, verify
 from litesess.engine.commit import Committer, Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
@@ -81,8 +82,8 @@ class Engine:
             StoreError: the directory or a file can't be used.
         """
         try:
-            directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
-            check_headers(self._place(directory.fd))
+            with self._looking() as place:
+                check_headers(place)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -149,6 +150,31 @@ class Engine:
         opened = self._opened()
         with opened.compaction_lock:
             self._compact(opened)
+
+    def verify(self) -> Verification:
+        """Check every byte that counts, without opening the store; it may be in use.
+
+        Raises:
+            Corruption: something is damaged or missing.
+            StoreError: something could not be read.
+        """
+        try:
+            with self._looking() as place:
+                return verify(place, lambda: self._look_at_slot(place))
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def salvage(self) -> tuple[dict[bytes, form.Entry], Salvaged]:
+        """Return what is good in a damaged store that nobody uses; see :func:`check.salvage`.
+
+        Raises:
+            StoreError: something could not be read.
+        """
+        try:
+            with self._looking() as place:
+                return salvage(place, self._look_at_slot(place))
+        except OSError as error:
+            raise store_error(error, self.path) from error
 
     def close(self) -> None:
         """Close the store: later operations raise StoreClosed.  Again is harmless.
@@ -220,16 +246,29 @@ class Engine:
     def _open_for_reading(self) -> _OpenStore:
         directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
         place = replace(self._place(directory.fd), read_only=True)
-        name = self._names.live
-        live = None
-        slot = None
-        with suppress(FileNotFoundError):
-            fd = self._fs.open(directory.fd, name, place.path_of(name), write=False)
-            live = OpenFile(fd, self._fs.close)
-            slot = self._read_slot(fd)
-        opened = open_for_reading(place, slot)
+        opened = open_for_reading(place, self._look_at_slot(place))
         logger.debug("opened %s for reading, generation %d", self.path, opened.newest)
-        return _OpenStore(place, directory, live, opened, self._wal_limit)
+        return _OpenStore(place, directory, None, opened, self._wal_limit)
+
+    @contextmanager
+    def _looking(self) -> Iterator[Place]:
+        """Open the directory for a look that changes nothing."""
+        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
+        try:
+            yield replace(self._place(directory.fd), read_only=True)
+        finally:
+            directory.close()
+
+    def _look_at_slot(self, place: Place) -> form.Slot | None:
+        name = self._names.live
+        try:
+            fd = self._fs.open(place.directory, name, place.path_of(name), write=False)
+        except FileNotFoundError:
+            return None
+        try:
+            return self._read_slot(fd)
+        finally:
+            self._fs.close(fd)
 
     def _read_slot(self, fd: int) -> form.Slot | None:
         return form.decode_slot(self._fs.pread(fd, form.SLOT_BYTES, 0))
@@ -362,7 +401,7 @@ class _OpenStore:
             except (OSError, StoreError):
                 logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
             finally:
-                if self.live is not None and not self.place.read_only:
+                if self.live is not None:
                     lock.release(self.live.fd)
                 self.forget()
 

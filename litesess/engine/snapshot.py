@@ -158,6 +158,23 @@ class Snapshot:
                     if expires_at <= now:
                         yield self.key(position)
 
+    def verify(self) -> int:
+        """Check every byte, and that each entry is found; return how many there are.
+
+        Raises:
+            Corruption: something is not what was written.
+        """
+        check(self._fs, self._file.fd, self.path)
+        before = b""
+        for position in range(self.count):
+            key, entry = self.entry(position)
+            if key <= before or self.get(key) != entry:
+                raise Corruption(
+                    self.path, self._offsets[position], "entry is not found by its key"
+                )
+            before = key
+        return self.count
+
     def copy(self, start: int, stop: int, writer: SnapshotWriter) -> None:
         """Add the entries from position *start* up to *stop* to *writer*, as they are."""
         first, last = self._offsets[start], self._offsets[stop]

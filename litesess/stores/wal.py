@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from litesess import ids
+from litesess.engine.check import Salvaged, Verification
+from litesess.engine.commit import Lookup
 from litesess.engine.db import Engine
+from litesess.engine.format import Change, Put
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
 from litesess.engine.names import COLLECTION
@@ -139,11 +143,46 @@ class WALStore(EmbeddedStore):
         """
         self._engine.compact()
 
+    def verify(self) -> Verification:
+        """Check every byte that counts; nothing is changed, and the store may be in use.
+
+        Raises:
+            Corruption: something is damaged or missing; names the file and the offset.
+            StoreError: something could not be read.
+        """
+        return self._engine.verify()
+
+    def salvage(self, target: WALStore) -> Salvaged:
+        """Copy out of a damaged store, that nobody uses, what is certain; it is left as it is.
+
+        A session that may have been deleted by what can't be read any more is left out: logged
+        out stays logged out.
+
+        Args:
+            target: an empty store.
+
+        Raises:
+            ConfigError: *target* holds sessions, or is this store.
+            StoreError: something could not be read or written.
+        """
+        if target.path == self.path or len(target):
+            raise ConfigError(f"the target of a salvage, {target.path}, is not an empty store")
+        entries, salvaged = self._engine.salvage()
+        for key, entry in entries.items():
+            put = Put(key, entry.value, entry.expires_at)
+            target._engine.transact(partial(_just, put), sync=False)  # of our class
+        target.compact()
+        return salvaged
+
     def __repr__(self) -> str:
         return f"<WALStore {self.path!r}>"
 
 
 WALStore.__signature__ = signature(WALOptions, "path")  # type: ignore[attr-defined]
+
+
+def _just(change: Change, _stored: Lookup) -> tuple[Sequence[Change], None]:
+    return [change], None
 
 
 def _directory(path: str | os.PathLike[str], *, read_only: bool) -> str:

@@ -1,0 +1,172 @@
+"""Looking over a whole store without changing it, and getting out of a damaged one what is good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from litesess.engine import format as form
+from litesess.engine.chain import Place, load_chain
+from litesess.engine.log import Log
+from litesess.errors import Corruption, StoreError
+
+#: A compaction may take files away, and a writer may be half-way through a record.
+_TRIES: Final = 5
+
+
+class Verification(NamedTuple):
+    """What was found good."""
+
+    entries: int  # in the snapshot
+    records: int  # in the logs behind it
+    log_bytes: int
+
+
+def verify(place: Place, read_slot: Callable[[], form.Slot | None]) -> Verification:
+    """Read everything that counts in a store and check it; it may be in use meanwhile.
+
+    Args:
+        place: where it lies; nothing is changed.
+        read_slot: reads what the last one to close the store wrote.
+
+    Raises:
+        Corruption: something is damaged or missing.
+        OSError: something could not be read.
+    """
+    last: tuple[str, int] | None = None
+    for _ in range(_TRIES):
+        try:
+            chain = load_chain(place, place.listing(), read_slot())
+            entries = 0 if chain.snapshot is None else chain.snapshot.verify()
+        except FileNotFoundError:  # compacted meanwhile
+            continue
+        except Corruption as error:
+            # What is still bad when looked at again was not just being written.
+            if last == (error.path, error.offset):
+                raise
+            last = error.path, error.offset
+            continue
+        records = sum(replayed.count for replayed in chain.logs)
+        return Verification(entries, records, sum(replayed.end for replayed in chain.logs))
+    raise StoreError(f"{place.path} changed too often to be verified; try again")
+
+
+class Salvaged(NamedTuple):
+    """What :func:`salvage` got out, and what it had to leave."""
+
+    kept: int
+    #: Readable, but left: a hole follows that may have held their deletion.
+    doubtful: int
+    #: Places that could not be read, each as path, offset and reason.
+    holes: list[Corruption]
+
+
+def salvage(place: Place, slot: form.Slot | None) -> tuple[dict[bytes, form.Entry], Salvaged]:
+    """Return every entry of a damaged store that is certain to have been stored last.
+
+    A session whose last readable record stands before a hole is left: the hole may have held
+    its deletion, and logged out stays logged out.
+
+    Args:
+        place: where it lies; nothing is changed, and nobody must be using it.
+        slot: what the last one to close the store wrote.
+
+    Raises:
+        OSError: something could not be read.
+    """
+    listing = place.listing()
+    found = _Findings()
+    base = 0
+    for generation in listing.snapshots[-1:]:
+        base = generation
+        _take_in_snapshot(place, generation, found)
+    for log in _readable_logs(place, [item for item in listing.wals if item >= base], found):
+        _take_in_log(log, slot, found)
+    if found.last_kind == form.SEAL:
+        missing = place.path_of(place.names.wal(listing.newest + 1))
+        found.add_hole(Corruption(missing, 0, "is missing"))
+    kept = {key: found.entries[key] for key in found.certain}
+    return kept, Salvaged(len(kept), len(found.entries) - len(kept), found.holes)
+
+
+class _Findings:
+    """What a salvage has read so far."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, form.Entry] = {}
+        #: Keys whose last record stands behind the last hole.
+        self.certain: set[bytes] = set()
+        self.holes: list[Corruption] = []
+        self.sequence = 0
+        self.last_kind = 0
+
+    def add_hole(self, hole: Corruption) -> None:
+        """Note that something is not readable, and what it makes doubtful."""
+        self.holes.append(hole)
+        self.certain.clear()
+
+    def take_in(self, record: form.Record) -> None:
+        """Take in what *record* changes."""
+        self.sequence, self.last_kind = record.sequence, record.kind
+        for kind, _flags, payload in form.members(record):
+            key = form.key_of(payload)
+            if kind == form.PUT:
+                self.entries[key] = form.decode_put(payload, record.sequence)
+                self.certain.add(key)
+            elif kind == form.TOUCH:
+                touch = form.decode_touch(payload)
+                entry = self.entries.get(key)
+                if entry is not None and entry.version == touch.version:
+                    self.entries[key] = entry._replace(expires_at=touch.expires_at)
+                    self.certain.add(key)  # it lived then
+            elif kind == form.DELETE:
+                self.entries.pop(key, None)
+                self.certain.discard(key)
+            elif kind == form.CLEAR:
+                self.entries.clear()
+                self.certain.clear()
+
+
+def _take_in_snapshot(place: Place, generation: int, found: _Findings) -> None:
+    try:
+        snapshot = place.open_snapshot(generation)
+    except Corruption as error:
+        found.add_hole(error)
+        return
+    for position in range(snapshot.count):
+        try:
+            key, entry = snapshot.entry(position)
+        except Corruption as error:
+            # Its neighbours are whole, and nothing else is written between them.
+            found.holes.append(error)
+        else:
+            found.entries[key] = entry
+            found.certain.add(key)
+    found.sequence = snapshot.sequence
+
+
+def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
+    end = form.HEADER_BYTES
+    for record in log.find_records(end):
+        if record.sequence != found.sequence + 1:
+            missing = f"sequence {record.sequence} after {found.sequence}"
+            found.add_hole(Corruption(log.path, end, missing))
+        found.take_in(record)
+        end = record.end
+    is_short = slot is not None and slot.generation == log.header.generation and slot.length > end
+    if is_short or not log.is_zero(end):
+        # Torn by a crash, or rotten: nobody can tell any more.
+        found.add_hole(Corruption(log.path, end, "the end is damaged"))
+
+
+def _readable_logs(place: Place, generations: list[int], found: _Findings) -> Iterator[Log]:
+    """Yield the logs that count, oldest first: without those that a later one replaces."""
+    logs: list[Log] = []
+    for generation in reversed(generations):
+        if logs and 0 < logs[-1].header.link <= generation:
+            continue
+        try:
+            logs.append(place.open_log(generation))
+        except Corruption as error:
+            found.holes.append(error)
+    yield from reversed(logs)
