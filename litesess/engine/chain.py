@@ -81,14 +81,15 @@ class Place:
 class Replayed:
     """What one log holds."""
 
-    log: Log
     table: Table
     end: int
-    sequence: int
-    count: int = 0
-    last_kind: int = 0
     seal: form.Seal | None = None
     torn: form.Bad | None = None
+
+    @property
+    def log(self) -> Log:
+        """Where it was read."""
+        return self.table.log
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _replay_chain(
         log, *logs = logs
         replayed = _replay(log, sequence, slot)
         chain.append(replayed)
-        sequence = replayed.sequence
+        sequence = replayed.table.sequence
         # A compaction that did not come to its seal leaves the next log behind, empty.
         if replayed.seal is None:
             if not all(map(_is_empty, logs)):
@@ -217,7 +218,8 @@ def _leads_to(seal: form.Seal, header: form.Header) -> bool:
 
 def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
     """Take in one log up to its end, or up to where a crash tore it."""
-    replayed = Replayed(log, Table(log), form.HEADER_BYTES, sequence)
+    table = Table(log, sequence)
+    replayed = Replayed(table, form.HEADER_BYTES)
     durable = slot.length if slot and slot.generation == log.header.generation else 0
     for found in log.replay():
         is_poison = isinstance(found, form.Record) and found.kind == form.POISON
@@ -225,23 +227,20 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
             _judge(log, found, durable, is_sealed=replayed.seal is not None)
             replayed.torn = found if isinstance(found, form.Bad) else None
             break
-        if found.sequence != replayed.sequence + 1:
+        if found.sequence != table.sequence + 1:
             raise Corruption(
-                log.path, found.offset, f"sequence {found.sequence} after {replayed.sequence}"
+                log.path, found.offset, f"sequence {found.sequence} after {table.sequence}"
             )
         if found.kind == form.SEAL:
             replayed.seal = form.decode_seal(found.payload)
-            if replayed.seal.record_count != replayed.count:
+            if replayed.seal.record_count != table.count:
                 raise Corruption(
                     log.path,
                     found.offset,
-                    f"SEAL counts {replayed.seal.record_count} records, {replayed.count} were read",
+                    f"SEAL counts {replayed.seal.record_count} records, {table.count} were read",
                 )
-        replayed.table.apply(found)
+        table.apply(found)
         replayed.end = found.end
-        replayed.sequence = found.sequence
-        replayed.count += 1
-        replayed.last_kind = found.kind
     if durable > replayed.end:
         raise Corruption(
             log.path,

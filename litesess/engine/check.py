@@ -46,7 +46,7 @@ def verify(place: Place, read_slot: Callable[[], form.Slot | None]) -> Verificat
                 raise
             last = error.path, error.offset
             continue
-        records = sum(replayed.count for replayed in chain.logs)
+        records = sum(replayed.table.count for replayed in chain.logs)
         return Verification(entries, records, sum(replayed.end for replayed in chain.logs))
     raise StoreError(f"{place.path} changed too often to be verified; try again")
 

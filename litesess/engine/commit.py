@@ -88,29 +88,46 @@ class _Draft:
                 self._cleared = True
 
 
+class _Live:
+    """The log that is written to.
+
+    What follows from its table is asked of the table, so that an exception between two lines
+    can't make them disagree.
+    """
+
+    __slots__ = ("durable", "end", "table", "view")
+
+    def __init__(self, view: View, end: int) -> None:
+        self.view = view
+        self.table = view.tables[0]
+        self.end = end
+        #: Everything before this offset is synced.
+        self.durable = end
+
+
 class Committer:
     """The writing side of an open store."""
 
     def __init__(self, opened: Opened, *, read_only: bool) -> None:
-        self.view = opened.view
         self._read_only = read_only
         self._append_lock = threading.Lock()  # Guards: everything below but _waiting.
-        self._table = opened.view.tables[0]
-        self._end = opened.end
-        self._durable = opened.end
-        self._sequence = opened.sequence
-        self._count = opened.count  # of the records in the live log
-        self._is_marked = opened.is_marked
-        # Bytes may stand behind _end that nobody has followed.
+        self._live = _Live(opened.view, opened.end)
+        # Bytes may stand behind the end that nobody has followed.
         self._is_unsettled = False
         self._failure: OSError | None = None
+        self._following: Log | None = None  # what the SEAL being written leads to
         self._is_closed = False
         self._waiting: deque[_Ticket] = deque()
 
     @property
+    def view(self) -> View:
+        """What is stored, as readers see it."""
+        return self._live.view
+
+    @property
     def log_bytes(self) -> int:
         """How long the live log is."""
-        return self._end
+        return self._live.end
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -161,19 +178,24 @@ class Committer:
             self._check_writable()
             self._settle()
             header = following.header
-            payload = form.encode_seal(self._count, header.generation, header.salt)
-            self._append(self._encode(form.SEAL, 0, payload, self._sequence + 1), sync=True)
-            self._table = Table(following)
-            self.view = View(self.view.snapshot, (self._table, *self.view.tables))
-            self._end = self._durable = form.HEADER_BYTES
-            self._count = 0
-            self._is_marked = False
+            table = self._live.table
+            payload = form.encode_seal(table.count, header.generation, header.salt)
+            self._following = following
+            try:
+                self._append(self._encode(form.SEAL, 0, payload, table.sequence + 1), sync=True)
+            finally:
+                if not self._is_unsettled:
+                    self._following = None
             return self.view
+
+    def may_lead_to(self, log: Log) -> bool:
+        """Say whether *log* is written to, or a SEAL that names it may stand in the log."""
+        return log is self._following or log is self._live.table.log
 
     def adopt(self, snapshot: Snapshot) -> View:
         """Let *snapshot* take the place of what it was made from; return the new view."""
         with self._exclusive():
-            self.view = View(snapshot, (self._table,))
+            self._live.view = View(snapshot, (self._live.table,))
             return self.view
 
     def mark(self) -> form.Slot | None:
@@ -202,10 +224,11 @@ class Committer:
             return None
         self._settle()
         self._sync()
-        if not self._is_marked:
-            self._append(self._encode(form.MARK, 0, b"", self._sequence + 1), sync=True)
-        header = self._table.log.header
-        return form.Slot(header.store, header.generation, self._end)
+        table = self._live.table
+        if table.last_kind != form.MARK:
+            self._append(self._encode(form.MARK, 0, b"", table.sequence + 1), sync=True)
+        header = table.log.header
+        return form.Slot(header.store, header.generation, self._live.end)
 
     def hold(self) -> None:
         """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
@@ -223,17 +246,17 @@ class Committer:
             with self._append_lock:
                 yield
         except OSError as error:
-            raise store_error(error, self._table.log.path) from error
+            raise store_error(error, self._live.table.log.path) from error
         finally:
             self._wake_next()
 
     def _sync_early(self) -> None:
         """Sync without the lock what a sync under the lock would take long for."""
         try:
-            self._table.log.sync()
+            self._live.table.log.sync()
         except OSError as error:
             with self._append_lock:
-                raise self._poison(error, self._end) from error
+                raise self._poison(error, self._live.end) from error
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -248,10 +271,10 @@ class Committer:
             batch.append(self._waiting.popleft())
         try:
             self._check_writable()
-            self._table.log.check_linked()
+            self._live.table.log.check_linked()
             self._commit(batch)
         except OSError as error:
-            _fail(batch, store_error(error, self._table.log.path), error)
+            _fail(batch, store_error(error, self._live.table.log.path), error)
         except StoreError as error:
             _fail(batch, error, error.__cause__)
         except BaseException:
@@ -266,9 +289,9 @@ class Committer:
         data = self._run(batch, deletes_only=None)
         if data:
             try:
-                self._table.log.reserve(self._end + len(data) + DELETE_RESERVE)
+                self._live.table.log.reserve(self._live.end + len(data) + DELETE_RESERVE)
             except OSError as error:
-                full = store_error(error, self._table.log.path)
+                full = store_error(error, self._live.table.log.path)
                 if not isinstance(full, StoreFull):
                     raise
                 data = self._run(batch, deletes_only=full)
@@ -281,9 +304,9 @@ class Committer:
 
     def _run(self, batch: list[_Ticket], *, deletes_only: StoreFull | None) -> bytes:
         """Run the plans and return their records; those that only delete if there is no room."""
-        draft = _Draft(self.view)
+        draft = _Draft(self._live.view)
         records = []
-        sequence = self._sequence
+        sequence = self._live.table.sequence
         for ticket in batch:
             ticket.error = None
             ticket.sequence = 0
@@ -304,13 +327,13 @@ class Committer:
         return b"".join(records)
 
     def _encode(self, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
-        salt_crc = self._table.log.salt_crc
-        return form.encode_record(salt_crc, kind, flags, payload, sequence, self._durable)
+        salt_crc = self._live.table.log.salt_crc
+        return form.encode_record(salt_crc, kind, flags, payload, sequence, self._live.durable)
 
     def _append(self, data: bytes, *, sync: bool) -> None:
         """Write records, make them durable if asked, then follow them."""
-        log = self._table.log
-        start, end = self._end, self._end + len(data)
+        log, start = self._live.table.log, self._live.end
+        end = start + len(data)
         self._is_unsettled = True
         try:
             log.write(data, start)
@@ -324,60 +347,69 @@ class Committer:
         self._is_unsettled = False
 
     def _sync(self, end: int | None = None) -> None:
-        end = self._end if end is None else end
-        if self._durable == end:
+        live = self._live
+        end = live.end if end is None else end
+        if live.durable == end:
             return
         try:
-            self._table.log.sync()
+            live.table.log.sync()
         except OSError as error:
             raise self._poison(error, end) from error
-        self._durable = end
+        live.durable = end
 
     def _poison(self, error: OSError, end: int) -> StoreFailed:
         # Invariant: after a failed sync the page cache proves nothing: the kernel may have
         # dropped the pages and called them clean.  Never retried, never written over.
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
-        log = self._table.log
+        log = self._live.table.log
         with suppress(OSError):
             # Whoever reads the log next must not build on it, even if its pages look good.
-            count = sum(1 for _ in log.records(self._end, end))
-            sequence = self._sequence + count + 1
+            count = sum(1 for _ in log.records(self._live.end, end))
+            sequence = self._live.table.sequence + count + 1
             log.write(self._encode(form.POISON, 0, b"", sequence), end)
         return StoreFailed(
-            f"{self._table.log.path}: sync failed: {error.strerror}; nothing more is written,"
-            " restart the process to recover"
+            f"{log.path}: sync failed: {error.strerror}; nothing more is written, restart the"
+            " process to recover"
         )
 
     def _follow(self, end: int) -> None:
-        for record in self._table.log.records(self._end, end):
-            self._table.apply(record)
-            self._end = record.end
-            self._sequence = record.sequence
-            self._count += 1
-            self._is_marked = record.kind == form.MARK
+        live = self._live
+        for record in live.table.log.records(live.end, end):
+            if record.kind == form.SEAL:
+                # Order: what is acknowledged in the next log relies on the SEAL before it.
+                self._sync(record.end)
+            live.table.apply(record)
+            live.end = record.end
+        if live.table.last_kind == form.SEAL:
+            following = self._following
+            assert following is not None  # whoever wrote the SEAL has put it there
+            tables = Table(following, live.table.sequence), *live.view.tables
+            self._live = _Live(View(live.view.snapshot, tables), form.HEADER_BYTES)
 
     def _settle(self) -> None:
         """Take in what an interrupted commit may have written, and erase what it half wrote."""
         if not self._is_unsettled:
             return
-        end = self._end
-        for found in self._table.log.replay(end):
+        end = self._live.end
+        for found in self._live.table.log.replay(end):
             if isinstance(found, form.Bad):
                 break
             end = found.end
+        self._live.table.log.erase(end)
         self._follow(end)
-        self._table.log.erase(end)
         self._is_unsettled = False
 
     def _check_writable(self) -> None:
         if self._read_only:
-            raise StoreReadOnly(f"{self._table.log.path}: the store was opened only for reading")
+            raise StoreReadOnly(
+                f"{self._live.table.log.path}: the store was opened only for reading"
+            )
         if self._is_closed:
-            raise StoreClosed(f"{self._table.log.path}: the store was closed")
+            raise StoreClosed(f"{self._live.table.log.path}: the store was closed")
         if self._failure is not None:
             raise StoreFailed(
-                f"{self._table.log.path}: an earlier sync failed; restart the process to recover"
+                f"{self._live.table.log.path}: an earlier sync failed; restart the process to recover"
             ) from self._failure
 
 

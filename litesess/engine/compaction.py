@@ -17,7 +17,7 @@ from litesess.engine.log import forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
 from litesess.engine.view import View
-from litesess.errors import StoreFull
+from litesess.errors import StoreError
 
 _PAUSE_EVERY: Final = 64  # entries
 
@@ -59,9 +59,9 @@ def _seal(place: Place, committer: Committer, generation: int) -> View:
     following = place.create_log(committer.view.tables[0].log.header.store, generation)
     try:
         return committer.seal(following)
-    except StoreFull:
-        # Nothing leads there.  After any other error the SEAL may stand, and needs the log.
-        place.unlink([place.names.wal(generation)])
+    except StoreError:
+        if not committer.may_lead_to(following):
+            place.unlink([place.names.wal(generation)])
         raise
 
 

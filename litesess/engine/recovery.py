@@ -30,12 +30,8 @@ class Opened:
 
     store: bytes
     view: View
-    #: Of the live log: where its records end, how many they are, whether the last is a MARK.
+    #: Where the live log's records end.
     end: int
-    count: int
-    is_marked: bool
-    #: The last sequence number in use.
-    sequence: int
     #: The highest generation in use.
     newest: int
 
@@ -88,9 +84,6 @@ def as_opened(chain: Chain) -> Opened:
         store=live.log.header.store,
         view=chain.view,
         end=live.end,
-        count=live.count,
-        is_marked=live.last_kind == form.MARK,
-        sequence=live.sequence,
         newest=max(chain.listing.newest, live.log.header.generation),
     )
 
@@ -135,15 +128,7 @@ def _keep_aside(place: Place, live: Replayed) -> None:
 def _create(place: Place) -> Opened:
     store = place.random_bytes(form.STORE_BYTES)
     log = place.create_log(store, FIRST_GENERATION)
-    return Opened(
-        store=store,
-        view=View(None, (Table(log),)),
-        end=form.HEADER_BYTES,
-        count=0,
-        is_marked=False,
-        sequence=0,
-        newest=FIRST_GENERATION,
-    )
+    return Opened(store, View(None, (Table(log, 0),)), form.HEADER_BYTES, FIRST_GENERATION)
 
 
 def _copy(place: Place, chain: Chain) -> Replayed:
@@ -162,9 +147,9 @@ def _copy(place: Place, chain: Chain) -> Replayed:
             parts.append(
                 form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
             )
-    sequence = chain.live.sequence
+    sequence = chain.live.table.sequence
     end = form.HEADER_BYTES + sum(map(len, parts))
-    if chain.live.last_kind != form.MARK:
+    if chain.live.table.last_kind != form.MARK:
         sequence += 1
         # The log is not published before all of it is synced, so it may say so of itself.
         mark = form.encode_record(salt_crc, form.MARK, 0, b"", sequence, end)
@@ -177,7 +162,7 @@ def _copy(place: Place, chain: Chain) -> Replayed:
         salt=salt,
         records=b"".join(parts),
     )
-    table = Table(log)
+    table = Table(log, chain.logs[0].table.before)
     for record in log.records(form.HEADER_BYTES, end):
         table.apply(record)
-    return Replayed(log, table, end, sequence, len(parts), form.MARK)
+    return Replayed(table, end)

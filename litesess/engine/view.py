@@ -19,12 +19,15 @@ _DELETED: Final = 0  # no record stands at offset 0
 class Table:
     """What one log changed."""
 
-    __slots__ = ("cleared", "log", "puts", "sequence", "touches")
+    __slots__ = ("before", "cleared", "last_kind", "log", "puts", "sequence", "touches")
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, before: int) -> None:
+        """Begin with nothing; *before* is the last sequence number before this log."""
         self.log = log
-        #: The number of the last record taken in.
-        self.sequence = 0
+        self.before = before
+        #: The number and type of the last record taken in.
+        self.sequence = before
+        self.last_kind = 0
         #: Where each key was put last, or ``_DELETED``.
         self.puts: dict[bytes, int] = {}
         #: The version that was touched, and when it expires since.
@@ -32,9 +35,15 @@ class Table:
         #: Nothing older than this table counts any more.
         self.cleared = False
 
+    @property
+    def count(self) -> int:
+        """How many records were taken in."""
+        return self.sequence - self.before
+
     def apply(self, record: form.Record) -> None:
-        """Take in what *record* changes."""
+        """Take in what *record* changes; doing it again changes nothing."""
         self.sequence = record.sequence
+        self.last_kind = record.kind
         for kind, _flags, payload in form.members(record):
             if kind == form.PUT:
                 key = form.key_of(payload)

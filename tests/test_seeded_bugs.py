@@ -1,0 +1,213 @@
+"""The crash tests and sweeps find each of these bugs, put in on purpose: so they can fail."""
+
+from __future__ import annotations
+
+import pytest
+from crashes import HUNTS, Workload
+from engines import small_files
+from simdisk import SimDisk
+from sweeps import every_flip, every_lost_record, every_sync
+
+from litesess.engine import chain, commit, compaction, db, recovery
+from litesess.engine import format as form
+from litesess.engine.commit import Committer
+from litesess.errors import LitesessError
+
+
+def lie_about(*suffixes: str):
+    """A disk whose sync of some files, or of the directory, only pretends."""
+
+    def make() -> SimDisk:
+        disk = SimDisk()
+        disk.is_lying = lambda name: any(name.endswith(suffix) for suffix in suffixes)
+        return disk
+
+    return make
+
+
+def lie_about_directory(kind: str):
+    def make() -> SimDisk:
+        disk = SimDisk()
+        disk.is_lying = lambda name: (
+            name == ""
+            and any(op == "rename" and names.endswith(kind) for op, names, _ in disk.pending_names)
+        )
+        return disk
+
+    return make
+
+
+def never_sync(monkeypatch) -> None:
+    def pretend(self, end=None):
+        self._live.durable = self._live.end if end is None else end
+
+    monkeypatch.setattr(Committer, "_sync", pretend)
+
+
+def lie_about_the_seal() -> SimDisk:
+    disk = SimDisk()
+
+    def is_lying(name: str) -> bool:
+        writes = disk.names[name].pending if name.endswith(".wal") else []
+        return bool(writes) and writes[-1][1][2:3] == bytes([form.SEAL])
+
+    disk.is_lying = is_lying
+    return disk
+
+
+def drop_before_publishing(monkeypatch) -> None:
+    real = compaction._publish
+
+    def publish(place, view, *rest):
+        names = place.names
+        place.unlink(names.wal(table.log.header.generation) for table in view.tables)
+        snapshot = real(place, view, *rest)
+        for table in view.tables:  # so that dropping them again finds them
+            place.fs.close(place.fs.create(place.directory, names.wal(table.log.header.generation)))
+        return snapshot
+
+    monkeypatch.setattr(compaction, "_publish", publish)
+
+
+def check_no_sum(monkeypatch) -> None:
+    monkeypatch.setattr(form, "crc32", lambda _data, _value=0: 0)
+
+
+def go_on_in_a_crashed_log(monkeypatch) -> None:
+    monkeypatch.setattr(recovery, "_was_closed", lambda _chain, _slot: True)
+
+
+def trust_names_at_reopen(monkeypatch) -> None:
+    real = recovery.open_store
+
+    def open_store(place, *rest):
+        fs = place.fs
+        sync_directory, fs.sync_directory = fs.sync_directory, lambda _directory: None
+        try:
+            return real(place, *rest)
+        finally:
+            fs.sync_directory = sync_directory
+
+    monkeypatch.setattr(db, "open_store", open_store)
+
+
+def write_the_slot_before_the_sync(monkeypatch) -> None:
+    def close(self):
+        header = self._live.table.log.header
+        self._is_closed = True
+        return form.Slot(header.store, header.generation, self._live.end)
+
+    monkeypatch.setattr(Committer, "close", close)
+    # ... which only matters for what was not synced for itself.
+    real = Committer._append
+    monkeypatch.setattr(
+        Committer, "_append", lambda self, data, *, sync: real(self, data, sync=False)
+    )
+
+
+def split_groups(monkeypatch) -> None:
+    real = Committer._encode
+
+    def encode(self, kind, flags, payload, sequence):
+        if kind != form.GROUP:
+            return real(self, kind, flags, payload, sequence)
+        record = form.Record(0, 0, kind, flags, sequence, 0, payload)
+        return b"".join(
+            real(self, one, flag, part, sequence + at)
+            for at, (one, flag, part) in enumerate(form.members(record))
+        )
+
+    monkeypatch.setattr(Committer, "_encode", encode)
+
+
+def erase_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(recovery, "_copy", lambda _place, chain: chain.live)
+
+
+def write_on_after_a_failed_sync(monkeypatch) -> None:
+    def poison(self, _error, _end):
+        return commit.StoreFailed("sync failed")
+
+    monkeypatch.setattr(Committer, "_poison", poison)
+
+
+def know_no_watermark(monkeypatch) -> None:
+    monkeypatch.setattr(chain, "_judge", lambda *_found, is_sealed: None)
+
+
+def fall_back_to_an_older_state(monkeypatch) -> None:
+    def replay_what_is_good(log, sequence, _slot):
+        replayed = chain.Replayed(chain.Table(log, sequence), form.HEADER_BYTES)
+        for found in log.find_records(form.HEADER_BYTES):
+            replayed.table.apply(found)
+            replayed.end = found.end
+        return replayed
+
+    monkeypatch.setattr(chain, "_replay", replay_what_is_good)
+
+
+def check_no_sequence(monkeypatch) -> None:
+    class Agreeable(int):
+        def __ne__(self, other: object) -> bool:
+            return False
+
+        __hash__ = int.__hash__
+
+    def decode(*arguments):
+        found = real_decode(*arguments)
+        return found._replace(sequence=Agreeable(found.sequence)) if len(found) == 7 else found
+
+    real_decode = form.decode_record
+    monkeypatch.setattr(form, "decode_record", decode)
+
+
+CRASH_BUGS = {
+    "a commit is not synced": (SimDisk, never_sync),
+    "a seal is not synced": (lie_about_the_seal, None),
+    "a new log is not synced before it gets its name": (lie_about(".wal.tmp"), None),
+    "the directory is not synced after a new log": (lie_about_directory(".wal"), None),
+    "a snapshot is not synced": (lie_about(".snapshot.tmp"), None),
+    "the directory is not synced after a snapshot": (lie_about_directory(".snapshot"), None),
+    "logs are dropped before the snapshot is published": (SimDisk, drop_before_publishing),
+    "no checksum is checked": (SimDisk, check_no_sum),
+    "a crashed log is gone on with as it is": (SimDisk, go_on_in_a_crashed_log),
+    "the directory is not synced at reopen": (SimDisk, trust_names_at_reopen),
+    "the slot is written before the sync": (SimDisk, write_the_slot_before_the_sync),
+    "a group is written as several records": (SimDisk, split_groups),
+}
+SWEEP_BUGS = {
+    "writing goes on after a failed sync": (every_sync, write_on_after_a_failed_sync),
+    "no watermark is known": (every_flip, know_no_watermark),
+    "damage is passed over": (every_flip, fall_back_to_an_older_state),
+    "no sequence is checked": (every_lost_record, check_no_sequence),
+}
+
+
+def test_at_least_fourteen_bugs_are_seeded():
+    assert len(CRASH_BUGS) + len(SWEEP_BUGS) >= 14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CRASH_BUGS)
+def test_the_crash_tests_find_that(name, monkeypatch):
+    small_files(monkeypatch)
+    make_disk, seed_bug = CRASH_BUGS[name]
+    if seed_bug:
+        seed_bug(monkeypatch)
+    for seed in range(12):
+        for hunt in HUNTS:
+            try:
+                hunt(Workload(seed, 60, make_disk()))
+            except Exception as error:  # noqa: BLE001  # an engine with a bug may break in any way
+                print(f"found by {hunt.__name__} seed {seed}: {error!r}")
+                return
+    pytest.fail("not found")
+
+
+@pytest.mark.parametrize("name", SWEEP_BUGS)
+def test_a_sweep_finds_that(name, monkeypatch):
+    small_files(monkeypatch)
+    sweep, seed_bug = SWEEP_BUGS[name]
+    seed_bug(monkeypatch)
+    with pytest.raises((AssertionError, LitesessError, LookupError)):
+        sweep()
