@@ -408,8 +408,9 @@ class Committer:
         if self._is_closed:
             raise StoreClosed(f"{self._live.table.log.path}: the store was closed")
         if self._failure is not None:
+            path = self._live.table.log.path
             raise StoreFailed(
-                f"{self._live.table.log.path}: an earlier sync failed; restart the process to recover"
+                f"{path}: an earlier sync failed; restart the process to recover"
             ) from self._failure
 
 
