@@ -76,7 +76,10 @@ def decode(frame: bytes) -> Any:
     Raises:
         ValueError: *frame* was not made by :func:`encode`.
     """
-    value = _decode(frame.decode())
+    try:
+        value = _decode(frame.decode())
+    except RecursionError as error:
+        raise ValueError("a frame is nested too deeply") from error
     # The scan costs less than an object hook, which Python would call for every object.
     return _restore(value) if _TAG_BYTES in frame else value
 
@@ -286,10 +289,23 @@ def _restore(value: Any) -> Any:
         if tag.startswith(_TAG):
             try:
                 return _RESTORERS[tag](_restore(content))
-            except (KeyError, TypeError, ArithmeticError) as error:
+            except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
                 raise ValueError("a frame holds an unknown or malformed tag") from error
     return {key: _restore(item) for key, item in value.items()}
 
 
 def _canonical(frame: bytes) -> str:
-    return _encode_sorted(_decode(frame.decode()))
+    value = _decode(frame.decode())
+    return _encode_sorted(_sort_pairs(value) if b'{"~dict"' in frame else value)
+
+
+def _sort_pairs(value: Any) -> Any:
+    """Return *value* with the pairs of each tagged dict in one order."""
+    if isinstance(value, list):
+        return [_sort_pairs(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: sorted(_sort_pairs(item), key=_encode_sorted) if key == "~dict" else _sort_pairs(item)
+        for key, item in value.items()
+    }

@@ -11,12 +11,13 @@ import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 from webob.cookies import SignedSerializer, make_cookie, parse_cookie
 
@@ -34,21 +35,24 @@ LONGEST_HEADER: Final = 16_384
 LONGEST_VALUE: Final = 512
 _LAST_DATE: Final = 253_402_300_799  # 9999-12-31, the last that a cookie date can say
 
+# Source: RFC 3986 section 3.3, what may stand in a path as it is.
+_PATH_SAFE: Final = "/!$&'()*+,=:@~.-_"
 # Source: RFC 6265 section 4.1.1 (a cookie's name is a token of RFC 2616 section 2.2).
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#%&'*+.^_`|~-][A-Za-z0-9!#$%&'*+.^_`|~-]*\Z")
 # Names that WebOb takes for attributes when it parses.
 _ATTRIBUTES: Final = frozenset(
     {"path", "comment", "domain", "max-age", "expires", "secure", "httponly", "samesite"}
 )
-_PATH: Final = re.compile(r"/[\x20-\x3a\x3c-\x7e\x80-\xff]*\Z")
+_PATH: Final = re.compile(r"/[^\x00-\x1f;\x7f]*\Z")
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 _SIGNED: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
 #: What an id may look like: it must pass through a header as it is.
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
+# Longer ones first: what is left when all are taken out must be secret.
 _PLACEHOLDERS: Final = (
-    "changeme", "keyboardcat", "secretkey", "secret", "password", "yoursecret", "example",
-    "placeholder", "development", "insecure", "notsecret", "default", "test",
+    "yoursecret", "notsecret", "changeme", "keyboardcat", "secretkey", "secret", "password",
+    "example", "placeholder", "development", "insecure", "default", "test",
 )  # fmt: skip
 
 
@@ -57,6 +61,11 @@ def _path(name: str, value: object) -> str:
         raise ConfigTypeError(f"cookie {name} is of type {type(value).__name__}, not str")
     if not _PATH.match(value):
         raise ConfigError(f"cookie {name} {value!r} does not begin with /, or has ; or controls")
+    # PEP 3333: a path in an environ is its bytes, each as one character.
+    try:
+        value.encode("latin-1").decode()
+    except UnicodeError:
+        return value.encode().decode("latin-1")
     return value
 
 
@@ -236,6 +245,9 @@ class Verified(NamedTuple):
     session_id: str
     is_stale: bool  # signed with a secret that is not the first
 
+    def __repr__(self) -> str:
+        return f"<Verified is_stale={self.is_stale}>"
+
 
 class CookieSigner:
     """Reads and writes the values of one cookie."""
@@ -262,10 +274,14 @@ class CookieSigner:
         for piece in header.split(";"):
             # Never the whole header: WebOb would drop, cut or split foreign cookies its own way,
             # and keep the last of several with one name.
-            if piece.partition("=")[0].strip(" \t") != self.name:
+            given_name, _, given = piece.partition("=")
+            if given_name.strip(" \t") != self.name:
                 continue
             for name, value in parse_cookie(piece):
-                if name.decode() == self.name:
+                # ... and would leave out what follows a value.
+                if name.decode() == self.name and given.strip(" \t").strip('"') == value.decode(
+                    "latin-1"
+                ):
                     verified = self._verify(value)
                     if verified is not None:
                         found.setdefault(verified.session_id, verified)
@@ -327,7 +343,10 @@ class _Attribute:
         return cookie.changes.get(self._name, getattr(cookie.settings, self._name))
 
     def __set__(self, cookie: SessionCookie, value: object) -> None:
-        cookie.change(self._name, _CHECKS[self._name](self._name, value))
+        checked = _CHECKS[self._name](self._name, value)
+        # The rules that bind attributes to each other hold for one session's cookie, too.
+        check_name(cookie.name, replace(cookie.own_settings(), **{self._name: checked}))
+        cookie.change(self._name, checked)
 
 
 class SessionCookie:
@@ -341,7 +360,7 @@ class SessionCookie:
         original_max_age: the whole life, in seconds, of which ``max_age`` is what remains.
     """
 
-    __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "settings")
+    __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
 
     path = _Attribute()
     domain = _Attribute()
@@ -353,11 +372,13 @@ class SessionCookie:
 
     def __init__(
         self,
+        name: str,
         settings: CookieSettings,
         changes: Mapping[str, Any] | None,
         stored_until: float | None,
         clock: Callable[[], float],
     ) -> None:
+        self.name = name
         self.settings = settings
         self.changes = dict(changes or ())
         self.is_changed = False
@@ -401,6 +422,11 @@ class SessionCookie:
             self.change("expires", end)
             self.change("max_age", max(end - self._clock(), 0.0))
 
+    def own_settings(self) -> CookieSettings:
+        """Return the attributes as they are for this session."""
+        own = {name: value for name, value in self.changes.items() if name not in _LIFE}
+        return replace(self.settings, **own)
+
     def change(self, name: str, value: object) -> None:
         """Set what this session's cookie differs in from the configured one."""
         if self.changes.get(name, _UNCHANGED) != value:
@@ -433,6 +459,7 @@ class SessionCookie:
 
 
 _UNCHANGED: Final = object()
+_LIFE: Final = frozenset({"max_age", "expires"})
 
 
 def set_cookie(
@@ -471,12 +498,14 @@ def _header(
     header: str = make_cookie(
         name,
         value,
-        path=cookie.path,
+        path=None,
         domain=cookie.domain,
         secure=secure,
         httponly=cookie.httponly,
         samesite=samesite.capitalize() if samesite else None,
     )
+    # WebOb would write a comma as \054, which browsers take as it stands.
+    header += "; Path=" + quote(cookie.path.encode("latin-1"), safe=_PATH_SAFE)
     if ends_at is not None:
         life = min(max(ends_at - now, 0.0), LONGEST_MAX_AGE)
         header += f"; Max-Age={int(life)}; Expires={formatdate(_date(ends_at, now), usegmt=True)}"

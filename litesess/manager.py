@@ -69,6 +69,10 @@ def _store(name: str, value: object) -> Store:
     return value
 
 
+def _unset(name: str, value: object) -> object:
+    return choice("keep", "destroy")(name, "keep" if value is None else value)
+
+
 def _cookie(_name: str, value: object) -> CookieSettings | Callable[..., object]:
     return value if callable(value) else cookie_settings(value)
 
@@ -98,7 +102,7 @@ class ManagerOptions(Options):
     unset: str = option(
         "keep",
         "What becomes of the session if the app takes it out of the environ: keep or destroy",
-        check=choice("keep", "destroy"),
+        check=_unset,
     )
     genid: Callable[[Mapping[str, Any]], str] | None = option(
         None,
@@ -190,6 +194,10 @@ class Manager:
         cookies = self._unset(session) if is_unset else self._commit(session)
         if not (cookies or session.accessed):
             return headers
+        if cookies and _sets_cookie(headers, self._signer.name):
+            logger.warning(
+                "the app sets cookie %s too; the session's comes last", self._signer.name
+            )
         if self.options.cache_headers:
             headers = _guard_caches(headers, cookies)
         return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
@@ -251,6 +259,7 @@ class Manager:
         """Return the cookie settings of the session."""
         record = session.record if session.move is not Move.REGENERATE else None
         return SessionCookie(
+            self._signer.name,
             self._settings_of(session.environ),
             None if record is None else record.cookie,
             None if record is None else record.expires_at,
@@ -468,7 +477,9 @@ class Manager:
         scopes = [{}] if settings.domain is None else [{"domain": None}, {}]
         return [
             expire_cookie(
-                self._signer.name, SessionCookie(settings, scope, None, self._clock), https=https
+                self._signer.name,
+                SessionCookie(self._signer.name, settings, scope, None, self._clock),
+                https=https,
             )
             for scope in scopes
         ]
@@ -560,6 +571,13 @@ class Manager:
                 "MemoryStore is not shared, but this server runs several processes: users will"
                 " lose their sessions at random; use WALStore"
             )
+
+
+def _sets_cookie(headers: Headers, cookie_name: str) -> bool:
+    return any(
+        name.lower() == "set-cookie" and value.partition("=")[0].strip() == cookie_name
+        for name, value in headers
+    )
 
 
 def _guard_caches(headers: Headers, cookies: list[str]) -> Headers:

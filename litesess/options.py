@@ -123,9 +123,13 @@ def seconds_or_zero(name: str, value: object) -> float:
         raise ConfigTypeError(
             f"{name} is of type {type(value).__name__}, not seconds (int or float) or a timedelta"
         )
-    if not isfinite(value) or value < 0:
+    try:
+        duration = float(value)
+    except OverflowError:
+        raise ConfigError(f"{name} is a number of seconds too large to count") from None
+    if not isfinite(duration) or duration < 0:
         raise ConfigError(f"{name} {value} s is not a duration")
-    return float(value)
+    return duration
 
 
 def optional(check: Check) -> Check:
@@ -175,8 +179,8 @@ def function(name: str, value: object) -> Callable[..., Any]:
     return value
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = get_close_matches(name, known, n=1, cutoff=0.5)
+def _suggestion(name: object, known: Iterable[str]) -> str:
+    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
 
 

@@ -197,11 +197,14 @@ def _directory(path: str | os.PathLike[str], *, read_only: bool) -> str:
         raise ConfigTypeError(f"path is of type {type(path).__name__}, not str or Path") from None
     if not isinstance(given, str) or not given or "\0" in given:
         raise ConfigError("path is empty, or no text")
-    # A deployment may link to its shared directory; only names of ours must be no links.
-    directory = Path(given).resolve()
-    nearest = directory
-    while not nearest.exists():
-        nearest = nearest.parent
+    try:
+        # A deployment may link to its shared directory; only names of ours must be no links.
+        directory = Path(given).resolve()
+        nearest = directory
+        while not nearest.exists():
+            nearest = nearest.parent
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before 3.13
+        raise ConfigError(f"path {given!r} can't be used: {error}") from error
     if not nearest.is_dir():
         raise ConfigError(f"path {directory}: {nearest} is not a directory")
     if nearest == directory:

@@ -1,0 +1,381 @@
+"""Session data as bytes."""
+
+from __future__ import annotations
+
+import enum
+import math
+import struct
+import sys
+from collections import OrderedDict, namedtuple
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litesess import EncodeError, codec
+
+searched = settings(derandomize=True, deadline=None, max_examples=100, database=None)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+hashables = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+    | st.binary(max_size=8)
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.dates()
+    # ISO 8601 has no fold, and Python calls datetimes equal that differ in it alone.
+    | st.datetimes(timezones=st.none() | st.just(timezone.utc)).map(lambda at: at.replace(fold=0)),
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
+    max_leaves=5,
+)
+values = st.recursive(
+    hashables | st.sets(hashables, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(texts, inner, max_size=3)
+        | st.dictionaries(hashables, inner, max_size=3)
+        | st.lists(inner, max_size=2).map(tuple)
+    ),
+    max_leaves=8,
+)
+
+
+def typed(value):
+    """Return what tells apart values that Python calls equal, such as 1, 1.0 and True."""
+    if isinstance(value, dict):
+        items = sorted(repr((typed(key), typed(item))) for key, item in value.items())
+        return ["dict", items]
+    if isinstance(value, (list, tuple)):
+        return [type(value).__name__, [typed(item) for item in value]]
+    if isinstance(value, (set, frozenset)):
+        return [type(value).__name__, sorted(repr(typed(item)) for item in value)]
+    return [type(value).__name__, repr(value)]
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+# Frames.
+
+FRAMES = [
+    (None, b"null"),
+    (True, b"true"),
+    (5, b"5"),
+    (1.5, b"1.5"),
+    ("\u00e9\0", b'"\xc3\xa9\\u0000"'),
+    ([1, "a"], b'[1,"a"]'),
+    ({"b": 1, "a": [None]}, b'{"b":1,"a":[null]}'),
+    ((1, (2,)), b'{"~tuple":[1,{"~tuple":[2]}]}'),
+    ({2, 10, 1}, b'{"~set":[1,10,2]}'),
+    (frozenset("ba"), b'{"~frozenset":["a","b"]}'),
+    (b"\x00\xff", b'{"~bytes":"AP8="}'),
+    (date(2026, 1, 31), b'{"~date":"2026-01-31"}'),
+    (
+        datetime(2026, 1, 31, 10, tzinfo=timezone(timedelta(hours=1))),
+        b'{"~datetime":"2026-01-31T10:00:00+01:00"}',
+    ),
+    (Decimal("1.50"), b'{"~decimal":"1.50"}'),
+    (UUID(int=7), b'{"~uuid":"00000000-0000-0000-0000-000000000007"}'),
+    ({1: "a"}, b'{"~dict":[[1,"a"]]}'),
+    ({"~set": [1]}, b'{"~dict":[["~set",[1]]]}'),
+    ({"~set": [1], "x": 1}, b'{"~set":[1],"x":1}'),
+    ('{"~set":[1]}', b'"{\\"~set\\":[1]}"'),
+]
+
+
+@pytest.mark.parametrize(("value", "frame"), FRAMES)
+def test_a_frame_is_this_json(value, frame):
+    assert codec.encode(value, "x") == frame
+
+
+@pytest.mark.parametrize(("value", "frame"), FRAMES)
+def test_a_frame_read_back_is_the_value(value, frame):
+    assert typed(codec.decode(frame)) == typed(value)
+
+
+@searched
+@given(values)
+def test_any_value_comes_back_equal_and_of_its_types(value):
+    assert typed(codec.decode(codec.encode(value, "x"))) == typed(value)
+
+
+@searched
+@given(values)
+def test_a_value_that_came_back_has_the_same_frame(value):
+    frame = codec.encode(value, "x")
+    assert codec.encode(codec.decode(frame), "x") == frame
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Colour.RED, "red"),
+        (Level.HIGH, 3),
+        (OrderedDict(a=1), {"a": 1}),
+        (namedtuple("Point", "x y")(1, 2), (1, 2)),
+        (bytearray(b"x"), b"x"),
+        (type("Real", (float,), {})(1.5), 1.5),
+    ],
+)
+def test_a_subclass_comes_back_as_what_it_equals(value, plain):
+    decoded = codec.decode(codec.encode(value, "x"))
+    assert decoded == value
+    assert typed(decoded) == typed(plain)
+
+
+def test_what_is_decoded_is_new_each_time():
+    frame = codec.encode({"cart": [1]}, "x")
+    codec.decode(frame)["cart"].append(2)
+    assert codec.decode(frame) == {"cart": [1]}
+
+
+cycle: list = []
+cycle.append(cycle)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (object(), "x"),
+        ([1, object()], "x[1]"),
+        ({"cart": [{"price": object()}]}, "x.cart[0].price"),
+        ({1: object()}, "x[1]"),
+        ((1, [object()]), "x[1][0]"),
+        ({object()}, "x item"),
+        ({object(): 1}, "x key"),
+        (timedelta(1), "x"),
+        (1j, "x"),
+        (range(3), "x"),
+        (math.nan, "x"),
+        ([math.inf], "x[0]"),
+        pytest.param("\ud800", "x", id="surrogate"),
+        pytest.param({"a": ["\udfff"]}, "x", id="surrogate within"),
+    ],
+)
+def test_what_cant_be_stored_is_named_by_its_path(value, path):
+    with pytest.raises(EncodeError) as error_info:
+        codec.encode(value, "x")
+    assert error_info.value.key_path == path
+    assert path in str(error_info.value)
+
+
+@pytest.mark.skipif(not hasattr(sys, "get_int_max_str_digits"), reason="Python has no limit")
+def test_a_number_that_could_not_be_read_back_is_refused():
+    with pytest.raises(EncodeError, match="x can't be encoded"):
+        codec.encode([10**5000], "x")
+
+
+def test_a_cycle_is_refused():
+    with pytest.raises(EncodeError, match="nested deeper than 32 levels"):
+        codec.encode(cycle, "x")
+
+
+def nested(depth, leaf):
+    for _ in range(depth):
+        leaf = [leaf]
+    return leaf
+
+
+@pytest.mark.parametrize("leaf", [1, "a", 1.5, None, b"x"])
+def test_the_same_depth_is_refused_whatever_lies_there(leaf):
+    codec.encode(nested(31, leaf), "x")
+    with pytest.raises(EncodeError):
+        codec.encode(nested(33, leaf), "x")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"5 5",
+        b"'a'",
+        b'{"~bogus":1}',
+        b'{"~set":[[1]]}',
+        b'{"~set":5}',
+        b'{"~datetime":5}',
+        b'{"~datetime":"now"}',
+        b'{"~date":"x"}',
+        b'{"~decimal":"x"}',
+        b'{"~decimal":[1]}',
+        b'{"~uuid":5}',
+        b'{"~uuid":"x"}',
+        b'{"~bytes":5}',
+        b'{"~bytes":"\xc3\xa9"}',
+        b'{"~dict":[1]}',
+        b'{"~dict":[[[],1]]}',
+        b'[{"~bogus":1}]',
+        pytest.param(b"[" * 100_000, id="deep"),
+    ],
+)
+def test_what_is_no_frame_is_a_value_error(frame):
+    with pytest.raises(ValueError):  # JSON's own words differ
+        codec.decode(frame)
+
+
+# Equal content.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ([{"a": 1, "b": {"c": 1, "d": 2}}], [{"b": {"d": 2, "c": 1}, "a": 1}]),
+        ({1, 2, 3}, {3, 2, 1}),
+        ({1: "a", 2: "b"}, {2: "b", 1: "a"}),
+        ({(1, 2): "a", "x": "b"}, {"x": "b", (1, 2): "a"}),
+    ],
+)
+def test_order_in_dicts_and_sets_is_no_difference(first, second):
+    assert codec.same_content(codec.encode(first, "x"), codec.encode(second, "x"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (1, 2),
+        (1, "1"),
+        (1, 1.0),
+        (True, 1),
+        ([1, 2], [2, 1]),
+        ((1, 2), [1, 2]),
+        ({"a": 1}, {"a": 1, "b": None}),
+        ({"ab": 1}, {"ba": 1}),
+        ({"a": "b"}, {"b": "a"}),
+        (Decimal("1.0"), Decimal("1.00")),
+    ],
+)
+def test_another_value_type_or_order_of_a_list_is_a_difference(first, second):
+    assert not codec.same_content(codec.encode(first, "x"), codec.encode(second, "x"))
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    "key", ["", "cookie", "save", "~set", "\u00e9", pytest.param("x" * 65_535, id="long")]
+)
+def test_any_text_can_be_a_key(key):
+    assert codec.check_key(key) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        5,
+        None,
+        b"x",
+        ("a",),
+        pytest.param("\ud800", id="surrogate"),
+        pytest.param("x" * 65_536, id="long"),
+        pytest.param("\u00e9" * 32_768, id="long in UTF-8"),
+    ],
+)
+def test_what_cant_be_a_key_is_refused(key):
+    with pytest.raises(EncodeError):
+        codec.check_key(key)
+
+
+def test_the_error_of_a_long_key_is_short():
+    with pytest.raises(EncodeError) as error_info:
+        codec.check_key("x" * 100_000)
+    assert len(str(error_info.value)) < 200
+
+
+# Encoded items.
+
+
+def test_encoded_items_decode_when_asked():
+    items = codec.Encoded({"a": b"[1]", "b": b"broken"})
+    assert (list(items), len(items), items["a"]) == (["a", "b"], 2, [1])
+
+
+def test_encoded_items_are_not_encoded_again():
+    frames = {"a": b"[1]"}
+    assert codec.encode_items(codec.Encoded(frames)) is frames
+
+
+def test_encoded_items_dont_show_their_values():
+    assert repr(codec.Encoded({"password": b'"sesame"'})) == "<Encoded 1 items>"
+
+
+# Packed sessions.
+
+PACKED = (
+    struct.pack("<dHH", 1.5, 2, 15)
+    + b'+7{"max_age":5.0}'
+    + (b"\x01\x00\x01\x00\x00\x00" + b"a1")
+    + (b"\x02\x00\x04\x00\x00\x00" + b"\xc3\xa9null")
+)
+
+
+def test_a_packed_session_is_these_bytes():
+    frames = {"a": b"1", "\u00e9": b"null"}
+    assert codec.pack(1.5, "7", {"max_age": 5.0}, frames) == PACKED
+
+
+def test_a_packed_session_is_unpacked_as_it_was():
+    assert codec.unpack(PACKED) == (1.5, "7", {"max_age": 5.0}, {"a": b"1", "\u00e9": b"null"})
+
+
+@pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9", "+"])
+def test_an_owner_is_told_apart_from_none(owner):
+    assert codec.unpack(codec.pack(0.0, owner, None, {})).owner == owner
+
+
+# Cut between two keys it is a shorter session; the engine's checksum tells that apart.
+WHOLE = {0, len(PACKED), len(PACKED) - 12, len(PACKED) - 20}
+
+
+@pytest.mark.parametrize("size", sorted({*range(len(PACKED))} - WHOLE))
+def test_a_packed_session_cut_short_is_a_value_error(size):
+    with pytest.raises(ValueError):  # what JSON says differs
+        codec.unpack(PACKED[:size])
+
+
+@searched
+@given(st.binary(max_size=64))
+def test_junk_is_unpacked_or_a_value_error(junk):
+    try:
+        codec.unpack(junk)
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("owner", "cookie", "path"),
+    [
+        pytest.param("x" * 65_536, None, "owner", id="owner"),
+        pytest.param(None, {"path": "/" + "x" * 65_536}, "cookie", id="cookie"),
+    ],
+)
+def test_parts_that_are_too_long_are_refused(owner, cookie, path):
+    with pytest.raises(EncodeError) as error_info:
+        codec.pack(0.0, owner, cookie, {})
+    assert error_info.value.key_path == path
+
+
+@searched
+@given(
+    st.floats(allow_nan=False),
+    st.none() | texts,
+    st.none() | st.dictionaries(texts, st.integers(), min_size=1, max_size=3),
+    st.dictionaries(texts, values, max_size=4),
+)
+def test_any_session_is_unpacked_as_it_was_packed(created_at, owner, cookie, data):
+    frames = codec.encode_items(data)
+    packed = codec.unpack(codec.pack(created_at, owner, cookie, frames))
+    assert packed == (created_at, owner, cookie, frames)
