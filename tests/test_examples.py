@@ -1,0 +1,134 @@
+"""Each example, started as its docstring says and walked by a real client."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import EXAMPLES, LOGIN, SECRET, Client, Server, ask
+
+pytestmark = pytest.mark.slow
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("login") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Server]:
+    environment = {"EXAMPLE_DATA": str(data), "SESSION_SECRET": SECRET}
+    with Server(LOGIN, data.parent, environment) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server) as client:
+        yield client
+
+
+class TestLogin:
+    def test_nothing_is_stored_for_a_visitor(self, client: Client, data: Path) -> None:
+        for path in "/", "/me", "/nowhere":
+            assert "Set-Cookie" not in client.request("GET", path).headers
+        assert client.request("POST", "/login").status_code == 403
+        assert client.cookie is None
+        # The store opens at its first operation, and there was none.
+        assert not data.exists()
+
+    def test_a_browser_logs_in_and_out_by_forms(self, client: Client) -> None:
+        page = client.request("GET", "/", headers=BROWSER)
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "<h1>Hello stranger</h1>" in page.text
+        assert '<form method="post" action="login">' in page.text
+        fields = {"name": "grace", "password": "compiler"}
+        page = client.request("POST", "/login", data=fields, headers=BROWSER)
+        assert [answer.status_code for answer in page.history] == [303]
+        assert page.url == f"{client.server.url}/"
+        assert "<h1>Hello grace</h1>" in page.text
+        assert "&quot;user&quot;: &quot;grace&quot;" in page.text
+        page = client.request("POST", "/logout", headers=BROWSER)
+        assert page.url == f"{client.server.url}/"
+        assert "<h1>Hello stranger</h1>" in page.text
+        assert client.cookie is None
+
+    @pytest.mark.parametrize("kind", ["json", "data"])
+    def test_a_program_logs_in_and_out_by(self, client: Client, kind: str) -> None:
+        fields = {"name": "alan", "password": "machine"}
+        answer = client.request("POST", "/login", **{kind: fields}).json()
+        assert answer == client.me() == {"user": "alan", "handle": answer["handle"]}
+        assert client.request("POST", "/logout").json() == client.me() == {"user": None}
+
+    def test_the_cookie_is_hidden_from_scripts_and_other_sites(self, client: Client) -> None:
+        fields = {"name": "ada", "password": "engine"}
+        response = client.request("POST", "/login", json=fields)
+        _, *attributes = response.headers["Set-Cookie"].split("; ")
+        assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax"]
+        assert response.headers["Cache-Control"] == "private"
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"name": "ada", "password": "wrong"},
+            {"name": "ada", "password": ""},
+            {"name": "ada", "password": "\ud800"},
+            {"name": "ada"},
+            {"name": "nobody", "password": ""},
+            {"name": ["ada"], "password": {"engine": 1}},
+            {"name": "<script>", "password": None},
+            {},
+        ],
+    )
+    def test_who_gives_no_right_password_stays_a_stranger(
+        self, client: Client, fields: dict[str, object]
+    ) -> None:
+        response = client.request("POST", "/login", json=fields)
+        assert (response.status_code, response.json()) == (403, {"error": "403 Forbidden"})
+        response = client.request("POST", "/login", json=fields, headers=BROWSER)
+        assert "<h1>403 Forbidden</h1>" in response.text
+        assert "<script>" not in response.text
+        assert client.cookie is None
+
+    @pytest.mark.parametrize("body", ["{", "[1]", "1", "[" * 1024, b"\xff", "null"])
+    def test_a_body_that_is_no_object_is_refused(self, client: Client, body: str | bytes) -> None:
+        headers = {"Content-Type": "application/json"}
+        response = client.request("POST", "/login", data=body, headers=headers)
+        assert response.status_code == 400
+
+    def test_a_large_body_is_refused(self, client: Client) -> None:
+        assert client.request("POST", "/login", data="a" * 1025).status_code == 413
+
+    def test_a_link_changes_nothing(self, client: Client) -> None:
+        client.log_in()
+        assert client.request("GET", "/logout").status_code == 404
+        assert client.me()["user"] == "ada"
+
+    def test_a_secret_is_made_once_and_kept_private(self, tmp_path: Path) -> None:
+        data = tmp_path / "above" / "data"
+        environment = {"EXAMPLE_DATA": str(data)}
+        with Server(LOGIN, tmp_path, environment, umask=0) as server, Client(server) as client:
+            client.log_in()
+            cookie = client.cookie
+            server.stop()
+        assert (data / "secret").stat().st_mode & 0o7777 == 0o600
+        assert data.stat().st_mode & 0o7777 == 0o700
+        with Server(LOGIN, tmp_path, environment) as server:
+            assert ask(server, cookie) == "ada"
+
+
+@pytest.mark.parametrize("name", ["bottle_app", "pyramid_app"])
+def test_each_client_has_its_own_count_which_outlives_the_server(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    with Server(command, tmp_path, {"SESSION_SECRET": SECRET}) as server, Client(server) as client:
+        assert client.request("GET", "/").text == "visit 1\n"
+        assert client.request("GET", "/").text == "visit 2\n"
+        with Client(server) as other:
+            assert other.request("GET", "/").text == "visit 1\n"
+        server.stop()
+    with Server(command, tmp_path, {"SESSION_SECRET": SECRET}) as client.server:
+        assert client.request("GET", "/").text == "visit 3\n"
