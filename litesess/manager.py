@@ -167,6 +167,8 @@ class Manager:
 
     def open(self, environ: dict[str, Any]) -> Session | None:
         """Return the session of a request, not loaded yet; None outside the cookie's path."""
+        if self._watched_by != os.getpid():
+            self._watch(environ)
         if self._is_limited_to_path:
             if self._settings is None:
                 # Once per request, and its errors before the app runs.
@@ -216,8 +218,6 @@ class Manager:
 
     def hydrate(self, session: Session) -> None:
         """Find out which session the request's cookie stands for, and load it."""
-        if self._watched_by != os.getpid():
-            self._watch(session.environ)
         header = session.environ.get("HTTP_COOKIE", "")
         candidates = self._signer.verified(header) if header else []
         now = self._clock()
@@ -488,7 +488,7 @@ class Manager:
         """Drop a write that came too late: what is logged out stays logged out."""
         with self._lock:
             self.discarded_count += 1
-        logger.info("session %s is gone, a late write to it was dropped", session.handle)
+        logger.info("a session was gone when a late write to it came; the write was dropped")
         session.lose(Status.LOST)
 
     # What the request and the options say.
@@ -563,7 +563,7 @@ class Manager:
             logger.warning(message)
 
     def _watch(self, environ: Mapping[str, Any]) -> None:
-        """At the first session of a process: let the collector begin."""
+        """At the first request of a process: let the collector begin."""
         self._watched_by = os.getpid()
         collector.watch(self.store)
         if environ.get("wsgi.multiprocess") and isinstance(self.store, MemoryStore):

@@ -260,21 +260,20 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def is_new(self) -> bool:
-        """Whether no request before this one stored it."""
-        self._look()
-        return self.status is Status.NEW
+        """Whether nothing of it is stored yet."""
+        return self._standing() is None
 
     @property
     def created_at(self) -> float | None:
         """When it was created, in Unix seconds; None: not stored yet."""
-        self._look()
-        return None if self._record is None else self._record.created_at
+        record = self._standing()
+        return None if record is None else record.created_at
 
     @property
     def expires_at(self) -> float | None:
         """When it expires as it is stored now, in Unix seconds; None: not stored yet."""
-        self._look()
-        return None if self._record is None else self._record.expires_at
+        record = self._standing()
+        return None if record is None else record.expires_at
 
     @property
     def modified(self) -> bool:
@@ -285,10 +284,10 @@ class Session(MutableMapping[str, Any]):
     @property
     def owner(self) -> str | None:
         """Whose session this is; settable.  Another owner gets another session id."""
-        self._look()
+        record = self._standing()
         if self._new_owner:
             return self._new_owner[0]
-        return None if self._record is None else self._record.owner
+        return None if record is None else record.owner
 
     @owner.setter
     def owner(self, value: object) -> None:
@@ -316,8 +315,6 @@ class Session(MutableMapping[str, Any]):
             StoreError: the store can't work.
         """
         self._check_writable()
-        if self.is_late and (self.status is Status.NEW or self._move is not None):
-            raise HeadersSent("the client can't be told the session's id any more")
         self._keeper.save(self)
 
     def reload(self) -> None:
@@ -428,6 +425,12 @@ class Session(MutableMapping[str, Any]):
         # Neither id nor data: reprs end up in logs.
         return f"<Session {self.status.name.lower()}>"
 
+    def _standing(self) -> Record | None:
+        """Return what is stored of this session; None: nothing yet, or it begins anew."""
+        self._look()
+        is_stored = self.status is Status.STORED and self._move is not Move.REGENERATE
+        return self._record if is_stored else None
+
     def _look(self) -> None:
         self.accessed = True
         if self.status is Status.UNREAD:
@@ -439,6 +442,8 @@ class Session(MutableMapping[str, Any]):
             raise SessionGone("the session was destroyed; call regenerate() to begin another")
         if self.status is Status.LOST:
             raise SessionGone("the session is gone; call regenerate() to begin another")
+        if self.is_late and self.status is Status.NEW:
+            raise HeadersSent("the client can't be told of a new session any more")
 
     def _check_announceable(self) -> None:
         if self.is_late:
