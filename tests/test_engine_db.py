@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import shutil
@@ -9,10 +10,12 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from engines import abandon, content, delete, key, make_engine, put
 
+import litesess.engine
 from litesess import Corruption, StoreError, StoreFailed, StoreLocked, StoreReadOnly
 from litesess.engine.fs import FileSystem
 
@@ -407,3 +410,26 @@ def test_a_directory_that_was_moved_goes_on_working(path, tmp_path):
     again = make_engine(path=str(tmp_path / "moved"))
     assert set(content(again)) == {key("first"), key("second")}
     again.close()
+
+
+# The house.
+
+
+def test_only_one_module_of_the_engine_touches_the_disk():
+    engine = Path(litesess.engine.__file__).parent
+    for module in engine.glob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(module.read_text()))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for alias in node.names
+        }
+        calls = {
+            node.func.id
+            for node in ast.walk(ast.parse(module.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert "open" not in calls, module
+        # db registers what happens at a fork, lock names the process.
+        assert "os" not in names or module.stem in {"fs", "db", "lock"}, module
+        assert not names & {"io", "pathlib", "shutil", "tempfile", "pickle", "marshal"}, module

@@ -119,6 +119,14 @@ class Engine:
             self._compact_soon(opened)
         return outcome
 
+    def mark(self) -> None:
+        """Make all that was written durable, and let the log say so.
+
+        Raises:
+            StoreError: it could not be done.
+        """
+        self._opened().committer.mark()
+
     def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
         """Yield every key with what is stored under it; what changes meanwhile may show or not.
 

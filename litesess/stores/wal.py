@@ -135,6 +135,16 @@ class WALStore(EmbeddedStore):
         if checked_options.debug:
             _log_everything()
 
+    def collect(self) -> int:
+        """Delete the sessions that have expired; return how many.
+
+        What was written before is marked as durable: from then on, damage to it can't pass for
+        a torn write.
+        """
+        deleted = super().collect()
+        self._engine.mark()
+        return deleted
+
     def compact(self) -> None:
         """Delete what has expired, then write one new snapshot; the log begins anew.
 
