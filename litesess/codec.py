@@ -158,7 +158,10 @@ def pack(
     Raises:
         EncodeError: the owner or the cookie settings are too long.
     """
-    owner_bytes = b"" if owner is None else b"+" + owner.encode()
+    try:
+        owner_bytes = b"" if owner is None else b"+" + owner.encode()
+    except UnicodeEncodeError:
+        raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
     cookie_bytes = encode(dict(cookie), "cookie") if cookie else b""
     for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes):
         if len(part) > 0xFFFF:

@@ -13,14 +13,11 @@ import time
 import weakref
 from collections.abc import Callable
 
+from litesess.clocks import JumpGuard
 from litesess.errors import StoreClosed
 from litesess.stores.base import Store
 
 logger = logging.getLogger("litesess.collector")
-
-#: Wall and monotonic clock may drift apart by so many seconds between two passes.  Source: a
-#: clock that jumps ahead (dead battery, resumed machine) must not end everybody's session.
-LARGEST_JUMP = 60.0
 
 
 class Collector:
@@ -50,7 +47,7 @@ class Collector:
             self._reset()
         with self._lock:
             if store not in self._schedules:
-                self._schedules[store] = _Schedule(store, self._monotonic())
+                self._schedules[store] = _Schedule(store, self._monotonic)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="litesess-gc", daemon=True)
                 try:
@@ -97,12 +94,11 @@ class Collector:
 class _Schedule:
     """When a store's turn comes."""
 
-    def __init__(self, store: Store, now: float) -> None:
+    def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
         self.running = threading.Lock()  # Guards: is_over; held during a pass.
         self.is_over = False
-        self.due_at = now + (store.gc_interval or 0.0)
-        self._wall = store.clock()
-        self._checked_at = now
+        self.due_at = monotonic() + (store.gc_interval or 0.0)
+        self._guard = JumpGuard(store.clock, monotonic)
 
     def run(self, store: Store, monotonic: Callable[[], float]) -> None:
         """Collect once; what goes wrong is logged, and the next pass tries again."""
@@ -110,21 +106,13 @@ class _Schedule:
             if self.is_over:
                 return
             try:
-                if self._is_sane(store.clock(), monotonic()):
+                if self._guard.is_steady():
                     _collect(store)
             except StoreClosed:
                 self.is_over = True
             except Exception:
                 logger.exception("expired sessions were not removed; will retry")
             self.due_at = monotonic() + (store.gc_interval or 0.0)
-
-    def _is_sane(self, wall: float, now: float) -> bool:
-        jump = (wall - self._wall) - (now - self._checked_at)
-        self._wall, self._checked_at = wall, now
-        if abs(jump) > LARGEST_JUMP:
-            logger.warning("the clock jumped by %.0f s, no session is removed in this pass", jump)
-            return False
-        return True
 
 
 def _collect(store: Store) -> None:

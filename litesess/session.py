@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from litesess import codec, ids
-from litesess.errors import EncodeError, HeadersSent, SessionGone
+from litesess.errors import HeadersSent, SessionGone
 
 if TYPE_CHECKING:
     from litesess.cookie import SessionCookie
@@ -293,10 +293,6 @@ class Session(MutableMapping[str, Any]):
     def owner(self, value: object) -> None:
         self._check_writable()
         owner = None if value is None else str(value)
-        try:
-            (owner or "").encode()
-        except UnicodeEncodeError:
-            raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
         if owner != self.owner:
             # Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any
             # Privilege Level Change".

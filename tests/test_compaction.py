@@ -223,11 +223,12 @@ def test_closing_does_not_wait_for_a_long_compaction(disk):
     engine = filled(disk, 200)
     begun, go = threading.Event(), threading.Event()
 
-    def before() -> None:
-        begun.set()
-        go.wait(10)
+    def fault(call: str) -> None:
+        if call == "create" and not begun.is_set():
+            begun.set()
+            go.wait(10)
 
-    engine._before_compaction = before
+    disk.fault = fault
     errors = []
 
     def compact() -> None:
@@ -326,8 +327,8 @@ def test_a_next_log_that_was_never_reached_is_taken_away_at_the_next_opening(dis
     expected = content(engine)
 
     def fault(call: str) -> None:
-        if call == "sync" and "sessions.0000000000000002.wal" in disk.names:
-            raise KeyboardInterrupt
+        if call == "pwrite" and "sessions.0000000000000002.wal" in disk.names:
+            raise KeyboardInterrupt  # before the SEAL is written
 
     disk.fault = fault
     with pytest.raises(KeyboardInterrupt):
@@ -422,3 +423,51 @@ def test_an_open_snapshot_is_read_by_index(tmp_path):
     assert sum(read) < 600_000
     assert again._open.committer.view.snapshot.size > 2_000_000
     again.close()
+
+
+def test_a_temporary_file_that_was_left_behind_is_in_nobodys_way(disk):
+    engine = filled(disk)
+    disk.create(3, "sessions.0000000000000002.wal.tmp")
+    disk.create(3, "sessions.0000000000000002.snapshot.tmp")
+    engine.compact()
+    assert len(kinds(disk)) == 3
+
+
+def test_a_damaged_value_keeps_nothing_from_being_collected_or_compacted(disk, caplog):
+    engine = make_engine(disk)
+    for number in range(10):
+        put(engine, number, str(number).encode() * 9, 5.0)
+    engine.compact()
+    engine.close()
+    files = disk.files()
+    name = snapshot_of(disk)
+    damaged = bytearray(files[name])
+    damaged[damaged.index(b"7" * 9)] ^= 1
+    again = make_engine(SimDisk(files | {name: bytes(damaged)}))
+    assert set(again.expired(6.0)) == {key(number) for number in range(10)} - {key(7)}
+    assert "can't be collected" in caplog.text
+    delete(again, 1)
+    again.compact()
+    with pytest.raises(Corruption):
+        again.get(key(7))
+
+
+def test_a_read_during_a_compaction_is_not_told_that_the_log_was_deleted(disk):
+    engine = filled(disk)
+    engine.get(key(1))
+    view = engine._open.committer.view
+    engine.compact()
+    assert engine._look_again(view).get(key(1)).value == b"111"
+
+
+def test_a_store_open_for_reading_is_not_compacted_and_follows_its_writer(disk):
+    engine = filled(disk)
+    reader = make_engine(disk, read_only=True)
+    assert reader.get(key(1)).value == b"111"
+    before = disk.files()
+    with pytest.raises(StoreError, match="reading only"):
+        reader.compact()
+    assert disk.files() == before
+    put(engine, 1, b"new")
+    engine.compact()
+    assert reader.get(key(1)).value == b"new"

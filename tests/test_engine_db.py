@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,75 @@ def test_a_fork_in_the_middle_of_commits_deadlocks_nobody(path):
         for thread in threads:
             thread.join()
     assert len(content(engine)) == 4
+    engine.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_threads_may_fork_at_once(path):
+    engine = make_engine(path=path, lock_timeout=0)
+    put(engine, "first", b"1")
+    statuses = []
+
+    def work() -> int:
+        try:
+            engine.get(key("first"))
+        except StoreLocked:
+            return 7
+        return 0
+
+    def fork() -> None:
+        statuses.extend(in_child(work) for _ in range(5))
+
+    threads = [threading.Thread(target=fork) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert statuses == [7] * 15
+    put(engine, "second", b"2")
+    engine.close()
+
+
+def test_a_refused_opening_lets_go_at_once(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    put(engine, "second", b"2")
+    engine.close()
+    with open(f"{path}/{WAL}", "r+b") as file:
+        file.seek(100)
+        byte = file.read(1)
+        file.seek(100)
+        file.write(bytes([byte[0] ^ 1]))
+    refused = make_engine(path=path)
+    with pytest.raises(Corruption) as caught:
+        refused.get(key("first"))
+    with open(f"{path}/{WAL}", "r+b") as file:
+        file.seek(100)
+        file.write(byte)
+    assert make_engine(path=path).get(key("first")).value == b"1"
+    assert caught.value.offset == 64
+
+
+def test_threads_that_wait_for_a_locked_store_wait_together(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    other = make_engine(path=path, lock_timeout=0.3)
+    refused = []
+
+    def work() -> None:
+        try:
+            other.get(key("first"))
+        except StoreLocked as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 6
+    assert time.monotonic() - began < 6 * 0.3
     engine.close()
 
 

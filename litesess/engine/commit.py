@@ -43,7 +43,7 @@ Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[form.Change], ResultT]]"
 class _Ticket:
     """One waiting transaction."""
 
-    __slots__ = ("done", "error", "plan", "result", "sequence", "sync", "wake")
+    __slots__ = ("done", "error", "is_committed", "plan", "result", "sequence", "sync", "wake")
 
     def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
         self.plan = plan
@@ -51,7 +51,9 @@ class _Ticket:
         self.result: Any = None
         self.sequence = 0
         self.error: Exception | None = None
+        #: Nobody has to run the plan any more.
         self.done = False
+        self.is_committed = False
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -147,6 +149,23 @@ class Committer:
         """
         ticket = _Ticket(plan, sync=sync)
         self._waiting.append(ticket)
+        try:
+            self._see_through(ticket)
+        except BaseException:
+            # Whoever commits next must not do what nobody waits for any more.
+            ticket.done = True
+            raise
+        if ticket.error is not None:
+            try:
+                raise ticket.error
+            finally:
+                ticket.error = None  # the traceback would keep this frame alive
+        if not ticket.is_committed:
+            raise StoreFailed("the commit was interrupted; its outcome is unknown")
+        return ticket.result, ticket.sequence
+
+    def _see_through(self, ticket: _Ticket) -> None:
+        """Lead, or wait for somebody who does, until *ticket* is done."""
         while not ticket.done:
             # Not one queue on the append lock: woken one after the other, those whose work is
             # done would hold up the next leader.
@@ -156,16 +175,11 @@ class Committer:
             batch: list[_Ticket] = []
             with self._append_lock:
                 if not ticket.done:
+                    batch.extend(other for other in list(self._waiting) if not other.done)
                     self._lead(batch)
             for other in batch:
                 _wake(other)
             self._wake_next()
-        if ticket.error is not None:
-            try:
-                raise ticket.error
-            finally:
-                ticket.error = None  # the traceback would keep this frame alive
-        return ticket.result, ticket.sequence
 
     def seal(self, following: Log) -> View:
         """End the live log and go on in *following*; return the new view.
@@ -173,9 +187,8 @@ class Committer:
         Raises:
             StoreError: as :meth:`transact`.
         """
-        self._sync_early()
         with self._exclusive():
-            self._check_writable()
+            self.check_writable()
             self._settle()
             header = following.header
             table = self._live.table
@@ -246,17 +259,11 @@ class Committer:
             with self._append_lock:
                 yield
         except OSError as error:
+            if error.errno is None:
+                raise
             raise store_error(error, self._live.table.log.path) from error
         finally:
             self._wake_next()
-
-    def _sync_early(self) -> None:
-        """Sync without the lock what a sync under the lock would take long for."""
-        try:
-            self._live.table.log.sync()
-        except OSError as error:
-            with self._append_lock:
-                raise self._poison(error, self._live.end) from error
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -266,23 +273,24 @@ class Committer:
             return
 
     def _lead(self, batch: list[_Ticket]) -> None:
-        """Commit all that wait, and put them into *batch*."""
-        while self._waiting:
-            batch.append(self._waiting.popleft())
+        """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
         try:
-            self._check_writable()
+            self.check_writable()
             self._live.table.log.check_linked()
             self._commit(batch)
-        except OSError as error:
-            _fail(batch, store_error(error, self._live.table.log.path), error)
+            for ticket in batch:
+                ticket.is_committed = ticket.error is None
         except StoreError as error:
             _fail(batch, error, error.__cause__)
-        except BaseException:
-            _fail(batch, StoreFailed("the commit was interrupted; its outcome is unknown"), None)
-            raise
+        except OSError as error:
+            if error.errno is None:  # a signal handler's, a TimeoutError perhaps
+                raise
+            _fail(batch, store_error(error, self._live.table.log.path), error)
         finally:
             for ticket in batch:
                 ticket.done = True
+            while self._waiting and self._waiting[0].done:
+                self._waiting.popleft()
 
     def _commit(self, batch: list[_Ticket]) -> None:
         self._settle()
@@ -337,9 +345,10 @@ class Committer:
         self._is_unsettled = True
         try:
             log.write(data, start)
-        except OSError:
-            log.erase(start)
-            self._is_unsettled = False
+        except OSError as error:
+            if error.errno is not None:
+                self._erase(start)
+                self._is_unsettled = False
             raise
         if sync:
             self._sync(end)
@@ -354,8 +363,23 @@ class Committer:
         try:
             live.table.log.sync()
         except OSError as error:
+            if error.errno is None:  # a signal handler's; the disk said nothing
+                raise
             raise self._poison(error, end) from error
         live.durable = end
+
+    def _erase(self, start: int) -> None:
+        """Overwrite what stands behind the last record with zeros, durably.
+
+        Otherwise the medium may keep a record of what was refused, right behind the next one.
+        """
+        log = self._live.table.log
+        log.erase(start)
+        self._live.durable = min(self._live.durable, start)
+        try:
+            log.sync()
+        except OSError as error:
+            raise self._poison(error, start) from error
 
     def _poison(self, error: OSError, end: int) -> StoreFailed:
         # Invariant: after a failed sync the page cache proves nothing: the kernel may have
@@ -363,7 +387,7 @@ class Committer:
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
         log = self._live.table.log
-        with suppress(OSError):
+        with suppress(OSError, StoreError):
             # Whoever reads the log next must not build on it, even if its pages look good.
             count = sum(1 for _ in log.records(self._live.end, end))
             sequence = self._live.table.sequence + count + 1
@@ -396,11 +420,12 @@ class Committer:
             if isinstance(found, form.Bad):
                 break
             end = found.end
-        self._live.table.log.erase(end)
+        self._erase(end)
         self._follow(end)
         self._is_unsettled = False
 
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
+        """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
         if self._read_only:
             raise StoreReadOnly(
                 f"{self._live.table.log.path}: the store was opened only for reading"
@@ -425,7 +450,9 @@ def _fail(batch: list[_Ticket], error: StoreError, cause: BaseException | None) 
     for ticket in batch:
         if ticket.error is None:
             # One for each thread: a shared one would collect all their tracebacks.
-            own = type(error)(*error.args) if len(error.args) == 1 else error
+            own = error.__class__.__new__(error.__class__, *error.args)
+            own.args = error.args
+            own.__dict__.update(error.__dict__)
             own.__cause__ = cause
             ticket.error = own
             ticket.sequence = 0

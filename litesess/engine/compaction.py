@@ -13,7 +13,7 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.chain import Place
 from litesess.engine.commit import Committer
-from litesess.engine.log import forget
+from litesess.engine.log import create_anew, forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
 from litesess.engine.view import View
@@ -40,6 +40,7 @@ def compact(
         OSError: the disk failed or is full; the store is as good as before.
         StoreError: the log can't be written or does not hold what was written.
     """
+    committer.check_writable()
     view = committer.view
     # After a compaction that failed behind its seal, the sealed log waits for this one.
     if len(view.tables) == 1:
@@ -77,7 +78,7 @@ def _publish(place: Place, view: View, generation: int, pause: Callable[[], None
         place.random_bytes(form.SALT_BYTES),
         newest.sequence,
     )
-    fd = place.fs.create(place.directory, temporary)
+    fd = create_anew(place.fs, place.directory, temporary)
     try:
         writer = SnapshotWriter(place.fs, fd, header, pause)
         _merge(view, writer, pause)

@@ -21,6 +21,7 @@ from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
 from litesess.engine.recovery import Opened, open_for_reading, open_store
+from litesess.engine.view import View
 from litesess.errors import StoreClosed, StoreError, StoreLocked, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -69,9 +70,10 @@ class Engine:
         self._random_bytes = random_bytes
         self._fs = fs
         self._lock = lock
-        self._opening_lock = threading.Lock()  # Guards: _open, _is_closed.
+        self._opening_lock = threading.Lock()  # Guards: _open, _is_closed, _refusals.
         self._open: _OpenStore | None = None
         self._is_closed = False
+        self._refusals = 0
         _engines.add(self)
 
     def check(self) -> None:
@@ -99,10 +101,24 @@ class Engine:
         try:
             view = opened.committer.view
             # Who deletes the directory to end all sessions means it.
-            view.tables[0].log.check_linked()
+            if not view.tables[0].log.is_linked():
+                view = self._look_again(view)
             return view.get(key)
         except OSError as error:
             raise store_error(error, self.path) from error
+
+    def _look_again(self, view: View) -> View:
+        """Return what is stored now that the log of *view* has no name any more."""
+        if self._read_only:
+            # Its writer has compacted, or the store is gone: then opening says so.
+            with self._opening_lock:
+                stale, self._open = self._open, None
+            if stale is not None:
+                stale.forget()
+        fresh = self._opened().committer.view
+        if fresh.tables[0].log is view.tables[0].log:
+            fresh.tables[0].log.check_linked()
+        return fresh
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes; see :meth:`Committer.transact`.
@@ -114,6 +130,8 @@ class Engine:
         try:
             outcome = opened.committer.transact(plan, sync=sync)
         except OSError as error:
+            if error.errno is None:  # a signal handler's
+                raise
             raise store_error(error, self.path) from error
         if opened.committer.log_bytes > opened.limit:
             self._compact_soon(opened)
@@ -156,6 +174,7 @@ class Engine:
             StoreError: it could not be done; the store is as good as before.
         """
         opened = self._opened()
+        opened.check_writable()
         with opened.compaction_lock:
             self._compact(opened)
 
@@ -209,20 +228,27 @@ class Engine:
             opened.committer.let_go()
         self._opening_lock.release()
 
-    def forget(self, opened: _OpenStore | None) -> None:
+    def forget(self) -> None:
         """In the child, after a fork: hold nothing of the parent's; open at the first operation."""
         self._opening_lock = threading.Lock()
-        self._open = None
+        opened, self._open = self._open, None
         if opened is not None:
             opened.forget()
 
     def _opened(self) -> _OpenStore:
+        refusals = self._refusals
         with self._opening_lock:
             if self._is_closed:
                 raise StoreClosed(f"store {self.path} was closed")
             if self._open is None:
+                if self._refusals != refusals:
+                    # Another thread has waited for it while this one waited for that thread.
+                    raise StoreLocked(self.path, "is in use by another process")
                 try:
                     self._open = self._open_now()
+                except StoreLocked:
+                    self._refusals += 1
+                    raise
                 except OSError as error:
                     raise store_error(error, self.path) from error
             return self._open
@@ -242,12 +268,18 @@ class Engine:
         directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
         place = self._place(directory.fd)
         live = OpenFile(self._open_lock_file(place, self._names.live), self._fs.close)
-        if not self._lock.acquire(live.fd, self._lock_timeout):
-            raise StoreLocked(self.path, self._who_holds(live.fd))
-        slot = self._read_slot(live.fd)
-        opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
-        pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
-        write_all(self._fs, live.fd, pid, form.SLOT_BYTES)
+        try:
+            if not self._lock.acquire(live.fd, self._lock_timeout):
+                raise StoreLocked(self.path, self._who_holds(live.fd))
+            slot = self._read_slot(live.fd)
+            opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
+            pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
+            write_all(self._fs, live.fd, pid, form.SLOT_BYTES)
+        except BaseException:
+            # At once: the exception's traceback would keep the lock for as long as it lives.
+            live.close()
+            directory.close()
+            raise
         logger.debug("opened %s, generation %d", self.path, opened.newest)
         return _OpenStore(place, directory, live, opened, self._wal_limit)
 
@@ -305,7 +337,8 @@ class Engine:
         """Compact in the background; at once if the log got far beyond its limit."""
         if opened.compactor == threading.get_ident():  # what it does before it compacts
             return
-        if opened.committer.log_bytes > _OVERDUE * opened.limit:
+        is_overdue = opened.committer.log_bytes > _OVERDUE * opened.limit
+        if is_overdue and not opened.compaction_lock.locked():
             logger.warning(
                 "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
                 self.path,
@@ -337,22 +370,22 @@ class Engine:
             if opened.committer.log_bytes <= opened.limit:  # somebody else was faster
                 return
             try:
+                opened.compactor = threading.get_ident()
+                self._before_compaction()
                 self._compact(opened)
             except StoreClosed:
                 return
             except StoreError:
                 logger.exception("%s was not compacted; will retry as the log grows", self.path)
                 opened.limit = opened.committer.log_bytes + self._wal_limit
+            finally:
+                opened.compactor = 0
 
     def _compact(self, opened: _OpenStore) -> None:
-        opened.compactor = threading.get_ident()
         try:
-            self._before_compaction()
             compact(opened.place, opened.committer, opened.next_generation, opened.pause)
         except OSError as error:
             raise store_error(error, self.path) from error
-        finally:
-            opened.compactor = 0
         opened.set_limit(self._wal_limit)
         logger.debug("compacted %s, generation %d", self.path, opened.newest)
 
@@ -379,6 +412,11 @@ class _OpenStore:
         self.is_closing = False
         self.limit = wal_limit
         self.set_limit(wal_limit)
+
+    def check_writable(self) -> None:
+        """Raise :class:`StoreReadOnly` if the store was opened only for reading."""
+        if self.place.read_only:
+            raise StoreReadOnly(f"store {self.place.path} is open for reading only")
 
     def next_generation(self) -> int:
         """Return a generation that was never used."""
@@ -426,26 +464,30 @@ def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_fork_lock = threading.Lock()  # Guards: _held; one fork at a time.
 _held: list[tuple[Engine, _OpenStore | None]] = []
 
 
 def _before_fork() -> None:
+    _fork_lock.acquire()
     # No append may be under way: the child would find its lock held by nobody.
-    for engine in _engines:
-        opened = engine.hold()
-        _held.append((engine, opened))
+    _held.extend((engine, engine.hold()) for engine in list(_engines))
 
 
 def _after_fork_in_parent() -> None:
-    for engine, opened in _held:
+    while _held:
+        engine, opened = _held.pop()
         engine.let_go(opened)
-    _held.clear()
+    _fork_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for engine, opened in _held:
-        engine.forget(opened)
+    global _fork_lock  # noqa: PLW0603  # the parent's is held
+    _fork_lock = threading.Lock()
     _held.clear()
+    # All of them, whether held or not: a server written in C may fork without the first hook.
+    for engine in list(_engines):
+        engine.forget()
 
 
 if hasattr(os, "register_at_fork"):

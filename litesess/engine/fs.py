@@ -240,7 +240,10 @@ def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
     """
     written = fs.pwrite(fd, data, offset)
     while written < len(data):  # Source: write(2): a full disk may take a part first.
-        written += fs.pwrite(fd, data[written:], offset + written)
+        more = fs.pwrite(fd, data[written:], offset + written)
+        if not more:
+            raise OSError(errno.EIO, "the disk takes no more bytes, and gives no reason")
+        written += more
 
 
 def write_zeros(fs: FileSystem, fd: int, start: int, end: int) -> None:

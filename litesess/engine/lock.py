@@ -6,12 +6,13 @@ when any descriptor of the file is closed; this module is pinned to flock.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from typing import Final
 
-from portalocker import AlreadyLocked, LockFlags
+from portalocker import AlreadyLocked, LockException, LockFlags
 from portalocker.portalocker import FlockLocker
 
 _FIRST_WAIT: Final = 20e-6
@@ -44,7 +45,9 @@ class FileLock:
         while True:
             try:
                 _locker.lock(fd, LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
-            except AlreadyLocked:
+            except LockException as error:
+                if not isinstance(error, AlreadyLocked):
+                    raise OSError(errno.ENOLCK, f"the file can't be locked: {error}") from error
                 left = deadline - monotonic()
                 if left <= 0:
                     return False

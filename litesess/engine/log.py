@@ -73,7 +73,7 @@ class Log:
             OSError: it could not be made; the name is not taken.
         """
         temporary = name + TEMPORARY_SUFFIX
-        fd = fs.create(directory, temporary)
+        fd = create_anew(fs, directory, temporary)
         try:
             write_all(fs, fd, header.encode() + records, 0)
             end = form.HEADER_BYTES + len(records)
@@ -176,8 +176,12 @@ class Log:
         """
         if size > self.reserved:
             size = _step_up(size)
-            reserve(self._fs, self._file.fd, self.reserved, size)
-            self.reserved = size
+            # Guards: what is noted may lag behind a write that was interrupted, and a file is
+            # lengthened from where it ends, or records would turn into zeros.
+            self.reserved = self._fs.size(self._file.fd)
+            if size > self.reserved:
+                reserve(self._fs, self._file.fd, self.reserved, size)
+                self.reserved = size
 
     def tail(self, start: int, limit: int) -> bytes:
         """Return at most *limit* bytes from *start* on, without the zeros at their end."""
@@ -209,9 +213,13 @@ class Log:
                 at = found.end - start - 1
             at = data.find(magic, at + 1)
 
+    def is_linked(self) -> bool:
+        """Say whether the file still has a name."""
+        return self._fs.is_linked(self._file.fd)
+
     def check_linked(self) -> None:
         """Raise :class:`StoreFailed` if the file was deleted: writes to it go nowhere."""
-        if not self._fs.is_linked(self._file.fd):
+        if not self.is_linked():
             raise StoreFailed(f"{self.path} was deleted; restart the process to begin anew")
 
     def sync(self) -> None:
@@ -230,6 +238,15 @@ def pack_location(record: form.Record) -> int:
 
 def _step_up(size: int) -> int:
     return -(-size // RESERVE_STEP) * RESERVE_STEP
+
+
+def create_anew(fs: FileSystem, directory: int, name: str) -> int:
+    """Create a file that is not published yet; one that was left behind goes."""
+    try:
+        return fs.create(directory, name)
+    except FileExistsError:
+        fs.unlink(directory, name)
+        return fs.create(directory, name)
 
 
 def forget(fs: FileSystem, directory: int, name: str) -> None:

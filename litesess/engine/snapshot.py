@@ -274,6 +274,8 @@ class SnapshotWriter:
         shift = 32 - bits
         prefixes = self._prefixes
         for at in range(0, len(prefixes), PREFIX_BYTES):
+            if at % (_SCAN_ENTRIES * PREFIX_BYTES) == 0:
+                self._pause()
             counts[(int.from_bytes(prefixes[at : at + 4], "big") >> shift) + 1] += 1
         return array("I", accumulate(counts))
 

@@ -6,12 +6,16 @@ a reader meets the state before a record or the state after it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
 from litesess.engine import format as form
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
+from litesess.errors import Corruption
+
+logger = logging.getLogger("litesess.engine")
 
 _DELETED: Final = 0  # no record stands at offset 0
 
@@ -112,9 +116,14 @@ class View:
                 yield key, entry
 
     def expired(self, now: float) -> Iterator[bytes]:
-        """Yield the keys that expire at *now* or before."""
+        """Yield the keys that expire at *now* or before; what is damaged is logged and left."""
         for key in self._keys(now):
-            entry = self.get(key)
+            try:
+                entry = self.get(key)
+            except Corruption:
+                # Whoever reads it is told; all others must still come to their end.
+                logger.exception("a damaged entry can't be collected")
+                continue
             if entry is not None and entry.expires_at <= now:
                 yield key
 

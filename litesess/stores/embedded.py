@@ -169,18 +169,24 @@ class EmbeddedStore(Store):
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         spared = kept_handles(keep)
-        keys = (
-            bytes.fromhex(key)
-            for key, record in self.records()
-            if record.owner == owner and ids.handle_of(key) not in spared
-        )
 
         def is_owned(key: bytes, entry: Entry) -> bool:
             # Again under the lock: it may have changed hands meanwhile.
             packed = _unpack(key.hex(), entry)
             return packed is not None and packed.owner == owner
 
-        return self._delete_where(keys, is_owned, sync=self._durable, expired=False)
+        deleted = 0
+        while True:
+            keys = (
+                bytes.fromhex(key)
+                for key, record in self.records()
+                if record.owner == owner and ids.handle_of(key) not in spared
+            )
+            count = self._delete_where(keys, is_owned, sync=self._durable, expired=False)
+            if not count:
+                return deleted
+            # Once more: one of them may have been rotated past the search.
+            deleted += count
 
     def clear(self) -> None:
         """Delete every session."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
@@ -69,6 +71,7 @@ class _MemoryEngine:
         self._entries: dict[bytes, Entry] = {}
         self._sequence = 0
         self._is_closed = False
+        _engines.add(self)
 
     def get(self, key: bytes) -> Entry | None:
         """Return what is stored under *key*."""
@@ -105,6 +108,10 @@ class _MemoryEngine:
         """Yield the keys that expire at *now* or before."""
         return (key for key, entry in self.scan() if entry.expires_at <= now)
 
+    def forget_lock(self) -> None:
+        """In a forked child: a thread that does not exist there may have held it."""
+        self._lock = Lock()
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
@@ -114,3 +121,15 @@ class _MemoryEngine:
     def _check_open(self) -> None:
         if self._is_closed:
             raise StoreClosed("the memory store was closed")
+
+
+_engines: weakref.WeakSet[_MemoryEngine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine.forget_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from litesess import ids
+from litesess.clocks import JumpGuard
 from litesess.engine.check import Salvaged, Verification
 from litesess.engine.commit import Lookup
 from litesess.engine.db import Engine
@@ -119,7 +120,7 @@ class WALStore(EmbeddedStore):
             wal_limit=checked_options.wal_limit,
             lock_timeout=checked_options.lock_timeout,
             read_only=checked_options.read_only,
-            before_compaction=self.collect,
+            before_compaction=self._collect_if_steady,
             random_bytes=ids.random_bytes,
             fs=FileSystem(),
             lock=FileLock(),
@@ -132,6 +133,7 @@ class WALStore(EmbeddedStore):
         self.compact_after_gc = checked_options.compact_after_gc
         self.touch_interval = checked_options.touch_interval
         self.clock = checked_options.clock
+        self._guard = JumpGuard(self.clock)
         if checked_options.debug:
             _log_everything()
 
@@ -151,7 +153,13 @@ class WALStore(EmbeddedStore):
         Raises:
             StoreError: it could not be done; the store is as good as before.
         """
+        self.collect()
         self._engine.compact()
+
+    def _collect_if_steady(self) -> None:
+        # Nobody asked for this: a clock that jumped must not end everybody's session.
+        if self._guard.is_steady():
+            self.collect()
 
     def verify(self) -> Verification:
         """Check every byte that counts; nothing is changed, and the store may be in use.

@@ -1,0 +1,37 @@
+"""Telling whether the wall clock can be believed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+logger = logging.getLogger("litesess.clocks")
+
+#: Wall and monotonic clock may drift apart by so many seconds between two looks.
+LARGEST_JUMP: Final = 60.0
+
+
+class JumpGuard:
+    """Notices when the wall clock has jumped, as a dead battery or a resumed machine makes it.
+
+    What is deleted by such a clock would be gone for good, so nothing is until it is steady.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._wall, self._steady = clock(), monotonic()
+
+    def is_steady(self) -> bool:
+        """Say whether the clocks agree on how long the last look was ago."""
+        wall, steady = self._clock(), self._monotonic()
+        jump = (wall - self._wall) - (steady - self._steady)
+        self._wall, self._steady = wall, steady
+        if abs(jump) > LARGEST_JUMP:
+            logger.warning("the clock jumped by %.0f s, no expired session is removed now", jump)
+            return False
+        return True
