@@ -21,7 +21,7 @@ FAR = 1e10
 class NoLock(FileLock):
     """Stands for a machine on which nobody else runs."""
 
-    acquire = staticmethod(lambda _fd, _timeout: True)  # type: ignore[assignment]
+    acquire = staticmethod(lambda _fd, _timeout, **_how: True)  # type: ignore[assignment]
     release = staticmethod(lambda _fd: None)  # type: ignore[assignment]
     pid = staticmethod(lambda: 4711)
 

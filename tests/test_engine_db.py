@@ -17,7 +17,7 @@ import pytest
 from engines import abandon, content, delete, key, make_engine, put
 
 import litesess.engine
-from litesess import Corruption, StoreError, StoreFailed, StoreLocked, StoreReadOnly
+from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
 from litesess.engine.fs import FileSystem
 
 WAL = "sessions.0000000000000001.wal"
@@ -294,6 +294,41 @@ def test_threads_that_wait_for_a_locked_store_wait_together(path):
     assert len(refused) == 6
     assert time.monotonic() - began < 6 * 0.3
     engine.close()
+
+
+def test_closing_does_not_wait_for_another_process(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    other = make_engine(path=path, lock_timeout=60)
+    refused = []
+
+    def work() -> None:
+        try:
+            other.get(key("first"))
+        except StoreClosed as error:
+            refused.append(error)
+
+    waiting = threading.Thread(target=work)
+    waiting.start()
+    while not other._opening_lock.locked():
+        time.sleep(0.001)
+    other.close()
+    waiting.join(10)
+    assert len(refused) == 1
+    engine.close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_directories_that_are_made_above_it_are_private_too(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        engine = make_engine(path=str(tmp_path / "a" / "b" / "data"))
+        put(engine, "first", b"1")
+        engine.close()
+    finally:
+        os.umask(before)
+    for made in tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "data":
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
 # What must not be there.

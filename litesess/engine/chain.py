@@ -211,9 +211,7 @@ def _is_empty(log: Log) -> bool:
 
 
 def _leads_to(seal: form.Seal, header: form.Header) -> bool:
-    if header.generation == seal.generation:
-        return header.salt == seal.salt
-    return 0 < header.link <= seal.generation < header.generation
+    return (header.generation, header.salt) == (seal.generation, seal.salt)
 
 
 def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:

@@ -13,6 +13,7 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.chain import Place
 from litesess.engine.commit import Committer
+from litesess.engine.fs import OpenFile
 from litesess.engine.log import create_anew, forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
@@ -78,17 +79,17 @@ def _publish(place: Place, view: View, generation: int, pause: Callable[[], None
         place.random_bytes(form.SALT_BYTES),
         newest.sequence,
     )
-    fd = create_anew(place.fs, place.directory, temporary)
+    file = OpenFile(create_anew(place.fs, place.directory, temporary), place.fs.close)
     try:
-        writer = SnapshotWriter(place.fs, fd, header, pause)
+        writer = SnapshotWriter(place.fs, file.fd, header, pause)
         _merge(view, writer, pause)
         writer.finish()
         # Order: read back and checked before it takes the name that everything relies on; the
         # directory after that, because what it replaces is deleted next.
-        check(place.fs, fd, place.path_of(temporary))
-        snapshot = Snapshot(place.fs, fd, place.path_of(name))
+        check(place.fs, file.fd, place.path_of(temporary))
+        snapshot = Snapshot(place.fs, file, place.path_of(name))
     except BaseException:
-        place.fs.close(fd)
+        file.close()
         forget(place.fs, place.directory, temporary)
         raise
     try:

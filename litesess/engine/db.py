@@ -70,7 +70,7 @@ class Engine:
         self._random_bytes = random_bytes
         self._fs = fs
         self._lock = lock
-        self._opening_lock = threading.Lock()  # Guards: _open, _is_closed, _refusals.
+        self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
         self._open: _OpenStore | None = None
         self._is_closed = False
         self._refusals = 0
@@ -208,9 +208,9 @@ class Engine:
 
         Nothing acknowledged depends on this; it saves the next opening a copy of the log.
         """
+        self._is_closed = True  # before the lock: whoever waits in there for another process ends
         with self._opening_lock:
             opened, self._open = self._open, None
-            self._is_closed = True
         if opened is not None:
             opened.close(self._fs, self._lock)
             logger.debug("closed %s", self.path)
@@ -269,7 +269,7 @@ class Engine:
         place = self._place(directory.fd)
         live = OpenFile(self._open_lock_file(place, self._names.live), self._fs.close)
         try:
-            if not self._lock.acquire(live.fd, self._lock_timeout):
+            if not self._lock.acquire(live.fd, self._lock_timeout, sleep=self._sleep_unless_closed):
                 raise StoreLocked(self.path, self._who_holds(live.fd))
             slot = self._read_slot(live.fd)
             opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
@@ -309,6 +309,11 @@ class Engine:
             return self._read_slot(fd)
         finally:
             self._fs.close(fd)
+
+    def _sleep_unless_closed(self, seconds: float) -> None:
+        if self._is_closed:
+            raise StoreClosed(f"store {self.path} was closed")
+        time.sleep(seconds)
 
     def _read_slot(self, fd: int) -> form.Slot | None:
         return form.decode_slot(self._fs.pread(fd, form.SLOT_BYTES, 0))

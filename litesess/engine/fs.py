@@ -115,24 +115,21 @@ class FileSystem:
 
     @staticmethod
     def make_directory(path: str) -> None:
-        """Make the directory and those above it that are missing, durably; it is private."""
+        """Make the directory and those above it that are missing, durably; all are private."""
         missing = []
         while not os.path.lexists(path):
             missing.append(path)
             path = os.path.dirname(path)
-        for depth, name in enumerate(reversed(missing), 1):
-            last = depth == len(missing)
+        for name in reversed(missing):
             try:
-                os.mkdir(name, DIRECTORY_MODE if last else 0o777)
-                if last:
-                    os.chmod(name, DIRECTORY_MODE)  # a umask of 0777 would have left nothing
+                os.mkdir(name, DIRECTORY_MODE)
             except FileExistsError:  # somebody else was faster; open_directory judges theirs
                 continue
-            above = os.open(os.path.dirname(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(above)
-            finally:
-                os.close(above)
+            # By descriptor, lest a link be put in its place; a umask of 0777 left no bits.
+            flags = os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS
+            _through(name, flags, lambda fd: os.fchmod(fd, DIRECTORY_MODE))
+            above = os.path.dirname(name)
+            _through(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, os.fsync)
 
     @staticmethod
     def open_directory(path: str) -> int:
@@ -219,6 +216,14 @@ class FileSystem:
     def unlink(directory: int, name: str) -> None:
         """Take the name out of the directory."""
         os.unlink(name, dir_fd=directory)
+
+
+def _through(path: str, flags: int, work: Callable[[int], object]) -> None:
+    fd = os.open(path, flags)
+    try:
+        work(fd)
+    finally:
+        os.close(fd)
 
 
 def _refuse_link(directory: int, name: str, path: str, access: int) -> int:

@@ -29,15 +29,14 @@ class Log:
 
     __slots__ = ("_file", "_fs", "header", "path", "reserved", "salt_crc")
 
-    def __init__(self, fs: FileSystem, fd: int, header: form.Header, path: str) -> None:
+    def __init__(self, fs: FileSystem, file: OpenFile, header: form.Header, path: str) -> None:
         #: The file's length: beyond its records it holds zeros.
-        self.reserved = fs.size(fd)
+        self.reserved = fs.size(file.fd)
         self.header = header
         self.path = path
         self.salt_crc = crc32(header.salt)
         self._fs = fs
-        # Order: last, so that whoever gave the descriptor still owns it if this raises.
-        self._file = OpenFile(fd, fs.close)
+        self._file = file
 
     @classmethod
     def open(
@@ -49,12 +48,12 @@ class Log:
             Corruption: the header does not hold together.
             StoreError: the name was not made by litesess.
         """
-        fd = fs.open(directory, name, path, write=write)
+        file = OpenFile(fs.open(directory, name, path, write=write), fs.close)
         try:
-            data = fs.pread(fd, form.HEADER_BYTES, 0)
-            return cls(fs, fd, form.decode_header(data, path, form.WAL_MAGIC), path)
+            data = fs.pread(file.fd, form.HEADER_BYTES, 0)
+            return cls(fs, file, form.decode_header(data, path, form.WAL_MAGIC), path)
         except BaseException:
-            fs.close(fd)
+            file.close()
             raise
 
     @classmethod
@@ -73,19 +72,19 @@ class Log:
             OSError: it could not be made; the name is not taken.
         """
         temporary = name + TEMPORARY_SUFFIX
-        fd = create_anew(fs, directory, temporary)
+        file = OpenFile(create_anew(fs, directory, temporary), fs.close)
         try:
-            write_all(fs, fd, header.encode() + records, 0)
+            write_all(fs, file.fd, header.encode() + records, 0)
             end = form.HEADER_BYTES + len(records)
-            reserve(fs, fd, end, _step_up(end + DELETE_RESERVE))
+            reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
             # Order: the bytes before the name, so that a name always stands for a whole log;
             # the directory last, so that no record is acknowledged in a file without a name.
-            fs.sync(fd)
+            fs.sync(file.fd)
             fs.rename(directory, temporary, name)
             fs.sync_directory(directory)
-            return cls(fs, fd, header, path)
+            return cls(fs, file, header, path)
         except BaseException:
-            fs.close(fd)
+            file.close()
             forget(fs, directory, temporary)
             raise
 

@@ -28,7 +28,6 @@ LARGEST_TORN: Final = 1 << 20
 class Opened:
     """A store as it was found or put right: everything in it is durable."""
 
-    store: bytes
     view: View
     #: Where the live log's records end.
     end: int
@@ -81,7 +80,6 @@ def as_opened(chain: Chain) -> Opened:
     """Return a chain as what an open store begins with."""
     live = chain.live
     return Opened(
-        store=live.log.header.store,
         view=chain.view,
         end=live.end,
         newest=max(chain.listing.newest, live.log.header.generation),
@@ -128,7 +126,7 @@ def _keep_aside(place: Place, live: Replayed) -> None:
 def _create(place: Place) -> Opened:
     store = place.random_bytes(form.STORE_BYTES)
     log = place.create_log(store, FIRST_GENERATION)
-    return Opened(store, View(None, (Table(log, 0),)), form.HEADER_BYTES, FIRST_GENERATION)
+    return Opened(View(None, (Table(log, 0),)), form.HEADER_BYTES, FIRST_GENERATION)
 
 
 def _copy(place: Place, chain: Chain) -> Replayed:

@@ -47,10 +47,12 @@ class Snapshot:
         "store",
     )
 
-    def __init__(self, fs: FileSystem, fd: int, path: str) -> None:
+    def __init__(self, fs: FileSystem, file: OpenFile, path: str) -> None:
         """Adopt the open file; raises :class:`Corruption` if header, index or footer is damaged."""
         self.path = path
         self._fs = fs
+        self._file = file
+        fd = file.fd
         header = form.decode_header(fs.pread(fd, form.HEADER_BYTES, 0), path, form.SNAPSHOT_MAGIC)
         self.generation, self.store, self.sequence = header.generation, header.store, header.link
         self._store_crc = crc32(header.store)
@@ -59,8 +61,6 @@ class Snapshot:
         footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
         self._map = fs.map(fd, self.size)
         self._adopt_index(footer, at)
-        # Order: last, so that whoever gave the descriptor still owns it if this raises.
-        self._file = OpenFile(fd, fs.close)
 
     @classmethod
     def open(cls, fs: FileSystem, directory: int, name: str, path: str) -> Snapshot:
@@ -70,11 +70,11 @@ class Snapshot:
             Corruption: header, index or footer does not hold together.
             StoreError: the name was not made by litesess.
         """
-        fd = fs.open(directory, name, path, write=False)
+        file = OpenFile(fs.open(directory, name, path, write=False), fs.close)
         try:
-            return cls(fs, fd, path)
+            return cls(fs, file, path)
         except BaseException:
-            fs.close(fd)
+            file.close()
             raise
 
     def _adopt_index(self, footer: form.Footer, end: int) -> None:
