@@ -84,11 +84,12 @@ class Collector:
             for store, schedule in schedules:
                 if schedule.is_over:
                     self._schedules.pop(store, None)
-            if not self._schedules:
+            # One list: a store may vanish from a weak dictionary between two looks.
+            due = [schedule.due_at for schedule in list(self._schedules.values())]
+            if not due:
                 self._thread = None
                 return None
-            due_at = min(schedule.due_at for schedule in self._schedules.values())
-        return max(due_at - self._monotonic(), 0.0)
+        return max(min(due) - self._monotonic(), 0.0)
 
 
 class _Schedule:

@@ -402,7 +402,8 @@ class SessionCookie:
     @max_age.setter
     def max_age(self, value: float | timedelta | None) -> None:
         life = _CHECKS["max_age"]("max_age", value)
-        self.changes.pop("expires", None)
+        if self.changes.pop("expires", None) is not None:
+            self.is_changed = True
         self._ends_at = None
         self.change("max_age", life)
 
@@ -453,6 +454,9 @@ class SessionCookie:
         return self.settings.expires
 
     def _end(self) -> float | None:
+        final = self._final()
+        if final is not None:
+            return final
         if self._ends_at is None or self.original_max_age is None:
             self._ends_at = self.ends_at(self._clock())
         return self._ends_at
@@ -463,7 +467,13 @@ _LIFE: Final = frozenset({"max_age", "expires"})
 
 
 def set_cookie(
-    signer: CookieSigner, session_id: str, cookie: SessionCookie, *, https: bool, now: float
+    signer: CookieSigner,
+    session_id: str,
+    cookie: SessionCookie,
+    *,
+    https: bool,
+    now: float,
+    ends_at: float | None,
 ) -> str | None:
     """Return the ``Set-Cookie`` value that announces a session.
 
@@ -475,8 +485,8 @@ def set_cookie(
         cookie: the session's settings.
         https: whether the request came that way.
         now: in Unix seconds; the life is counted from it.
+        ends_at: when the cookie ends, in Unix seconds; None: with the browser.
     """
-    ends_at = cookie.ends_at(now)
     return _header(signer.name, signer.sign(session_id), cookie, https, ends_at, now)
 
 

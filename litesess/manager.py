@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from litesess import codec, collector, ids
 from litesess.cookie import (
@@ -57,8 +57,21 @@ from litesess.stores.memory import MemoryStore
 logger = logging.getLogger("litesess")
 
 Headers: TypeAlias = "list[tuple[str, str]]"
+ResultT = TypeVar("ResultT")
 
 _ID_TRIES: Final = 10
+#: What this request has done, and what the client knows, stays true when data is loaded again.
+_OUTLIVES_RELOAD: Final = (
+    "client_id",
+    "has_cookie",
+    "is_announced",
+    "is_content_written",
+    "is_cookie_written",
+    "is_forced_touch",
+    "is_stale",
+    "is_written",
+    "written_at",
+)
 _SHARED: Final = re.compile(r"\s*(public|s-maxage)\b", re.IGNORECASE)
 _NOT_SHARED: Final = re.compile(r"\s*(private|no-store)\b", re.IGNORECASE)
 
@@ -191,9 +204,11 @@ class Manager:
             StoreError: the store can't work.
         """
         session.is_late = True
-        if session.status is Status.UNREAD and not (self._always_commits or is_unset):
-            return headers
-        cookies = self._unset(session) if is_unset else self._commit(session)
+        cookies: list[str] = []
+        if is_unset:
+            cookies = self._unset(session)
+        elif session.status is not Status.UNREAD or (self._always_commits and not session.accessed):
+            cookies = self._commit(session)
         if not (cookies or session.accessed):
             return headers
         if cookies and _sets_cookie(headers, self._signer.name):
@@ -204,12 +219,18 @@ class Manager:
             headers = _guard_caches(headers, cookies)
         return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
 
-    def finish_late(self, session: Session) -> None:
+    def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""
         try:
-            if session.status is Status.STORED:
+            if is_unset:
+                self._unset(session)
+            elif session.status is Status.STORED:
                 self._write(session)
-            elif session.status is Status.NEW and any(session.changes()):
+            elif (
+                session.status is Status.NEW
+                and any(session.changes())
+                and self._can_announce(session)
+            ):
                 logger.error("a new session was written after the headers had left; it is lost")
         except (EncodeError, StoreError):
             logger.exception("what the app changed after the headers had left is lost")
@@ -234,6 +255,7 @@ class Manager:
         # An id that is not stored is never adopted: whoever chose it may know it.
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         session.begin(None, None)
+        session.has_cookie = bool(candidates)
         if live:
             session.has_strays = True
             logger.warning(
@@ -269,7 +291,8 @@ class Manager:
     def save(self, session: Session) -> None:
         """Store the session now; raises SessionGone if it is not there any more."""
         if session.status is Status.NEW:
-            self._create(session)
+            if self._can_announce(session):
+                self._create(session)
             return
         self._write(session, is_forced=True)
         if session.status is Status.LOST:
@@ -284,9 +307,10 @@ class Manager:
         if record is None:
             session.lose(Status.LOST)
             raise SessionGone("the session was destroyed, has expired or was never stored")
-        client_id, is_stale = session.client_id, session.is_stale
+        kept = {name: getattr(session, name) for name in _OUTLIVES_RELOAD}
         session.begin(session_id, record)
-        session.client_id, session.is_stale = client_id, is_stale
+        for name, value in kept.items():
+            setattr(session, name, value)
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
@@ -324,24 +348,29 @@ class Manager:
             or bool(session.new_owner)
             or any(session.changes())
         )
-        if not is_due:
-            return
-        if self._set_cookie(session, "") is None:
-            # Each such request would leave another session that nobody can come back to.
-            self._warn_once(
-                "a secure cookie can't be sent over plain http, so the session is not stored;"
-                " behind a TLS proxy set trust_proxy=True, or gunicorn's forwarded_allow_ips"
-            )
-            return
-        self._create(session)
+        if is_due and self._can_announce(session):
+            self._create(session)
+
+    def _can_announce(self, session: Session) -> bool:
+        """Say whether the client would take the cookie; if not, no new session is stored.
+
+        Each such request would leave another one that nobody can come back to.
+        """
+        if self._set_cookie(session, "") is not None:
+            return True
+        self._warn_once(
+            "a secure cookie can't be sent over plain http, so the session is not stored;"
+            " behind a TLS proxy set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+        )
+        return False
 
     def _create(self, session: Session) -> None:
         changed, removed = session.changes()
         self._check_size(session, changed, removed)
         record = self._record(session, changed)
         for _ in range(_ID_TRIES):
-            if self.store.create(ids.key_of(session.id), record):
-                session.stored_as(session.id, record, changed)
+            if self.store.create(ids.key_of(session.current_id()), record):
+                session.stored_as(session.current_id(), record, changed)
                 return
             session.drop_id()
         raise ConfigError(f"genid returned ids that are taken, {_ID_TRIES} times in a row")
@@ -349,53 +378,73 @@ class Manager:
     def _write(self, session: Session, *, is_forced: bool = False) -> None:
         """Write a stored session if it was changed; it is lost if it is gone."""
         changed, removed = session.changes()
-        cookie = session.cookie
+        cookie = session.current_cookie()
         is_due = changed or removed or session.move or session.new_owner or cookie.is_changed
         if not (is_due or is_forced):
             return
         self._check_size(session, changed, removed)
-        session_id, record = self._store_changes(session, cookie, changed, removed)
+        if session.move is Move.REGENERATE and not self._can_announce(session):
+            self.destroy(session)
+            session.lose(Status.LOST)
+            return
+        is_content = bool(changed or removed or session.move)
+        is_cookie = cookie.is_changed
+        record = self._store_changes(session, cookie, changed, removed)
         if record is None:
             self._discard(session)
             return
-        session.is_cookie_written = session.is_cookie_written or cookie.is_changed
-        session.stored_as(session_id, record, changed)
+        session.is_content_written |= is_content
+        session.is_cookie_written |= is_cookie
+        session.stored_as(session.current_id(), record, changed)
 
     def _store_changes(
         self, session: Session, cookie: SessionCookie, changed: codec.Frames, removed: list[str]
-    ) -> tuple[str, Record | None]:
+    ) -> Record | None:
         """Make the one call to the store that the changes need; None: the session is gone."""
         before, old_id = session.record, session.stored_id
         assert before is not None  # it is stored
         assert old_id is not None
-        old, new_id = ids.key_of(old_id), session.id
+        old = ids.key_of(old_id)
         if session.move is Move.REGENERATE:
             fresh = self._record(session, changed)
-            self.store.replace(old, ids.key_of(new_id), fresh)
-            return new_id, fresh
+            self._move(session, lambda new: self.store.replace(old, new, fresh))
+            return fresh
+        now = session.written_at = self._clock()
         changes = codec.Encoded(changed)
         owner: Owner = session.new_owner[0] if session.new_owner else KEEP
         settings = cookie.changes if cookie.is_changed else None
-        expires_at = self._expiry(cookie, before.created_at, self._clock())
+        expires_at = self._expiry(cookie, before.created_at, now)
         if session.move is Move.ROTATE:
-            return new_id, self.store.rotate(
-                old,
-                ids.key_of(new_id),
-                changes,
-                removed,
-                expires_at=expires_at,
-                cookie=settings,
-                owner=owner,
+            return self._move(
+                session,
+                lambda new: self.store.rotate(
+                    old,
+                    new,
+                    changes,
+                    removed,
+                    expires_at=expires_at,
+                    cookie=settings,
+                    owner=owner,
+                ),
             )
-        return new_id, self.store.update(
+        return self.store.update(
             old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
         )
 
+    def _move(self, session: Session, work: Callable[[str], ResultT]) -> ResultT:
+        """Do *work* with the key of the session's next id; with another one if that is taken."""
+        for _ in range(_ID_TRIES):
+            try:
+                return work(ids.key_of(session.current_id()))
+            except VersionConflict:
+                session.drop_id()
+        raise ConfigError(f"genid returned ids that are taken, {_ID_TRIES} times in a row")
+
     def _record(self, session: Session, frames: codec.Frames) -> Record:
         """Return what a session that begins now is stored as."""
-        now = self._clock()
+        now = session.written_at = self._clock()
         owner = session.new_owner[0] if session.new_owner else None
-        cookie = session.cookie
+        cookie = session.current_cookie()
         session.is_cookie_written = cookie.is_changed
         return Record(
             codec.Encoded(frames),
@@ -411,7 +460,7 @@ class Manager:
         assert record is not None  # it is stored
         assert session_id is not None
         key, now = ids.key_of(session_id), self._clock()
-        expires_at = self._expiry(session.cookie, record.created_at, now)
+        expires_at = self._expiry(session.current_cookie(), record.created_at, now)
         if self.options.resave:
             try:
                 saved = self.store.update(
@@ -423,6 +472,7 @@ class Manager:
                 session.lose(Status.LOST)
             else:
                 session.stored_as(session_id, saved, {})
+                session.written_at = now
             return
         life = expires_at - now
         if not (
@@ -433,7 +483,7 @@ class Manager:
         try:
             if self.store.touch(key, expires_at, version=record.version):
                 record.expires_at = expires_at
-                session.cookie.stored_until(expires_at)
+                session.current_cookie().stored_until(expires_at)
             elif self.store.load(key) is None:
                 session.lose(Status.LOST)
         except StoreError:
@@ -446,8 +496,8 @@ class Manager:
         if session.has_strays:
             cookies += self._expire_strays(session)
         if session.status is Status.STORED and self._is_announced(session):
-            cookies.append(self._set_cookie(session, session.id))
-        elif session.status is Status.DESTROYED and session.client_id is not None:
+            cookies.append(self._set_cookie(session, session.current_id()))
+        elif session.status is Status.DESTROYED and session.has_cookie:
             cookies.append(
                 expire_cookie(
                     self._signer.name,
@@ -462,12 +512,12 @@ class Manager:
     def _is_announced(self, session: Session) -> bool:
         if session.stored_id != session.client_id:
             return True
-        has_life = session.cookie.ends_at(0.0) is not None
+        has_life = session.current_cookie().ends_at(0.0) is not None
         return (
             self.options.rolling
             or session.is_stale
             or session.is_cookie_written
-            or (has_life and (session.is_written or session.is_forced_touch))
+            or (has_life and (session.is_content_written or session.is_forced_touch))
         )
 
     def _expire_strays(self, session: Session) -> list[str | None]:
@@ -504,12 +554,20 @@ class Manager:
         return settings
 
     def _set_cookie(self, session: Session, session_id: str) -> str | None:
+        cookie, record = session.current_cookie(), session.record
+        # One reading of the clock for the record and for the cookie.
+        now = session.written_at or self._clock()
+        ends_at = cookie.ends_at(now)
+        if ends_at is not None:
+            created_at = now if record is None else record.created_at
+            ends_at = self._expiry(cookie, created_at, now)
         return set_cookie(
             self._signer,
             session_id,
-            session.cookie,
+            cookie,
             https=self._is_https(session.environ),
-            now=self._clock(),
+            now=now,
+            ends_at=ends_at,
         )
 
     def _is_https(self, environ: Mapping[str, Any]) -> bool:

@@ -132,8 +132,7 @@ class _Response:
         """Commit the session and call the server's ``start_response``, once."""
         if self.is_sent or self._status is None:
             return
-        is_unset = self._environ.get(self._manager.environ_key) is not self._session
-        headers = self._manager.finish(self._session, self._headers, is_unset=is_unset)
+        headers = self._manager.finish(self._session, self._headers, is_unset=self._is_unset())
         self.is_sent = True
         exc_info, self._exc_info = self._exc_info, None
         try:
@@ -148,7 +147,10 @@ class _Response:
     def finish(self) -> None:
         """Commit what was changed since."""
         if self.is_sent:
-            self._manager.finish_late(self._session)
+            self._manager.finish_late(self._session, is_unset=self._is_unset())
+
+    def _is_unset(self) -> bool:
+        return self._environ.get(self._manager.environ_key) is not self._session
 
     def _write(self, data: bytes) -> None:
         self.send()

@@ -7,6 +7,7 @@ store and the client is :mod:`litesess.manager`'s business.
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,6 +17,9 @@ from litesess.errors import HeadersSent, SessionGone
 if TYPE_CHECKING:
     from litesess.cookie import SessionCookie
     from litesess.stores.base import Record
+
+
+logger = logging.getLogger("litesess.session")
 
 
 class Status(enum.Enum):
@@ -88,14 +92,17 @@ class Session(MutableMapping[str, Any]):
         "_record",
         "accessed",
         "client_id",
+        "has_cookie",
         "has_strays",
         "is_announced",
+        "is_content_written",
         "is_cookie_written",
         "is_forced_touch",
         "is_late",
         "is_stale",
         "is_written",
         "status",
+        "written_at",
     )
 
     _assigned: set[str]
@@ -137,7 +144,24 @@ class Session(MutableMapping[str, Any]):
 
     def drop_id(self) -> None:
         """Take another id: this one is taken."""
-        self._id = None
+        if self._move is None:
+            self._id = None
+        else:
+            self._new_id = self._keeper.make_id(self)
+
+    def current_id(self) -> str:
+        """Return the id it has, or gets at the next write."""
+        if self._new_id is not None:
+            return self._new_id
+        if self._id is None:
+            self._id = self._keeper.make_id(self)
+        return self._id
+
+    def current_cookie(self) -> SessionCookie:
+        """Return its cookie settings; this is no look of the app's."""
+        if self._cookie is None:
+            self._cookie = self._keeper.make_cookie(self)
+        return self._cookie
 
     def begin(self, session_id: str | None, record: Record | None) -> None:
         """Stand for a stored session, or for a new one if *record* is None."""
@@ -157,9 +181,14 @@ class Session(MutableMapping[str, Any]):
         self.is_announced = False
         #: The app asked for a touch.
         self.is_forced_touch = False
-        #: This request has stored it.
+        #: The client came with a cookie of ours, whatever became of its session.
+        self.has_cookie = session_id is not None
+        #: This request has stored it, when, ...
         self.is_written = False
-        #: ... and with it cookie settings of its own.
+        self.written_at: float | None = None
+        #: ... with another content or id than before,
+        self.is_content_written = False
+        #: ... and with cookie settings of its own.
         self.is_cookie_written = False
         #: The cookie was signed with an older secret.
         self.is_stale = False
@@ -234,11 +263,7 @@ class Session(MutableMapping[str, Any]):
     def id(self) -> str:
         """The session id: the client's secret, not for logs or pages."""
         self._look()
-        if self._new_id is not None:
-            return self._new_id
-        if self._id is None:
-            self._id = self._keeper.make_id(self)
-        return self._id
+        return self.current_id()
 
     @property
     def stored_id(self) -> str | None:
@@ -252,11 +277,15 @@ class Session(MutableMapping[str, Any]):
 
     @property
     def cookie(self) -> SessionCookie:
-        """This session's cookie settings; what is set here stays with the session."""
+        """This session's cookie settings; what is set here stays with the session.
+
+        Raises:
+            SessionGone: the session was destroyed.
+        """
         self._look()
-        if self._cookie is None:
-            self._cookie = self._keeper.make_cookie(self)
-        return self._cookie
+        if self.status in (Status.DESTROYED, Status.LOST):
+            raise SessionGone("the session is gone, and its cookie settings with it")
+        return self.current_cookie()
 
     @property
     def is_new(self) -> bool:
@@ -384,7 +413,13 @@ class Session(MutableMapping[str, Any]):
         self._look()
         value = self._data[key]
         if value is _UNREAD:
-            value = self._data[key] = codec.decode(self._frames[key])
+            try:
+                value = codec.decode(self._frames[key])
+            except ValueError as error:
+                # Its checksum was good, so nothing rotted; it must not fail for ever.
+                logger.exception("a session's value can't be decoded, treated as absent")
+                raise KeyError(key) from error
+            self._data[key] = value
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -317,6 +317,21 @@ class StoreContract(ABC):
         self.store.replace(KEY, OTHER, self.record({"b": 2}))
         assert self.get(OTHER).data == {"b": 2}
 
+    def test_a_key_that_is_taken_is_not_moved_to(self) -> None:
+        self.put(KEY, {"a": 1})
+        self.put(OTHER, {"b": 2})
+        refused = 0
+        try:
+            self.store.rotate(KEY, OTHER, {}, [])
+        except VersionConflict:
+            refused += 1
+        try:
+            self.store.replace(KEY, OTHER, self.record({"c": 3}))
+        except VersionConflict:
+            refused += 1
+        assert refused == 2
+        assert (self.get(KEY).data, self.get(OTHER).data) == ({"a": 1}, {"b": 2})
+
     # delete and clear
 
     def test_a_deleted_session_is_gone(self) -> None:

@@ -96,6 +96,32 @@ def test_a_store_that_nobody_uses_any_more_is_not_kept(collector):
     until(lambda: collector._thread is None)
 
 
+@pytest.mark.slow
+def test_stores_that_come_and_go_leave_the_thread_alive(collector):
+    kept = Ageing(gc_interval=0.01)
+    died = []
+    before, threading.excepthook = threading.excepthook, died.append
+    try:
+        for _ in range(20_000):
+            collector.watch(MemoryStore())
+        collector.watch(kept)
+        until(lambda: kept.passes)
+    finally:
+        threading.excepthook = before
+    assert died == []
+
+
+def test_an_interval_of_centuries_is_no_error(collector):
+    store = Ageing(gc_interval=1e11)
+    died = threading.Event()
+    before, threading.excepthook = threading.excepthook, lambda _arguments: died.set()
+    try:
+        collector.watch(store)
+        assert not died.wait(0.2)
+    finally:
+        threading.excepthook = before
+
+
 def test_a_store_without_an_interval_is_left_alone(collector):
     store = Ageing(gc_interval=None)
     collector.watch(store)
@@ -148,9 +174,9 @@ def test_the_first_request_starts_it_and_closing_the_app_ends_it():
 
 
 def test_making_a_middleware_starts_no_thread(tmp_path):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     SessionMiddleware(hello, secret=SECRET, store=WALStore(tmp_path / "data"))
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_session_that_is_used_meanwhile_is_not_collected(tmp_path):

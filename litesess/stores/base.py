@@ -177,11 +177,18 @@ class Store(ABC):
         """Do as :meth:`update` does and move the session to the key *new*, in one step.
 
         None: the old session is gone, and nothing was stored.
+
+        Raises:
+            VersionConflict: *new* is taken; nothing was changed.
         """
 
     @abstractmethod
     def replace(self, old: str, new: str, record: Record) -> None:
-        """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
+        """Delete the session *old*, if there is one, and store *record* as *new*, in one step.
+
+        Raises:
+            VersionConflict: *new* is taken; nothing was changed.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> bool:

@@ -124,21 +124,25 @@ class EmbeddedStore(Store):
         owner: Owner = KEEP,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
-        merge = _Merge(old, self.clock(), changes, removed, expires_at, cookie, owner)
+        now = self.clock()
+        merge = _Merge(old, now, changes, removed, expires_at, cookie, owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
             record = merge.into(stored.get(merge.key))
             if record is None:
                 return [], None
-            return [Delete(merge.key), _put(new, record)], record
+            put = _put(new, record)
+            _check_free(stored.get(put.key), now)
+            return [Delete(merge.key), put], record
 
         return self._merged(plan)
 
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
-        raw, put = _raw(old), _put(new, record)
+        raw, put, now = _raw(old), _put(new, record), self.clock()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], None]:
+            _check_free(stored.get(put.key), now)
             return ([put] if stored.get(raw) is None else [Delete(raw), put]), None
 
         self._engine.transact(plan, sync=self._durable)
@@ -278,6 +282,11 @@ class _Merge:
             packed.cookie if self._cookie is None else (self._cookie or None),
             packed.owner if self._owner is KEEP else self._owner,
         )
+
+
+def _check_free(entry: Entry | None, now: float) -> None:
+    if entry is not None and entry.expires_at > now:
+        raise VersionConflict("the new key is taken")
 
 
 def _raw(key: str) -> bytes:
