@@ -89,7 +89,8 @@ class Collector:
             if not due:
                 self._thread = None
                 return None
-        return max(min(due) - self._monotonic(), 0.0)
+        # An interval of centuries is more than the system's timers count.
+        return min(max(min(due) - self._monotonic(), 0.0), 86_400.0)
 
 
 class _Schedule:

@@ -275,7 +275,7 @@ class CookieSigner:
             # Never the whole header: WebOb would drop, cut or split foreign cookies its own way,
             # and keep the last of several with one name.
             given_name, _, given = piece.partition("=")
-            if given_name.strip(" \t") != self.name:
+            if given_name.strip(" \t") != self.name or not given.isascii():
                 continue
             for name, value in parse_cookie(piece):
                 # ... and would leave out what follows a value.
@@ -345,7 +345,8 @@ class _Attribute:
     def __set__(self, cookie: SessionCookie, value: object) -> None:
         checked = _CHECKS[self._name](self._name, value)
         # The rules that bind attributes to each other hold for one session's cookie, too.
-        check_name(cookie.name, replace(cookie.own_settings(), **{self._name: checked}))
+        if cookie.is_agreed():
+            check_name(cookie.name, replace(cookie.own_settings(), **{self._name: checked}))
         cookie.change(self._name, checked)
 
 
@@ -422,6 +423,14 @@ class SessionCookie:
         if self.changes.get("expires") != end:
             self.change("expires", end)
             self.change("max_age", max(end - self._clock(), 0.0))
+
+    def is_agreed(self) -> bool:
+        """Say whether the settings agree; what was stored may not, after the configuration's."""
+        try:
+            check_name(self.name, self.own_settings())
+        except ConfigError:
+            return False
+        return True
 
     def own_settings(self) -> CookieSettings:
         """Return the attributes as they are for this session."""

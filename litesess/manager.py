@@ -59,6 +59,9 @@ logger = logging.getLogger("litesess")
 Headers: TypeAlias = "list[tuple[str, str]]"
 ResultT = TypeVar("ResultT")
 
+#: Where the app finds the store in the environ.
+STORE_KEY: Final = "litesess.store"
+
 _ID_TRIES: Final = 10
 #: What this request has done, and what the client knows, stays true when data is loaded again.
 _OUTLIVES_RELOAD: Final = (
@@ -72,8 +75,9 @@ _OUTLIVES_RELOAD: Final = (
     "is_written",
     "written_at",
 )
-_SHARED: Final = re.compile(r"\s*(public|s-maxage)\b", re.IGNORECASE)
-_NOT_SHARED: Final = re.compile(r"\s*(private|no-store)\b", re.IGNORECASE)
+_SHARED: Final = re.compile(r"(public|s-maxage)\b", re.IGNORECASE)
+_NOT_STORED: Final = re.compile(r"no-store\b", re.IGNORECASE)
+_PRIVATE: Final = re.compile(r"private\b", re.IGNORECASE)
 
 
 def _store(name: str, value: object) -> Store:
@@ -84,6 +88,13 @@ def _store(name: str, value: object) -> Store:
 
 def _unset(name: str, value: object) -> object:
     return choice("keep", "destroy")(name, "keep" if value is None else value)
+
+
+def _environ_key(name: str, value: object) -> str:
+    key = text(name, value)
+    if key == STORE_KEY:
+        raise ConfigError(f"{name} {key!r} is where the store is")
+    return key
 
 
 def _cookie(_name: str, value: object) -> CookieSettings | Callable[..., object]:
@@ -137,7 +148,9 @@ class ManagerOptions(Options):
     cache_headers: bool = option(
         True, "Keep shared caches from storing what a session had a part in", check=boolean
     )
-    environ_key: str = option("litesess.session", "Where the app finds the session", check=text)
+    environ_key: str = option(
+        "litesess.session", "Where the app finds the session", check=_environ_key
+    )
     clock: Callable[[], float] = option(
         time.time, "Says how late it is, in Unix seconds", check=function
     )
@@ -191,24 +204,33 @@ class Manager:
                 return None
         return Session(self, environ)
 
-    def finish(self, session: Session, headers: Headers, *, is_unset: bool = False) -> Headers:
-        """Commit the session and return the response's headers with what it needs among them.
+    def commit(self, session: Session, *, is_unset: bool = False) -> list[str]:
+        """Store what is to be stored; return the ``Set-Cookie`` values, if any.
 
         Args:
             session: what :meth:`open` returned.
-            headers: the app's; not changed.
             is_unset: the app has taken the session out of the environ.
 
         Raises:
             EncodeError: a value can't be stored; nothing is.
             StoreError: the store can't work.
         """
-        session.is_late = True
         cookies: list[str] = []
         if is_unset:
             cookies = self._unset(session)
         elif session.status is not Status.UNREAD or (self._always_commits and not session.accessed):
             cookies = self._commit(session)
+        session.is_late = True  # not if that raised: the app may still answer otherwise
+        return cookies
+
+    def decorate(self, session: Session, headers: Headers, cookies: list[str]) -> Headers:
+        """Return the app's headers, which stay as they are, with what the session needs added.
+
+        Args:
+            session: what :meth:`open` returned.
+            headers: the app's.
+            cookies: what :meth:`commit` returned.
+        """
         if not (cookies or session.accessed):
             return headers
         if cookies and _sets_cookie(headers, self._signer.name):
@@ -225,6 +247,8 @@ class Manager:
             if is_unset:
                 self._unset(session)
             elif session.status is Status.STORED:
+                if session.current_cookie().is_changed:
+                    logger.error("a cookie was changed after the headers had left: not announced")
                 self._write(session)
             elif (
                 session.status is Status.NEW
@@ -648,18 +672,19 @@ def _guard_caches(headers: Headers, cookies: list[str]) -> Headers:
         return headers
     stated = [value for name, value in headers if name.lower() == "cache-control"]
     directives = [part.strip() for value in stated for part in value.split(",") if part.strip()]
-    if any(_NOT_SHARED.match(part) for part in directives):
+    if any(_NOT_STORED.match(part) for part in directives):
         return headers
-    if any(_SHARED.match(part) for part in directives):
-        logger.warning("a response that sets the session cookie was public; now it is not stored")
-        added = ["no-store"]
-        directives = []
-    elif any("Max-Age=0;" in cookie for cookie in cookies):
-        added = ["no-store"]
+    is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)
+    if is_deletion or any(_SHARED.match(part) for part in directives):
+        if not is_deletion:
+            logger.warning("a response that sets the session cookie was public; it is not stored")
+        directives = ["no-store"]
+    elif any(_PRIVATE.match(part) for part in directives):
+        return headers
     else:
-        added = ["private"]
+        directives = ["private", *directives]
     kept = [(name, value) for name, value in headers if name.lower() != "cache-control"]
-    return [*kept, ("Cache-Control", ", ".join([*added, *directives]))]
+    return [*kept, ("Cache-Control", ", ".join(directives))]
 
 
 def _vary(headers: Headers) -> Headers:
@@ -674,4 +699,5 @@ def _vary(headers: Headers) -> Headers:
     if position is None:
         return [*headers, ("Vary", "Cookie")]
     name, value = headers[position]
-    return [*headers[:position], (name, f"{value}, Cookie"), *headers[position + 1 :]]
+    value = f"{value}, Cookie" if value.strip() else "Cookie"
+    return [*headers[:position], (name, value), *headers[position + 1 :]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from litesess.errors import ConfigTypeError
-from litesess.manager import Headers, Manager, ManagerOptions
+from litesess.manager import STORE_KEY, Headers, Manager, ManagerOptions
 from litesess.options import signature
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from litesess.session import Session
     from litesess.stores.base import Store
-
-STORE_KEY = "litesess.store"
 
 
 class SessionMiddleware:
@@ -72,7 +70,14 @@ class SessionMiddleware:
         if isinstance(body, (list, tuple)) or _is_file(body, environ):
             # Nothing runs in there any more.  Handed over as it is, the server can take its
             # length, or send the file itself.
-            response.send()
+            try:
+                response.send_whole()
+            except BaseException:
+                # Nobody else closes what nobody else gets.
+                close = getattr(body, "close", None)
+                if close is not None:
+                    close()
+                raise
             return body
         return _Body(response, body)
 
@@ -89,6 +94,7 @@ class _Response:
     """What the app told ``start_response``, until it is sent on."""
 
     __slots__ = (
+        "_cookies",
         "_environ",
         "_exc_info",
         "_headers",
@@ -96,6 +102,7 @@ class _Response:
         "_session",
         "_start",
         "_status",
+        "is_broken",
         "is_sent",
         "write",
     )
@@ -113,16 +120,20 @@ class _Response:
         self._environ = environ
         self._start = start_response
         self._status: str | None = None
+        self._cookies: list[str] = []
+        #: The app's iterable has raised: what it was about is not done.
+        self.is_broken = False
         self.is_sent = False
 
     def start(
         self, status: str, headers: Headers, exc_info: Any = None, /
     ) -> Callable[[bytes], object]:
         """Take the app's ``start_response`` call."""
-        if self.is_sent or (self._status is not None and exc_info is None):
-            # The server's business: it raises the app's exception again, or says that
-            # start_response was called twice.
+        if self.is_sent:
             return self._again(status, headers, exc_info)
+        if self._status is not None and exc_info is None:
+            # Source: PEP 3333, "The start_response() Callable": a fatal error.
+            raise AssertionError("start_response was called twice without exc_info")
         self._status = status
         self._headers = headers
         self._exc_info = exc_info
@@ -132,7 +143,8 @@ class _Response:
         """Commit the session and call the server's ``start_response``, once."""
         if self.is_sent or self._status is None:
             return
-        headers = self._manager.finish(self._session, self._headers, is_unset=self._is_unset())
+        self._cookies = self._manager.commit(self._session, is_unset=self._is_unset())
+        headers = self._manager.decorate(self._session, self._headers, self._cookies)
         self.is_sent = True
         exc_info, self._exc_info = self._exc_info, None
         try:
@@ -144,9 +156,16 @@ class _Response:
         finally:
             exc_info = None  # PEP 3333: no circular reference through the traceback
 
+    def send_whole(self) -> None:
+        """Commit all that the app did, before or after it called ``write()``."""
+        if self.is_sent:
+            self.finish()
+        else:
+            self.send()
+
     def finish(self) -> None:
         """Commit what was changed since."""
-        if self.is_sent:
+        if self.is_sent and not self.is_broken:
             self._manager.finish_late(self._session, is_unset=self._is_unset())
 
     def _is_unset(self) -> bool:
@@ -157,7 +176,8 @@ class _Response:
         self.write(data)
 
     def _again(self, status: str, headers: Headers, exc_info: Any) -> Callable[[bytes], object]:
-        self.send()
+        """Leave it to the server: it raises again, or takes other headers if none have left."""
+        headers = self._manager.decorate(self._session, headers, self._cookies)
         try:
             if exc_info is None:
                 return self._start(status, headers)
@@ -181,12 +201,15 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        if self._items is None:
-            self._items = iter(self._body)
         try:
+            if self._items is None:
+                self._items = iter(self._body)
             item = next(self._items)
         except StopIteration:
             self._response.send()
+            raise
+        except BaseException:
+            self._response.is_broken = True
             raise
         self._response.send()
         return item

@@ -96,21 +96,6 @@ def test_a_store_that_nobody_uses_any_more_is_not_kept(collector):
     until(lambda: collector._thread is None)
 
 
-@pytest.mark.slow
-def test_stores_that_come_and_go_leave_the_thread_alive(collector):
-    kept = Ageing(gc_interval=0.01)
-    died = []
-    before, threading.excepthook = threading.excepthook, died.append
-    try:
-        for _ in range(20_000):
-            collector.watch(MemoryStore())
-        collector.watch(kept)
-        until(lambda: kept.passes)
-    finally:
-        threading.excepthook = before
-    assert died == []
-
-
 def test_an_interval_of_centuries_is_no_error(collector):
     store = Ageing(gc_interval=1e11)
     died = threading.Event()

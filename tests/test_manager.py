@@ -833,7 +833,8 @@ def test_ten_thousand_invented_cookies_leave_the_store_empty():
             environ = environ_of(HTTP_COOKIE=f"{COOKIE}={value}")
             session = site.manager.open(environ)
             assert dict(session) == {}
-            assert site.manager.finish(session, []) == [("Vary", "Cookie")]
+            assert site.manager.commit(session) == []
+            assert site.manager.decorate(session, [], []) == [("Vary", "Cookie")]
     assert site.store.writes == {}
     assert len(site.store) == 0
 

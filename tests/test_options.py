@@ -250,6 +250,11 @@ def test_unset_none_means_keep():
     assert middleware.manager.options.unset == "keep"
 
 
+def test_the_sessions_place_in_the_environ_cant_be_the_stores():
+    with pytest.raises(ConfigError, match="environ_key"):
+        SessionMiddleware(hello, secret=SECRET, store=MemoryStore(), environ_key="litesess.store")
+
+
 def test_what_is_no_wsgi_app_is_refused():
     with pytest.raises(TypeError, match="app is of type str"):
         SessionMiddleware("hello", secret=SECRET, store=MemoryStore())

@@ -247,7 +247,8 @@ class Store(ABC):
         interval = (
             min(LONGEST_TOUCH_INTERVAL, life / 10)
             if self.touch_interval == "auto"
-            else float(self.touch_interval)
+            # However large: a session that is used must not end between two touches.
+            else min(float(self.touch_interval), life / 2)
         )
         return wanted - stored >= interval and wanted != stored
 
