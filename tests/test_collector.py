@@ -32,6 +32,7 @@ def collector():
     yield collector
     for store in list(collector._schedules):
         collector.forget(store)
+    collector._wake.set()  # the last store may have gone by itself
     until(lambda: collector._thread is None)
 
 
