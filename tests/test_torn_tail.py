@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 from engines import FAR, abandon, content, delete, key, make_engine, put, small_files
 from simdisk import SimDisk
@@ -97,6 +99,14 @@ def test_a_record_out_of_sequence_is_corruption():
     dropped = log[: at - LAST_SIZE] + log[at:]
     with pytest.raises(Corruption, match="sequence 3 after 1"):
         content(opened(dropped))
+
+
+def test_a_record_of_an_unknown_type_is_refused_and_not_passed_over():
+    log = crashed_log("0123456789")
+    salt_crc = crc32(log[36:52])
+    unknown = form.encode_record(salt_crc, 99, 0, b"?", 3, 64)
+    with pytest.raises(Corruption, match="type 99"):
+        content(opened(log + unknown))
 
 
 def test_a_doubled_record_is_corruption():

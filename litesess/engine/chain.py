@@ -229,6 +229,8 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
             raise Corruption(
                 log.path, found.offset, f"sequence {found.sequence} after {table.sequence}"
             )
+        if not form.PUT <= found.kind <= form.POISON:
+            raise Corruption(log.path, found.offset, f"record type {found.kind} is not known")
         if found.kind == form.SEAL:
             replayed.seal = form.decode_seal(found.payload)
             if replayed.seal.record_count != table.count:
