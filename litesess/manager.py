@@ -67,6 +67,7 @@ _ID_TRIES: Final = 10
 _OUTLIVES_RELOAD: Final = (
     "client_id",
     "has_cookie",
+    "has_strays",
     "is_announced",
     "is_content_written",
     "is_cookie_written",
@@ -97,7 +98,9 @@ def _environ_key(name: str, value: object) -> str:
     return key
 
 
-def _cookie(_name: str, value: object) -> CookieSettings | Callable[..., object]:
+def _cookie(name: str, value: object) -> CookieSettings | Callable[..., object]:
+    if isinstance(value, type):
+        raise ConfigTypeError(f"{name} is the class {value.__name__}, not an instance of it")
     return value if callable(value) else cookie_settings(value)
 
 
@@ -507,6 +510,7 @@ class Manager:
         try:
             if self.store.touch(key, expires_at, version=record.version):
                 record.expires_at = expires_at
+                session.written_at = now
                 session.current_cookie().stored_until(expires_at)
             elif self.store.load(key) is None:
                 session.lose(Status.LOST)
@@ -580,7 +584,7 @@ class Manager:
     def _set_cookie(self, session: Session, session_id: str) -> str | None:
         cookie, record = session.current_cookie(), session.record
         # One reading of the clock for the record and for the cookie.
-        now = session.written_at or self._clock()
+        now = self._clock() if session.written_at is None else session.written_at
         ends_at = cookie.ends_at(now)
         if ends_at is not None:
             created_at = now if record is None else record.created_at

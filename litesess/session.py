@@ -416,8 +416,10 @@ class Session(MutableMapping[str, Any]):
             try:
                 value = codec.decode(self._frames[key])
             except ValueError as error:
-                # Its checksum was good, so nothing rotted; it must not fail for ever.
+                # Its checksum was good, so nothing rotted; it must not fail for ever.  What is
+                # stored stays: another release may know how to read it.
                 logger.exception("a session's value can't be decoded, treated as absent")
+                del self._data[key], self._frames[key]
                 raise KeyError(key) from error
             self._data[key] = value
         return value
@@ -433,7 +435,15 @@ class Session(MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         self._look()
-        return iter(self._data)
+        # Whoever goes through all of them asks for the values next.
+        return iter([key for key in list(self._data) if self._is_readable(key)])
+
+    def _is_readable(self, key: str) -> bool:
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
 
     def __len__(self) -> int:
         self._look()

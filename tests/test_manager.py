@@ -225,6 +225,17 @@ def test_cookie_and_record_end_in_the_same_second(store, clock):
     assert record.expires_at == 1_700_000_100
 
 
+def test_cookie_and_record_end_in_the_same_second_after_a_slow_touch(store, clock):
+    site = Site(store, clock=clock, cookie={"max_age": 100}, rolling=True)
+    site.visit(write(a=1))
+    clock.advance(10)
+    store.once["touch"] = lambda: clock.advance(7)
+    attributes = site.visit(look).attributes
+    ((_, record),) = store.records()
+    assert attributes["expires"] == "Tue, 14 Nov 2023 22:15:10 GMT"
+    assert record.expires_at == 1_700_000_110
+
+
 # resave.
 
 
@@ -445,6 +456,13 @@ def test_a_value_that_cant_be_decoded_is_logged_and_absent(clock, caplog):
     assert "can't be decoded" in caplog.text
 
 
+def test_a_session_with_a_value_that_cant_be_decoded_can_be_looked_through(clock):
+    site = Site(clock=clock)
+    site.visit(write(a={"x": 1}, b=2))
+    spoil(site, lambda value: value.replace(b'"x"', b'"~y'))
+    assert site.visit(look).value == {"b": 2}
+
+
 def spoil(site, change):
     """Change the bytes that a memory store keeps for its only session."""
     entries = site.store._engine._entries
@@ -573,6 +591,11 @@ def test_two_live_sessions_are_expired_in_both_scopes_before_another_is_set(cloc
     assert ["Max-Age=0" in cookie for cookie in cookies] == [True, True, False]
     assert all("Path=/app" in cookie for cookie in cookies)
     assert len(site.data) == 3
+
+
+def test_two_live_sessions_are_expired_though_what_was_saved_is_reloaded(site):
+    response = site.visit(lambda s: (s.save(), s.reload()), cookie=both(site))
+    assert ["Max-Age=0" in cookie for cookie in response.set_cookies] == [True, False]
 
 
 def test_of_a_live_and_a_dead_session_the_live_one_wins(site):
