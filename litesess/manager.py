@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 from litesess import codec, collector, ids
+from litesess.caches import Headers, guard_caches
 from litesess.cookie import (
     ID,
     CookieSettings,
@@ -56,7 +56,6 @@ from litesess.stores.memory import MemoryStore
 
 logger = logging.getLogger("litesess")
 
-Headers: TypeAlias = "list[tuple[str, str]]"
 ResultT = TypeVar("ResultT")
 
 #: Where the app finds the store in the environ.
@@ -76,9 +75,6 @@ _OUTLIVES_RELOAD: Final = (
     "is_written",
     "written_at",
 )
-_SHARED: Final = re.compile(r"(public|s-maxage)\b", re.IGNORECASE)
-_NOT_STORED: Final = re.compile(r"no-store\b", re.IGNORECASE)
-_PRIVATE: Final = re.compile(r"private\b", re.IGNORECASE)
 
 
 def _store(name: str, value: object) -> Store:
@@ -241,7 +237,7 @@ class Manager:
                 "the app sets cookie %s too; the session's comes last", self._signer.name
             )
         if self.options.cache_headers:
-            headers = _guard_caches(headers, cookies)
+            headers = guard_caches(headers, cookies)
         return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
 
     def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
@@ -664,44 +660,3 @@ def _sets_cookie(headers: Headers, cookie_name: str) -> bool:
         name.lower() == "set-cookie" and value.partition("=")[0].strip() == cookie_name
         for name, value in headers
     )
-
-
-def _guard_caches(headers: Headers, cookies: list[str]) -> Headers:
-    """Return *headers* with what keeps shared caches from mixing up clients.
-
-    Source: RFC 9111 sections 4.1 and 5.2.2; CVE-2023-30861 (Flask), CVE-2024-26144 (Rails).
-    """
-    headers = _vary(headers)
-    if not cookies:
-        return headers
-    stated = [value for name, value in headers if name.lower() == "cache-control"]
-    directives = [part.strip() for value in stated for part in value.split(",") if part.strip()]
-    if any(_NOT_STORED.match(part) for part in directives):
-        return headers
-    is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)
-    if is_deletion or any(_SHARED.match(part) for part in directives):
-        if not is_deletion:
-            logger.warning("a response that sets the session cookie was public; it is not stored")
-        directives = ["no-store"]
-    elif any(_PRIVATE.match(part) for part in directives):
-        return headers
-    else:
-        directives = ["private", *directives]
-    kept = [(name, value) for name, value in headers if name.lower() != "cache-control"]
-    return [*kept, ("Cache-Control", ", ".join(directives))]
-
-
-def _vary(headers: Headers) -> Headers:
-    """Return *headers* with ``Cookie`` among what the response varies by."""
-    position = None
-    for at, (name, value) in enumerate(headers):
-        if name.lower() == "vary":
-            named = {part.strip().lower() for part in value.split(",")}
-            if named & {"*", "cookie"}:
-                return headers
-            position = at
-    if position is None:
-        return [*headers, ("Vary", "Cookie")]
-    name, value = headers[position]
-    value = f"{value}, Cookie" if value.strip() else "Cookie"
-    return [*headers[:position], (name, value), *headers[position + 1 :]]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from litesess.caches import Headers
 from litesess.errors import ConfigTypeError
-from litesess.manager import STORE_KEY, Headers, Manager, ManagerOptions
+from litesess.manager import STORE_KEY, Manager, ManagerOptions
 from litesess.options import signature
 
 if TYPE_CHECKING:

@@ -1,0 +1,62 @@
+"""What keeps shared caches from mixing up the clients of an app.
+
+Source: RFC 9111 sections 4.1 and 5.2.2; CVE-2023-30861 (Flask), CVE-2024-26144 (Rails).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final, TypeAlias
+
+logger = logging.getLogger("litesess.caches")
+
+#: A response's headers, as WSGI passes them.
+Headers: TypeAlias = "list[tuple[str, str]]"
+
+_SHARED: Final = re.compile(r"(public|s-maxage)\b", re.IGNORECASE)
+_NOT_STORED: Final = re.compile(r"no-store\b", re.IGNORECASE)
+_PRIVATE: Final = re.compile(r"private\b", re.IGNORECASE)
+
+
+def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
+    """Return *headers* for a response that a session had a part in.
+
+    Args:
+        headers: the app's; not changed.
+        cookies: the ``Set-Cookie`` values that will be added.
+    """
+    headers = _vary(headers)
+    if not cookies:
+        return headers
+    stated = [value for name, value in headers if name.lower() == "cache-control"]
+    directives = [part.strip() for value in stated for part in value.split(",") if part.strip()]
+    if any(_NOT_STORED.match(part) for part in directives):
+        return headers
+    is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)
+    if is_deletion or any(_SHARED.match(part) for part in directives):
+        if not is_deletion:
+            logger.warning("a response that sets the session cookie was public; it is not stored")
+        directives = ["no-store"]
+    elif any(_PRIVATE.match(part) for part in directives):
+        return headers
+    else:
+        directives = ["private", *directives]
+    kept = [(name, value) for name, value in headers if name.lower() != "cache-control"]
+    return [*kept, ("Cache-Control", ", ".join(directives))]
+
+
+def _vary(headers: Headers) -> Headers:
+    """Return *headers* with ``Cookie`` among what the response varies by."""
+    position = None
+    for at, (name, value) in enumerate(headers):
+        if name.lower() == "vary":
+            named = {part.strip().lower() for part in value.split(",")}
+            if named & {"*", "cookie"}:
+                return headers
+            position = at
+    if position is None:
+        return [*headers, ("Vary", "Cookie")]
+    name, value = headers[position]
+    value = f"{value}, Cookie" if value.strip() else "Cookie"
+    return [*headers[:position], (name, value), *headers[position + 1 :]]
