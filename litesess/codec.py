@@ -210,10 +210,10 @@ def _plain(value: object, path: str, depth: int) -> object:
         return value
     if depth > MAX_DEPTH:
         raise EncodeError(path, f"is nested deeper than {MAX_DEPTH} levels")
-    if kind is dict:
-        return _plain_dict(value, path, depth)  # type: ignore[arg-type]  # kind says it
-    if kind is list:
-        return _plain_items(value, path, depth)  # type: ignore[arg-type]  # kind says it
+    if type(value) is dict:
+        return _plain_dict(value, path, depth)
+    if type(value) is list:
+        return _plain_items(value, path, depth)
     for base, convert in _CONVERTERS:
         if isinstance(value, base):
             return convert(value, path, depth)

@@ -30,9 +30,10 @@ class Collector:
             monotonic: the clock that the intervals are counted on.
         """
         self._monotonic = monotonic
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Begin anew with no store and no thread, as a forked child does."""
         self._lock = threading.Lock()  # Guards: _schedules, _thread.
         self._schedules: weakref.WeakKeyDictionary[Store, _Schedule] = weakref.WeakKeyDictionary()
         self._wake = threading.Event()
@@ -44,7 +45,7 @@ class Collector:
         if store.gc_interval is None:
             return
         if self._pid != os.getpid():  # a fork without hooks
-            self._reset()
+            self.reset()
         with self._lock:
             if store not in self._schedules:
                 self._schedules[store] = _Schedule(store, self._monotonic)
@@ -130,4 +131,4 @@ forget = _collector.forget
 
 if hasattr(os, "register_at_fork"):
     # The thread does not exist in the child, and its lock may have been held.
-    os.register_at_fork(after_in_child=_collector._reset)  # noqa: SLF001
+    os.register_at_fork(after_in_child=_collector.reset)

@@ -8,7 +8,8 @@ called.  Source: PEP 3333.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from inspect import Signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litesess.caches import Headers
 from litesess.errors import ConfigTypeError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 class SessionMiddleware:
     """A WSGI app with a session in ``environ["litesess.session"]``."""
+
+    #: What a caller may pass, for help() and editors.
+    __signature__: ClassVar[Signature] = signature(ManagerOptions, "app")
 
     def __init__(self, app: WSGIApplication, **options: Any) -> None:
         """Wrap *app*.
@@ -81,9 +85,6 @@ class SessionMiddleware:
                 raise
             return body
         return _Body(response, body)
-
-
-SessionMiddleware.__signature__ = signature(ManagerOptions, "app")  # type: ignore[attr-defined]
 
 
 def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:

@@ -21,8 +21,8 @@ FAR = 1e10
 class NoLock(FileLock):
     """Stands for a machine on which nobody else runs."""
 
-    acquire = staticmethod(lambda _fd, _timeout, **_how: True)  # type: ignore[assignment]
-    release = staticmethod(lambda _fd: None)  # type: ignore[assignment]
+    acquire = staticmethod(lambda _fd, _timeout, **_how: True)
+    release = staticmethod(lambda _fd: None)
     pid = staticmethod(lambda: 4711)
 
 

@@ -90,21 +90,21 @@ class SimDisk(FileSystem):
         self.open_files[self.next_fd] = inode
         return self.next_fd
 
-    def close(self, fd: int) -> None:  # type: ignore[override]
+    def close(self, fd: int) -> None:
         if fd != DIRECTORY:
             del self.open_files[fd]
 
-    def pread(self, fd: int, size: int, offset: int) -> bytes:  # type: ignore[override]
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
         self._call("pread")
         return bytes(self.open_files[fd].content[offset : offset + size])
 
-    def pwrite(self, fd: int, data: bytes, offset: int) -> int:  # type: ignore[override]
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         self._call("pwrite")
         self.open_files[fd].write(bytes(data), offset)
         self.watch()
         return len(data)
 
-    def sync(self, fd: int) -> None:  # type: ignore[override]
+    def sync(self, fd: int) -> None:
         inode = self.open_files[fd]
         try:
             self._call("sync")
@@ -117,7 +117,7 @@ class SimDisk(FileSystem):
             inode.sync()
         self.watch()
 
-    def sync_directory(self, directory: int) -> None:  # type: ignore[override]
+    def sync_directory(self, directory: int) -> None:
         self._call("sync_directory")
         if self.is_lying(""):
             return
@@ -125,33 +125,33 @@ class SimDisk(FileSystem):
         self.pending_names.clear()
         self.watch()
 
-    def allocate(self, fd: int, start: int, size: int) -> None:  # type: ignore[override]
+    def allocate(self, fd: int, start: int, size: int) -> None:
         self._call("allocate")
 
-    def size(self, fd: int) -> int:  # type: ignore[override]
+    def size(self, fd: int) -> int:
         return len(self.open_files[fd].content)
 
-    def is_linked(self, fd: int) -> bool:  # type: ignore[override]
+    def is_linked(self, fd: int) -> bool:
         return self.open_files[fd] in self.names.values()
 
-    def map(self, fd: int, size: int) -> mmap.mmap:  # type: ignore[override]
+    def map(self, fd: int, size: int) -> mmap.mmap:
         self._call("map")
         memory = mmap.mmap(-1, size)
         memory[:] = bytes(self.open_files[fd].content[:size])
         return memory
 
-    def make_directory(self, path: str) -> None:  # type: ignore[override]
+    def make_directory(self, path: str) -> None:
         """It is there."""
 
-    def open_directory(self, path: str) -> int:  # type: ignore[override]
+    def open_directory(self, path: str) -> int:
         self._call("open_directory")
         return DIRECTORY
 
-    def list(self, directory: int) -> list[str]:  # type: ignore[override]
+    def list(self, directory: int) -> list[str]:
         self._call("list")
         return list(self.names)
 
-    def create(self, directory: int, name: str) -> int:  # type: ignore[override]
+    def create(self, directory: int, name: str) -> int:
         self._call("create")
         if name in self.names:
             raise FileExistsError(errno.EEXIST, "File exists")
@@ -160,22 +160,20 @@ class SimDisk(FileSystem):
         self.watch()
         return self._open(inode)
 
-    def open(  # type: ignore[override]
-        self, directory: int, name: str, path: str, *, write: bool = True
-    ) -> int:
+    def open(self, directory: int, name: str, path: str, *, write: bool = True) -> int:
         self._call("open to write" if write else "open")
         if name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         return self._open(self.names[name])
 
-    def rename(self, directory: int, old: str, new: str) -> None:  # type: ignore[override]
+    def rename(self, directory: int, old: str, new: str) -> None:
         self._call("rename")
         inode = self.names.pop(old)
         self.names[new] = inode
         self.pending_names.append(("rename", f"{old}\n{new}", inode))
         self.watch()
 
-    def unlink(self, directory: int, name: str) -> None:  # type: ignore[override]
+    def unlink(self, directory: int, name: str) -> None:
         self._call("unlink")
         if name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")

@@ -469,35 +469,44 @@ def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_fork_lock = threading.Lock()  # Guards: _held; one fork at a time.
-_held: list[tuple[Engine, _OpenStore | None]] = []
 
 
-def _before_fork() -> None:
-    _fork_lock.acquire()
-    # No append may be under way: the child would find its lock held by nobody.
-    _held.extend((engine, engine.hold()) for engine in list(_engines))
+class _Forks:
+    """What is held while a process forks.
+
+    No append may be under way, or the child would find its lock held by nobody.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # Guards: _held; one fork at a time.
+        self._held: list[tuple[Engine, _OpenStore | None]] = []
+
+    def before(self) -> None:
+        """Hold every engine."""
+        self._lock.acquire()
+        self._held.extend((engine, engine.hold()) for engine in list(_engines))
+
+    def after_in_parent(self) -> None:
+        """Let them go on."""
+        while self._held:
+            engine, opened = self._held.pop()
+            engine.let_go(opened)
+        self._lock.release()
+
+    def after_in_child(self) -> None:
+        """Hold nothing of the parent's."""
+        self._lock = threading.Lock()  # the parent's is held
+        self._held.clear()
+        # All of them, held or not: a server written in C may fork without the first hook.
+        for engine in list(_engines):
+            engine.forget()
 
 
-def _after_fork_in_parent() -> None:
-    while _held:
-        engine, opened = _held.pop()
-        engine.let_go(opened)
-    _fork_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _fork_lock  # noqa: PLW0603  # the parent's is held
-    _fork_lock = threading.Lock()
-    _held.clear()
-    # All of them, whether held or not: a server written in C may fork without the first hook.
-    for engine in list(_engines):
-        engine.forget()
-
+_forks = _Forks()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
+        before=_forks.before,
+        after_in_parent=_forks.after_in_parent,
+        after_in_child=_forks.after_in_child,
     )

@@ -40,10 +40,10 @@ def _full_sync(fd: int) -> None:
 
     Source: fsync(2) of macOS: only F_FULLFSYNC empties the drive's cache.
     """
-    import fcntl  # noqa: PLC0415  # only here
+    import fcntl  # noqa: PLC0415  # other systems may lack the module
 
     try:
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]  # macOS
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]  # only macOS has it
     except (AttributeError, OSError):
         os.fsync(fd)
 

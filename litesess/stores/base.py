@@ -82,7 +82,8 @@ class Record:
             == (other.created_at, other.expires_at, other.cookie, other.owner, other.version)
         ) and self.data == other.data
 
-    __hash__ = None  # type: ignore[assignment]  # its data is mutable
+    # typeshed gives every object a hash, but data that changes can have none.
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         # The values are the user's secrets, and reprs end up in logs.
@@ -233,7 +234,7 @@ class Store(ABC):
         doomed = [key for key, _ in self.find(owner) if ids.handle_of(key) not in spared]
         return sum(map(self.delete, doomed))
 
-    def compact(self) -> None:  # noqa: B027  # most stores have nothing to compact
+    def compact(self) -> None:  # noqa: B027  # not abstract: most stores have nothing to compact
         """Give back the room that deleted sessions take."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:

@@ -7,8 +7,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import Signature
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from litesess.engine.commit import Plan, ResultT
 from litesess.engine.format import Clear, Delete, Entry, Put
@@ -43,6 +44,9 @@ class MemoryOptions(Options):
 class MemoryStore(EmbeddedStore):
     """A store that lasts as long as the process; other processes don't see it."""
 
+    #: What a caller may pass, for help() and editors.
+    __signature__: ClassVar[Signature] = signature(MemoryOptions)
+
     def __init__(self, **options: Any) -> None:
         """Take the options of :class:`MemoryOptions`.
 
@@ -60,9 +64,6 @@ class MemoryStore(EmbeddedStore):
         return "<MemoryStore>"
 
 
-MemoryStore.__signature__ = signature(MemoryOptions)  # type: ignore[attr-defined]
-
-
 class _MemoryEngine:
     """A dict whose changes are planned under a lock."""
 
@@ -78,7 +79,7 @@ class _MemoryEngine:
         self._check_open()
         return self._entries.get(key)
 
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002  # memory has no sync
         """Run *plan* and make its changes; there is nothing to sync."""
         with self._lock:
             self._check_open()

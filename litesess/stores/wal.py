@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import Signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from litesess import ids
 from litesess.clocks import JumpGuard
@@ -100,6 +101,9 @@ class WALOptions(Options):
 
 class WALStore(EmbeddedStore):
     """A store in one directory, crash-safe, opened at the first operation in each process."""
+
+    #: What a caller may pass, for help() and editors.
+    __signature__: ClassVar[Signature] = signature(WALOptions, "path")
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Check everything that can be checked, and hold nothing.
@@ -194,9 +198,6 @@ class WALStore(EmbeddedStore):
 
     def __repr__(self) -> str:
         return f"<WALStore {self.path!r}>"
-
-
-WALStore.__signature__ = signature(WALOptions, "path")  # type: ignore[attr-defined]
 
 
 def _just(change: Change, _stored: Lookup) -> tuple[Sequence[Change], None]:
