@@ -8,7 +8,18 @@ import random
 from collections.abc import Iterator
 
 from crashes import Workload
-from engines import FAR, abandon, change, content, delete, key, make_engine, put, touch
+from engines import (
+    FAR,
+    abandon,
+    change,
+    content,
+    delete,
+    key,
+    make_engine,
+    put,
+    seeded_bytes,
+    touch,
+)
 from simdisk import SimDisk
 
 from litesess import StoreError
@@ -27,7 +38,7 @@ BEFORE = {key(name): (name.encode() * 5, FAR) for name in "abc"}
 def small_store(*, closed: bool) -> tuple[dict[str, bytes], list[dict[bytes, tuple[bytes, float]]]]:
     """Return the files of a store with a snapshot and a log, and what it held, step by step."""
     disk = SimDisk()
-    engine = make_engine(disk)
+    engine = make_engine(disk, random_bytes=seeded_bytes(1))
     for name in "abc":
         put(engine, name, name.encode() * 5)
     engine.compact()
