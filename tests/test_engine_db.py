@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -448,6 +449,25 @@ def test_a_store_that_was_killed_is_as_it_was(path):
 
 
 # Reading only, and nothing left to write to.
+
+
+def test_a_long_log_is_put_right_after_a_kill_in_little_memory(path):
+    engine = make_engine(path=path, wal_limit=1 << 30)
+    for number in range(32):
+        put(engine, number % 2, bytes([number]) * (1 << 20), sync=False)
+    abandon(engine)
+    fresh = make_engine(path=path, wal_limit=1 << 30)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        found = fresh.get(key(1))
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert found.value == bytes([31]) * (1 << 20)
+    assert peak < 12 << 20  # of 32 MiB
+    fresh.close()
 
 
 def test_a_store_opened_for_reading_shows_all_and_changes_nothing(path):

@@ -15,7 +15,7 @@ from litesess.engine import format as form
 from litesess.engine import log
 
 #: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/design.rst).
-EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "300"))
 STEPS = int(os.environ.get("LITESESS_STEPS", "50"))
 
 NAMES = st.integers(0, 5)

@@ -63,7 +63,7 @@ class Place:
         *,
         replaces: int = 0,
         salt: bytes = b"",
-        records: bytes = b"",
+        records: Iterable[bytes] = (),
     ) -> Log:
         """Publish a new log, durably; *records* are encoded with *salt*."""
         name = self.names.wal(generation)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 from zlib import crc32
 
@@ -16,7 +17,7 @@ RESERVE_STEP: Final = 1 << 18
 #: This much of what is reserved serves deletions only, so that logout works on a full disk.
 DELETE_RESERVE: Final = 1 << 16
 
-_READ_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
@@ -64,9 +65,9 @@ class Log:
         name: str,
         path: str,
         header: form.Header,
-        records: bytes = b"",
+        records: Iterable[bytes] = (),
     ) -> Log:
-        """Publish a new log that holds *records*, durably.
+        """Publish a new log that holds *records*, durably; they are taken one at a time.
 
         Raises:
             OSError: it could not be made; the name is not taken.
@@ -74,8 +75,7 @@ class Log:
         temporary = name + TEMPORARY_SUFFIX
         file = OpenFile(create_anew(fs, directory, temporary), fs.close)
         try:
-            write_all(fs, file.fd, header.encode() + records, 0)
-            end = form.HEADER_BYTES + len(records)
+            end = _write_through(fs, file.fd, chain([header.encode()], records))
             reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
             # Order: the bytes before the name, so that a name always stands for a whole log;
             # the directory last, so that no record is acknowledged in a file without a name.
@@ -102,7 +102,7 @@ class Log:
                 at = found.end - base
                 continue
             if found.short:
-                more = self._fs.pread(self._file.fd, _READ_BYTES, base + len(data))
+                more = self._fs.pread(self._file.fd, _CHUNK_BYTES, base + len(data))
                 if more:
                     base, data, at = base + at, data[at:] + more, 0
                     continue
@@ -116,14 +116,22 @@ class Log:
         Raises:
             Corruption: one is not.
         """
-        data = self._fs.pread(self._file.fd, end - start, start)
-        at = 0
-        while at < end - start:
-            found = form.decode_record(data, at, start, self.salt_crc)
-            if isinstance(found, form.Bad):
+        base, at = start, 0
+        data = self._fs.pread(self._file.fd, min(end - start, _CHUNK_BYTES), start)
+        while base + at < end:
+            found = form.decode_record(data, at, base, self.salt_crc)
+            if isinstance(found, form.Record):
+                yield found
+                at = found.end - base
+                continue
+            # In pieces: after a crash a log of any length is copied, in little memory.
+            left = end - base - len(data)
+            more = b""
+            if found.short and left > 0:
+                more = self._fs.pread(self._file.fd, min(left, _CHUNK_BYTES), end - left)
+            if not more:
                 raise Corruption(self.path, found.offset, found.reason)
-            yield found
-            at = found.end - start
+            base, data, at = base + at, data[at:] + more, 0
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.
@@ -194,7 +202,7 @@ class Log:
 
     def is_zero(self, start: int) -> bool:
         """Say whether there are only zeros from *start* on."""
-        while data := self._fs.pread(self._file.fd, _READ_BYTES, start):
+        while data := self._fs.pread(self._file.fd, _CHUNK_BYTES, start):
             if data.count(0) != len(data):
                 return False
             start += len(data)
@@ -233,6 +241,22 @@ class Log:
 def pack_location(record: form.Record) -> int:
     """Return the location of *record*."""
     return record.offset << _SIZE_BITS | record.end - record.offset
+
+
+def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:
+    """Write *parts* from the file's beginning on, a piece at a time; return where they end."""
+    end = 0
+    pending: list[bytes] = []
+    pending_bytes = 0
+    for part in parts:
+        pending.append(part)
+        pending_bytes += len(part)
+        if pending_bytes >= _CHUNK_BYTES:
+            write_all(fs, fd, b"".join(pending), end)
+            end += pending_bytes
+            pending, pending_bytes = [], 0
+    write_all(fs, fd, b"".join(pending), end)
+    return end + pending_bytes
 
 
 def _step_up(size: int) -> int:

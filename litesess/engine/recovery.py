@@ -8,7 +8,7 @@ a page that once failed to reach the disk is never built upon (docs/design.rst, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
@@ -132,8 +132,22 @@ def _create(place: Place) -> Opened:
 def _copy(place: Place, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
     salt = place.random_bytes(form.SALT_BYTES)
-    salt_crc = crc32(salt)
-    parts = []
+    first, live = chain.logs[0], chain.live
+    copied = Replayed(Table(live.log, first.table.before), form.HEADER_BYTES)
+    log = place.create_log(
+        live.log.header.store,
+        chain.listing.newest + 1,
+        replaces=chain.base,
+        salt=salt,
+        records=_copied_records(chain, crc32(salt), copied),
+    )
+    copied.table.log = log
+    return copied
+
+
+def _copied_records(chain: Chain, salt_crc: int, copied: Replayed) -> Iterator[bytes]:
+    """Yield the new log's records, and note in *copied* what they change and where they stand."""
+    table = copied.table
     for replayed in chain.logs:
         for record in replayed.log.records(form.HEADER_BYTES, replayed.end):
             # The next log is the only one, so a SEAL has no meaning there; its number has.
@@ -142,25 +156,14 @@ def _copy(place: Place, chain: Chain) -> Replayed:
                 if record.kind not in (form.SEAL, form.POISON)
                 else (form.MARK, b"")
             )
-            parts.append(
-                form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
-            )
-    sequence = chain.live.table.sequence
-    end = form.HEADER_BYTES + sum(map(len, parts))
+            start = copied.end
+            copied.end += form.RECORD_BYTES + len(payload)
+            table.apply(record._replace(offset=start, end=copied.end, kind=kind, payload=payload))
+            yield form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
     if chain.live.table.last_kind != form.MARK:
-        sequence += 1
         # The log is not published before all of it is synced, so it may say so of itself.
-        mark = form.encode_record(salt_crc, form.MARK, 0, b"", sequence, end)
-        parts.append(mark)
-        end += len(mark)
-    log = place.create_log(
-        chain.live.log.header.store,
-        chain.listing.newest + 1,
-        replaces=chain.base,
-        salt=salt,
-        records=b"".join(parts),
-    )
-    table = Table(log, chain.logs[0].table.before)
-    for record in log.records(form.HEADER_BYTES, end):
-        table.apply(record)
-    return Replayed(table, end)
+        start = copied.end
+        mark = form.encode_record(salt_crc, form.MARK, 0, b"", table.sequence + 1, start)
+        copied.end += len(mark)
+        table.apply(form.Record(start, copied.end, form.MARK, 0, table.sequence + 1, start, b""))
+        yield mark

@@ -24,6 +24,7 @@ _BUCKET_LOAD: Final = 8
 _MAX_BITS: Final = 24
 _CHUNK_BYTES: Final = 1 << 20
 _SCAN_ENTRIES: Final = 4096
+_PAUSE_ENTRIES: Final = 1024  # some 0.1 ms of work
 
 
 class Snapshot:
@@ -185,8 +186,8 @@ class Snapshot:
             if len(data) != size:
                 raise Corruption(self.path, offset, f"read {len(data)} of {size} bytes")
             writer.add_bytes(data)
-        for at in range(start, stop, _SCAN_ENTRIES):
-            end = min(at + _SCAN_ENTRIES, stop)
+        for at in range(start, stop, _PAUSE_ENTRIES):
+            end = min(at + _PAUSE_ENTRIES, stop)
             base = self._prefix_base
             writer.add_index(
                 self._map[base + PREFIX_BYTES * at : base + PREFIX_BYTES * end],
@@ -274,10 +275,17 @@ class SnapshotWriter:
         shift = 32 - bits
         prefixes = self._prefixes
         for at in range(0, len(prefixes), PREFIX_BYTES):
-            if at % (_SCAN_ENTRIES * PREFIX_BYTES) == 0:
+            if at % (_PAUSE_ENTRIES * PREFIX_BYTES) == 0:
                 self._pause()
             counts[(int.from_bytes(prefixes[at : at + 4], "big") >> shift) + 1] += 1
-        return array("I", accumulate(counts))
+        # In pieces: one call over all of them would keep every other thread waiting.
+        total = 0
+        for at in range(0, len(counts), _PAUSE_ENTRIES):
+            self._pause()
+            sums = array("I", accumulate(counts[at : at + _PAUSE_ENTRIES], initial=total))
+            total = sums[-1]
+            counts[at : at + _PAUSE_ENTRIES] = sums[1:]
+        return counts
 
     def _flush(self) -> None:
         data = b"".join(self._pending)
