@@ -1,0 +1,405 @@
+"""The engine against the disk it runs on and against SQLite, each as a ratio within one run.
+
+    python -m benchmarks.engine [--directory DIR] [--only PART ...] [--sessions N]
+
+SQLite is the standard library's, in WAL mode with ``synchronous=FULL`` and one connection for
+each thread; "by hand" is ``pwrite`` and ``fdatasync`` of as many bytes into a file reserved
+ahead.  The candidates take turns, round by round, so that a machine whose speed drifts slows all
+of them; what is printed is the median of the rounds, and the median of their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from litesess.engine import format as form
+from litesess.engine.db import Engine
+from litesess.engine.fs import FileSystem
+from litesess.engine.lock import FileLock
+
+VALUE_BYTES = 380
+RECORD_BYTES = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES
+RESERVED = 1 << 22
+THREADS = 16
+EXPIRES_AT = 1e10
+
+Write = Callable[[bytes, bytes], object]
+
+
+def make_engine(path: str, fs: FileSystem | None = None, wal_limit: int = 1 << 20) -> Engine:
+    """Return an engine on the directory *path*."""
+    return Engine(
+        path,
+        collection="sessions",
+        wal_limit=wal_limit,
+        lock_timeout=10,
+        read_only=False,
+        before_compaction=lambda: None,
+        random_bytes=os.urandom,
+        fs=fs or FileSystem(),
+        lock=FileLock(),
+    )
+
+
+def key_of(number: int) -> bytes:
+    """Return the key of session *number*."""
+    return sha256(b"%d" % number).digest()
+
+
+def put(engine: Engine, key: bytes, value: bytes, *, sync: bool = True) -> None:
+    """Store *value* under *key*."""
+    changes = (form.Put(key, value, EXPIRES_AT),)
+    engine.transact(lambda _stored: (changes, None), sync=sync)
+
+
+def fill(engine: Engine, count: int) -> None:
+    """Put *count* sessions into one snapshot."""
+    for number in range(count):
+        put(engine, key_of(number), random.randbytes(VALUE_BYTES), sync=False)
+    engine.compact()
+
+
+class SQLite:
+    """The same operations on SQLite, a connection for each thread."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connection().execute("CREATE TABLE s (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID")
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = sqlite3.connect(self._path, isolation_level=None, timeout=60)
+            found.execute("PRAGMA journal_mode=WAL")
+            found.execute("PRAGMA synchronous=FULL")
+            self._local.connection = found
+        return found
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Store *value* under *key*, durably."""
+        self._connection().execute("INSERT OR REPLACE INTO s VALUES (?, ?)", (key, value))
+
+    def get(self, key: bytes) -> bytes:
+        """Return what is stored under *key*."""
+        row = self._connection().execute("SELECT v FROM s WHERE k = ?", (key,)).fetchone()
+        return bytes(row[0])
+
+    def fill(self, count: int) -> None:
+        """Store *count* sessions."""
+        connection = self._connection()
+        connection.execute("BEGIN")
+        rows = ((key_of(number), random.randbytes(VALUE_BYTES)) for number in range(count))
+        connection.executemany("INSERT OR REPLACE INTO s VALUES (?, ?)", rows)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def by_hand(directory: str) -> Write:
+    """Return what writes and syncs as many bytes as a put into a file reserved ahead."""
+    fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
+    os.pwrite(fd, bytes(RESERVED), 0)
+    os.fsync(fd)
+    offset = 0
+    data = b"x" * RECORD_BYTES
+
+    def write(_key: bytes, _value: bytes) -> None:
+        nonlocal offset
+        os.pwrite(fd, data, offset)
+        os.fdatasync(fd)
+        offset = (offset + len(data)) % (RESERVED - len(data))
+
+    return write
+
+
+def timed(work: Callable[[int], object], count: int) -> list[float]:
+    """Return how long each of *count* calls took, in microseconds."""
+    times = []
+    for number in range(count):
+        began = time.perf_counter()
+        work(number)
+        times.append((time.perf_counter() - began) * 1e6)
+    return times
+
+
+def rate(work: Callable[[int], object], count: int, threads: int) -> float:
+    """Return how many calls a second *threads* make, each of them *count*."""
+    start = threading.Barrier(threads + 1)
+
+    def run(first: int) -> None:
+        start.wait()
+        for number in range(first, first + count):
+            work(number)
+
+    workers = [threading.Thread(target=run, args=(n * count,)) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    began = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return threads * count / (time.perf_counter() - began)
+
+
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
+    """Return the median of the ratios of rounds."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def report(what: str, value: str, wanted: str = "") -> None:
+    """Print one line."""
+    print(f"{what:58} {value:>22}   {wanted}", flush=True)
+
+
+def measure_puts(directory: str, options: argparse.Namespace) -> None:
+    """Durable puts, by one thread and by many."""
+    engine = make_engine(f"{directory}/puts")
+    sqlite = SQLite(f"{directory}/puts.sqlite")
+    hand = by_hand(directory)
+    value = random.randbytes(VALUE_BYTES)
+    p50: dict[str, list[float]] = {"hand": [], "ours": [], "sqlite": []}
+    single: dict[str, list[float]] = {"ours": [], "sqlite": []}
+    many: dict[str, list[float]] = {"ours": [], "sqlite": []}
+    works: dict[str, Write] = {
+        "hand": hand,
+        "ours": lambda key, value: put(engine, key, value),
+        "sqlite": sqlite.put,
+    }
+    for _ in range(options.rounds):
+        for name, write in works.items():
+            times = timed(lambda number, write=write: write(key_of(number), value), 500)  # type: ignore[misc]  # mypy doesn't take the default for a binding
+            p50[name].append(statistics.median(times))
+            if name in single:
+                single[name].append(1e6 / statistics.fmean(times))
+        for name, write in works.items():
+            if name == "hand":
+                continue
+            many[name].append(
+                rate(lambda number, write=write: write(key_of(number), value), 60, THREADS)  # type: ignore[misc]  # as above
+            )
+    engine.close()
+    report("durable put, 1 thread, p50 us", f"{statistics.median(p50['ours']):.0f}")
+    report(
+        "  over the same bytes by hand", f"{median_ratio(p50['ours'], p50['hand']):.2f}", "<= 1.2"
+    )
+    report(
+        "  throughput over SQLite", f"{median_ratio(single['ours'], single['sqlite']):.2f}", ">= 1"
+    )
+    report(f"durable put, {THREADS} threads, per second", f"{statistics.median(many['ours']):.0f}")
+    report("  over SQLite", f"{median_ratio(many['ours'], many['sqlite']):.2f}", ">= 3")
+    report(
+        "  over our own single thread",
+        f"{median_ratio(many['ours'], single['ours']):.2f}",
+        ">= 2.5",
+    )
+
+
+def measure_gets(directory: str, options: argparse.Namespace) -> None:
+    """Reads from 200 000 sessions, by one thread and by many."""
+    count = 200_000
+    engine = make_engine(f"{directory}/gets", wal_limit=1 << 30)
+    fill(engine, count)
+    sqlite = SQLite(f"{directory}/gets.sqlite")
+    sqlite.fill(count)
+    keys = [key_of(random.randrange(count)) for _ in range(1 << 15)]
+    works: dict[str, Callable[[bytes], object]] = {"ours": engine.get, "sqlite": sqlite.get}
+    single: dict[str, list[float]] = {name: [] for name in works}
+    many: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(options.rounds):
+        for name, get in works.items():
+
+            def work(number: int, get: Callable[[bytes], object] = get) -> object:
+                return get(keys[number % len(keys)])
+
+            single[name].append(rate(work, 20_000, 1))
+            many[name].append(rate(work, 2_000, THREADS))
+    engine.close()
+    report("get of 200 000, 1 thread, us", f"{1e6 / statistics.median(single['ours']):.1f}")
+    report("  over SQLite", f"{median_ratio(single['ours'], single['sqlite']):.2f}", ">= 1.2")
+    report(
+        f"get of 200 000, {THREADS} threads, per second", f"{statistics.median(many['ours']):.0f}"
+    )
+    report(
+        "  over our own single thread",
+        f"{median_ratio(many['ours'], single['ours']):.2f}",
+        ">= 0.8",
+    )
+    report("  over SQLite", f"{median_ratio(many['ours'], many['sqlite']):.2f}", ">= 1.5")
+
+
+#: Run in a process of its own: what opening takes in time and private memory.
+_OPENING = """
+import sys, time
+from benchmarks.engine import key_of, make_engine
+def private():
+    with open("/proc/self/smaps_rollup") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) / 1024
+before = private()
+began = time.perf_counter()
+engine = make_engine(sys.argv[1], wal_limit=1 << 30)
+assert engine.get(key_of(1)) is not None
+print(time.perf_counter() - began, private() - before)
+"""
+
+
+def opening(path: str) -> tuple[float, float]:
+    """Return the seconds that opening took in a new process, and its MiB; it leaves unclosed."""
+    out = subprocess.run(  # this file and this interpreter
+        [sys.executable, "-c", _OPENING, path], check=True, capture_output=True, text=True
+    )
+    seconds, memory = map(float, out.stdout.split())
+    return seconds, memory
+
+
+def measure_opening(directory: str, options: argparse.Namespace) -> None:
+    """Opening a large store: closed cleanly, with a long log, and after a kill."""
+    path = f"{directory}/large"
+    count = options.sessions
+    engine = make_engine(path, wal_limit=1 << 30)
+    fill(engine, count)
+    for number in range(1000):
+        put(engine, key_of(number), random.randbytes(VALUE_BYTES), sync=False)
+    engine.close()
+    seconds, memory = opening(path)
+    what = f"open {count} sessions"
+    report(f"{what}, clean, short log, s", f"{seconds:.3f}", "< 0.5")
+    report("  private MiB", f"{memory:.1f}", "< 40")
+    engine = make_engine(path, wal_limit=1 << 30)
+    limit = min(1 << 26, engine_snapshot_bytes(path) // 2)
+    for number in range(limit // RECORD_BYTES):
+        put(engine, key_of(number % count), random.randbytes(VALUE_BYTES), sync=False)
+    engine.close()
+    seconds, memory = opening(path)
+    report(f"{what}, clean, log of {limit >> 20} MiB, s", f"{seconds:.3f}", "< 2")
+    report("  private MiB", f"{memory:.1f}", "< 40")
+    seconds, memory = opening(path)  # the one before was not closed
+    report(f"{what}, after a kill, log of {limit >> 20} MiB, s", f"{seconds:.3f}")
+    report("  private MiB", f"{memory:.1f}")
+
+
+def engine_snapshot_bytes(path: str) -> int:
+    """Return how large the store's snapshot is."""
+    return sum(item.stat().st_size for item in Path(path).glob("*.snapshot"))
+
+
+def measure_compaction(directory: str, options: argparse.Namespace) -> None:
+    """Durable puts while a large store is compacted."""
+    path = f"{directory}/large"
+    engine = make_engine(path, wal_limit=1 << 30)
+    if engine.get(key_of(1)) is None:
+        fill(engine, options.sessions)
+    value = random.randbytes(VALUE_BYTES)
+
+    def one(number: int) -> None:
+        put(engine, key_of(number), value)
+
+    quiet = sorted(timed(one, 5000))
+    done = threading.Event()
+
+    def compact() -> None:
+        engine.compact()
+        done.set()
+
+    def until_done() -> Iterator[float]:
+        number = 0
+        while not done.is_set():
+            began = time.perf_counter()
+            one(number)
+            yield (time.perf_counter() - began) * 1e6
+            number += 1
+
+    thread = threading.Thread(target=compact)
+    began = time.perf_counter()
+    thread.start()
+    busy = sorted(until_done())
+    thread.join()
+    took = time.perf_counter() - began
+    engine.close()
+    p99 = [part[len(part) * 99 // 100] for part in (quiet, busy)]
+    report(f"compacting {options.sessions} sessions, s", f"{took:.1f}")
+    report("  p99 of durable puts, quiet us", f"{p99[0]:.0f}")
+    report("  p99 of durable puts meanwhile, ratio", f"{p99[1] / p99[0]:.1f}", "<= 3")
+    report(
+        "  longest put quiet / meanwhile, ms",
+        f"{quiet[-1] / 1e3:.1f} / {busy[-1] / 1e3:.1f}",
+        "<= 50",
+    )
+
+
+class Counting(FileSystem):
+    """Counts the bytes that are written."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:  # type: ignore[override]  # a method over a static one
+        """Write, and count."""
+        written = os.pwrite(fd, data, offset)
+        self.written += written
+        return written
+
+
+def measure_amplification(directory: str, options: argparse.Namespace) -> None:
+    """How many bytes reach the disk for each byte that is put."""
+    count = min(options.sessions, 100_000)
+    fs = Counting()
+    engine = make_engine(f"{directory}/amplified", fs)
+    for number in range(count):
+        put(engine, key_of(number), random.randbytes(VALUE_BYTES), sync=False)
+    engine.compact()
+    fs.written = 0
+    puts = 3 * count
+    for _ in range(puts):
+        put(engine, key_of(random.randrange(count)), random.randbytes(VALUE_BYTES), sync=False)
+    engine.close()
+    report(
+        f"bytes written for each byte put, {count} sessions",
+        f"{fs.written / (puts * VALUE_BYTES):.2f}",
+        "<= 4",
+    )
+
+
+PARTS: dict[str, Callable[[str, Any], None]] = {
+    "puts": measure_puts,
+    "gets": measure_gets,
+    "opening": measure_opening,
+    "compaction": measure_compaction,
+    "amplification": measure_amplification,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--directory", help="on the disk to measure (a temporary one)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sessions", type=int, default=1_000_000, help="in the large store")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    print(f"seed {options.seed}, SQLite {sqlite3.sqlite_version}")
+    directory = tempfile.mkdtemp(dir=options.directory)
+    try:
+        for part in options.only:
+            PARTS[part](directory, options)
+    finally:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
