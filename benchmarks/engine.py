@@ -244,7 +244,7 @@ def measure_gets(directory: str, options: argparse.Namespace) -> None:
 #: Run in a process of its own: what opening takes in time and private memory.
 _OPENING = """
 import sys, time
-from benchmarks.engine import key_of, make_engine
+from benchmarks.engine import key_of, make_engine, put
 def private():
     with open("/proc/self/smaps_rollup") as rollup:
         return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) / 1024
@@ -253,6 +253,7 @@ began = time.perf_counter()
 engine = make_engine(sys.argv[1], wal_limit=1 << 30)
 assert engine.get(key_of(1)) is not None
 print(time.perf_counter() - began, private() - before)
+put(engine, key_of(1), b"so that the next one finds a store that was not closed")
 """
 
 

@@ -134,6 +134,9 @@ class SimDisk(FileSystem):
     def is_linked(self, fd: int) -> bool:
         return self.open_files[fd] in self.names.values()
 
+    def exists(self, directory: int, name: str) -> bool:
+        return name in self.names
+
     def map(self, fd: int, size: int) -> mmap.mmap:
         self._call("map")
         memory = mmap.mmap(-1, size)

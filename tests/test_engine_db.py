@@ -525,6 +525,38 @@ def test_a_directory_that_was_deleted_is_noticed_at_the_next_operation(path, ope
         engine.get(key("first")) if operation == "get" else put(engine, "second", b"2")
 
 
+def test_a_log_that_was_replaced_by_a_backup_is_noticed_at_the_next_mark(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    shutil.copy(f"{path}/{WAL}", f"{path}/backup")
+    os.replace(f"{path}/backup", f"{path}/{WAL}")
+    with pytest.raises(StoreFailed, match="replaced"):
+        engine.mark()
+    engine.close()
+
+
+def test_no_operation_looks_at_the_times_of_the_log(path):
+    class Counting(FileSystem):
+        looks = 0
+
+        def size(self, fd: int) -> int:
+            Counting.looks += 1
+            return FileSystem.size(fd)
+
+        def is_linked(self, fd: int) -> bool:
+            Counting.looks += 1
+            return FileSystem.is_linked(fd)
+
+    engine = make_engine(Counting(), path)
+    put(engine, "first", b"1")
+    before = Counting.looks
+    for number in range(50):
+        put(engine, number, b"1")
+        engine.get(key(number))
+    assert Counting.looks == before
+    engine.close()
+
+
 def test_a_directory_that_was_moved_goes_on_working(path, tmp_path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")

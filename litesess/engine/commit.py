@@ -220,6 +220,8 @@ class Committer:
             StoreError: as :meth:`transact`.
         """
         with self._exclusive():
+            if not self._read_only:  # a reader's log may have been compacted meanwhile
+                self._live.table.log.check_linked()
             return self._mark()
 
     def close(self) -> form.Slot | None:
@@ -276,7 +278,7 @@ class Committer:
         """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
         try:
             self.check_writable()
-            self._live.table.log.check_linked()
+            self._live.table.log.check_present()
             self._commit(batch)
             for ticket in batch:
                 ticket.is_committed = ticket.error is None

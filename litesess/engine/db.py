@@ -101,7 +101,7 @@ class Engine:
         try:
             view = opened.committer.view
             # Who deletes the directory to end all sessions means it.
-            if not view.tables[0].log.is_linked():
+            if not view.tables[0].log.is_present():
                 view = self._look_again(view)
             return view.get(key)
         except OSError as error:
@@ -117,7 +117,7 @@ class Engine:
                 stale.forget()
         fresh = self._opened().committer.view
         if fresh.tables[0].log is view.tables[0].log:
-            fresh.tables[0].log.check_linked()
+            fresh.tables[0].log.check_present()
         return fresh
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:

@@ -28,15 +28,25 @@ class Log:
     A *location* is a record's offset and size packed into one int: a table holds one for each key.
     """
 
-    __slots__ = ("_file", "_fs", "header", "path", "reserved", "salt_crc")
+    __slots__ = ("_directory", "_file", "_fs", "_name", "header", "path", "reserved", "salt_crc")
 
-    def __init__(self, fs: FileSystem, file: OpenFile, header: form.Header, path: str) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: int,
+        name: str,
+        path: str,
+        file: OpenFile,
+        header: form.Header,
+    ) -> None:
         #: The file's length: beyond its records it holds zeros.
         self.reserved = fs.size(file.fd)
         self.header = header
         self.path = path
         self.salt_crc = crc32(header.salt)
         self._fs = fs
+        self._directory = directory
+        self._name = name
         self._file = file
 
     @classmethod
@@ -52,7 +62,8 @@ class Log:
         file = OpenFile(fs.open(directory, name, path, write=write), fs.close)
         try:
             data = fs.pread(file.fd, form.HEADER_BYTES, 0)
-            return cls(fs, file, form.decode_header(data, path, form.WAL_MAGIC), path)
+            header = form.decode_header(data, path, form.WAL_MAGIC)
+            return cls(fs, directory, name, path, file, header)
         except BaseException:
             file.close()
             raise
@@ -82,7 +93,7 @@ class Log:
             fs.sync(file.fd)
             fs.rename(directory, temporary, name)
             fs.sync_directory(directory)
-            return cls(fs, file, header, path)
+            return cls(fs, directory, name, path, file, header)
         except BaseException:
             file.close()
             forget(fs, directory, temporary)
@@ -220,14 +231,21 @@ class Log:
                 at = found.end - start - 1
             at = data.find(magic, at + 1)
 
-    def is_linked(self) -> bool:
-        """Say whether the file still has a name."""
-        return self._fs.is_linked(self._file.fd)
+    def is_present(self) -> bool:
+        """Say whether a file still bears the log's name; asked at every operation."""
+        return self._fs.exists(self._directory, self._name)
+
+    def check_present(self) -> None:
+        """Raise :class:`StoreFailed` if the file was deleted: writes to it go nowhere."""
+        if not self.is_present():
+            raise StoreFailed(f"{self.path} was deleted; restart the process to begin anew")
 
     def check_linked(self) -> None:
-        """Raise :class:`StoreFailed` if the file was deleted: writes to it go nowhere."""
-        if not self.is_linked():
-            raise StoreFailed(f"{self.path} was deleted; restart the process to begin anew")
+        """Do as :meth:`check_present`, and notice another file under the name; asked seldom."""
+        if not self._fs.is_linked(self._file.fd):
+            raise StoreFailed(
+                f"{self.path} was deleted or replaced; restart the process to begin anew"
+            )
 
     def sync(self) -> None:
         """Make all that was written durable.
