@@ -425,6 +425,31 @@ def test_an_open_snapshot_is_read_by_index(tmp_path):
     again.close()
 
 
+@pytest.mark.slow
+def test_disk_memory_and_descriptors_stay_bounded_while_sessions_come_and_go(tmp_path):
+    limit = 1 << 18
+    engine = make_engine(path=str(tmp_path), wal_limit=limit)
+    rng = random.Random(7)
+    descriptors, largest, live_bytes = set(), 0, 500 * 380
+    for cycle in range(40):
+        for number in range(500):
+            put(engine, (cycle, number), rng.randbytes(380), cycle, sync=False)
+        for start in range(0, 500, 50):
+            doomed = [form.Delete(key((cycle - 1, start + n)), True) for n in range(50)]
+            change(engine, *doomed, sync=False)
+        assert list(engine.expired(cycle - 1)) == []
+        wait_for_compaction(engine)
+        descriptors.add(len(os.listdir("/proc/self/fd")))
+        largest = max(largest, sum(item.stat().st_size for item in tmp_path.iterdir()))
+    tables = engine._open.committer.view.tables
+    in_memory = sum(len(table.puts) + len(table.touches) for table in tables)
+    engine.close()
+    assert len(descriptors) <= 2, "a snapshot's is there from the first compaction on"
+    assert largest <= 3 * live_bytes + 4 * limit
+    assert in_memory <= 4 * limit // 100
+    print(f"40 cycles of 500 sessions: at most {largest} bytes for {live_bytes} live ones")
+
+
 def test_a_temporary_file_that_was_left_behind_is_in_nobodys_way(disk):
     engine = filled(disk)
     disk.create(3, "sessions.0000000000000002.wal.tmp")
