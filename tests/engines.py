@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from hashlib import sha256
+from itertools import count
 from typing import Any
 
 from litesess.engine import format as form
@@ -47,6 +48,7 @@ def make_engine(
         random_bytes=random_bytes,
         fs=fs or FileSystem(),
         lock=lock or (FileLock() if fs is None else NoLock()),
+        monotonic=count().__next__,
     )
 
 

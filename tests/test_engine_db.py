@@ -525,6 +525,33 @@ def test_a_directory_that_was_deleted_is_noticed_at_the_next_operation(path, ope
         engine.get(key("first")) if operation == "get" else put(engine, "second", b"2")
 
 
+def test_reads_in_quick_succession_ask_once_whether_the_log_is_there(path):
+    class Counting(FileSystem):
+        looks = 0
+
+        @staticmethod
+        def exists(directory: int, name: str) -> bool:
+            Counting.looks += 1
+            return FileSystem.exists(directory, name)
+
+    now = 1.0
+    engine = make_engine(Counting(), path)
+    engine._monotonic = lambda: now
+    put(engine, "first", b"1")
+    Counting.looks = 0
+    for _ in range(10):
+        engine.get(key("first"))
+    assert Counting.looks == 1
+    now += 0.001
+    engine.get(key("first"))
+    assert Counting.looks == 2
+    shutil.rmtree(path)
+    now += 0.001
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match="was deleted"):
+            engine.get(key("first"))
+
+
 def test_a_log_that_was_replaced_by_a_backup_is_noticed_at_the_next_mark(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")

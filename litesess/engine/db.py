@@ -29,6 +29,9 @@ logger = logging.getLogger("litesess.engine")
 #: A log at so many times its limit is compacted by the writer that sees it.
 _OVERDUE: Final = 4
 _LARGEST_LIMIT: Final = 1 << 26
+#: A read relies for so long, in seconds, on the log's having been there: far less than it takes
+#: anybody to delete it and to ask again.
+_SEEN_FOR: Final = 1e-4
 _PID_BYTES: Final = 20
 
 
@@ -47,6 +50,7 @@ class Engine:
         random_bytes: Callable[[int], bytes],
         fs: FileSystem,
         lock: FileLock,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Name a store; nothing is opened, made or kept.
 
@@ -60,6 +64,7 @@ class Engine:
             random_bytes: returns so many.
             fs: the door to the disk.
             lock: the locks between processes.
+            monotonic: returns seconds that never go back.
         """
         self.path = path
         self._names = Names(collection)
@@ -70,6 +75,7 @@ class Engine:
         self._random_bytes = random_bytes
         self._fs = fs
         self._lock = lock
+        self._monotonic = monotonic
         self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
         self._open: _OpenStore | None = None
         self._is_closed = False
@@ -100,9 +106,15 @@ class Engine:
         opened = self._open or self._opened()
         try:
             view = opened.committer.view
-            # Who deletes the directory to end all sessions means it.
-            if not view.tables[0].log.is_present():
-                view = self._look_again(view)
+            # Who deletes the directory to end all sessions means it.  Not asked by each of many
+            # reads at once: where threads wait for the interpreter, a call that gives it up
+            # costs a switch of threads.
+            now = self._monotonic()
+            if now - opened.seen_at > _SEEN_FOR:
+                if view.tables[0].log.is_present():
+                    opened.seen_at = now
+                else:
+                    view = self._look_again(view)
             return view.get(key)
         except OSError as error:
             raise store_error(error, self.path) from error
@@ -413,6 +425,7 @@ class _OpenStore:
         self.compaction_lock = threading.Lock()  # Guards: newest, compactor, the making of files.
         self.background = threading.Lock()  # held while a thread compacts in the background
         self.compactor = 0
+        self.seen_at = float("-inf")  # when a read last found the log's name there
         self.newest = opened.newest
         self.is_closing = False
         self.limit = wal_limit

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from itertools import accumulate
 from typing import Final
@@ -99,6 +100,17 @@ class Snapshot:
         self._expiries = view[bounds[2] : bounds[3]].cast("d")
         self._offsets = view[bounds[3] : bounds[4]].cast("Q")
         self._shift = 32 - footer.bits
+
+    def __del__(self) -> None:
+        """Let the mapped memory go."""
+        # By hand: a map that is left to the collector of garbage goes without giving up the
+        # interpreter, while the kernel frees a file of any size that was unlinked before.
+        for name in ("_buckets", "_expiries", "_offsets"):
+            if (view := getattr(self, name, None)) is not None:
+                view.release()
+        if (memory := getattr(self, "_map", None)) is not None:
+            with suppress(BufferError):  # the traceback of a refusal still shows it
+                memory.close()
 
     def get(self, key: bytes) -> form.Entry | None:
         """Return what is stored under *key*.
