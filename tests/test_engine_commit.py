@@ -222,6 +222,9 @@ def test_on_a_full_disk_sessions_can_still_be_deleted(engine, disk):
     delete(engine, 0)
     delete(engine, 1)
     assert engine.get(key(0)) is None
+    assert engine.get(key(2)) is not None
+    change(engine, form.Clear())
+    assert engine.get(key(2)) is None
     with pytest.raises(StoreFull):
         put(engine, "another", b"x")
     disk.fault = lambda call: None

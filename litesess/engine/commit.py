@@ -28,6 +28,8 @@ ResultT = TypeVar("ResultT")
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
 #: interrupted before it could wake anybody.
 _LOOK_UP_INTERVAL: Final = 0.05
+#: What may be written on a full disk.
+_FREEING: Final = (form.Delete, form.Clear)
 
 
 class Lookup(Protocol):
@@ -324,7 +326,7 @@ class Committer:
                 changes, ticket.result = ticket.plan(draft)
                 if not changes:
                     continue
-                if deletes_only and not all(isinstance(item, form.Delete) for item in changes):
+                if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                     raise StoreFull(*deletes_only.args) from deletes_only.__cause__
                 record = self._encode(*form.encode_changes(changes), sequence + 1)
             except Exception as error:  # noqa: BLE001  # raised again to the one who planned
