@@ -19,6 +19,14 @@ PATH = "/store"
 FAR = 1e10
 
 
+_salts = random.Random()
+
+
+def seed_salts() -> None:
+    """Let the stores of each test be the same every time, whichever tests ran before."""
+    _salts.seed(1)
+
+
 class NoLock(FileLock):
     """Stands for a machine on which nobody else runs."""
 
@@ -33,7 +41,7 @@ def make_engine(
     *,
     wal_limit: int = 1 << 20,
     lock: FileLock | None = None,
-    random_bytes: Callable[[int], bytes] = os.urandom,
+    random_bytes: Callable[[int], bytes] | None = None,
     lock_timeout: float = 0.05,
     read_only: bool = False,
 ) -> Engine:
@@ -45,7 +53,7 @@ def make_engine(
         lock_timeout=lock_timeout,
         read_only=read_only,
         before_compaction=lambda: None,
-        random_bytes=random_bytes,
+        random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
         fs=fs or FileSystem(),
         lock=lock or (FileLock() if fs is None else NoLock()),
         monotonic=count().__next__,
