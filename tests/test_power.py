@@ -52,15 +52,17 @@ def make_image(path: Path, size: int, *command: str) -> Path:
 @pytest.fixture
 def disks(tmp_path) -> Iterator[Path]:
     """A directory whose files can be cloned."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
     missing = [tool for tool in ("mkfs.btrfs", "mkfs.ext4", "mount") if not shutil.which(tool)]
-    if os.geteuid() or missing:
-        pytest.skip(f"needs root and {', '.join(missing) or 'nothing else'}")
+    if missing:
+        pytest.skip(f"a file system can't be made or mounted without {', '.join(missing)}")
     with ExitStack() as stack:
         try:
             image = make_image(tmp_path / "disks", 1 << 30, "mkfs.btrfs", "-q")
             where = stack.enter_context(mounted(image, tmp_path / "clonable"))
         except subprocess.CalledProcessError as error:
-            pytest.skip(f"no loop device with btrfs here: {error.stderr.decode().strip()}")
+            pytest.skip(f"no btrfs can be mounted from a file: {error.stderr.decode().strip()}")
         yield where
 
 

@@ -667,7 +667,7 @@ def test_an_end_in_the_past_ends_the_session_and_its_cookie(day):
         ("max_age", -1),
         ("max_age", math.nan),
         ("expires", "soon"),
-        ("expires", datetime(2026, 1, 1)),  # noqa: DTZ001  # that is the point
+        ("expires", datetime(2026, 1, 1)),  # noqa: DTZ001  # a time without a zone is what must be refused
         ("path", "x"),
         ("domain", "a b"),
         ("secure", "yes"),

@@ -41,7 +41,7 @@ def _full_sync(fd: int) -> None:
 
     Source: fsync(2) of macOS: only F_FULLFSYNC empties the drive's cache.
     """
-    import fcntl  # noqa: PLC0415  # other systems may lack the module
+    import fcntl  # noqa: PLC0415  # Windows has no such module
 
     try:
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]  # only macOS has it

@@ -141,7 +141,7 @@ def _copy(place: Place, chain: Chain) -> Replayed:
         salt=salt,
         records=_copied_records(chain, crc32(salt), copied),
     )
-    copied.table.log = log
+    copied.table.log = log  # not the old one: the table holds places in what was just published
     return copied
 
 

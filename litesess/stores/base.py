@@ -82,8 +82,8 @@ class Record:
             == (other.created_at, other.expires_at, other.cookie, other.owner, other.version)
         ) and self.data == other.data
 
-    # typeshed gives every object a hash, but data that changes can have none.
-    __hash__ = None  # type: ignore[assignment]
+    # Data that changes can have no hash.
+    __hash__ = None  # type: ignore[assignment]  # typeshed: object.__hash__ is a method
 
     def __repr__(self) -> str:
         # The values are the user's secrets, and reprs end up in logs.

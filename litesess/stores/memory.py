@@ -79,7 +79,7 @@ class _MemoryEngine:
         self._check_open()
         return self._entries.get(key)
 
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002  # memory has no sync
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002  # KeyValueEngine asks for it
         """Run *plan* and make its changes; there is nothing to sync."""
         with self._lock:
             self._check_open()
