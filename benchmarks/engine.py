@@ -26,6 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from benchmarks.disk import by_hand
 from litesess.engine import format as form
 from litesess.engine.db import Engine
 from litesess.engine.fs import FileSystem
@@ -33,14 +34,11 @@ from litesess.engine.lock import FileLock
 
 VALUE_BYTES = 380
 RECORD_BYTES = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES
-RESERVED = 1 << 22
 THREADS = 16
 EXPIRES_AT = 1e10
 
-Write = Callable[[bytes, bytes], object]
 
-
-def make_engine(path: str, fs: FileSystem | None = None, wal_limit: int = 1 << 20) -> Engine:
+def make_engine(path: str, wal_limit: int = 1 << 20) -> Engine:
     """Return an engine on the directory *path*."""
     return Engine(
         path,
@@ -50,7 +48,7 @@ def make_engine(path: str, fs: FileSystem | None = None, wal_limit: int = 1 << 2
         read_only=False,
         before_compaction=lambda: None,
         random_bytes=os.urandom,
-        fs=fs or FileSystem(),
+        fs=FileSystem(),
         lock=FileLock(),
     )
 
@@ -109,23 +107,6 @@ class SQLite:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def by_hand(directory: str) -> Write:
-    """Return what writes and syncs as many bytes as a put into a file reserved ahead."""
-    fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
-    os.pwrite(fd, bytes(RESERVED), 0)
-    os.fsync(fd)
-    offset = 0
-    data = b"x" * RECORD_BYTES
-
-    def write(_key: bytes, _value: bytes) -> None:
-        nonlocal offset
-        os.pwrite(fd, data, offset)
-        os.fdatasync(fd)
-        offset = (offset + len(data)) % (RESERVED - len(data))
-
-    return write
-
-
 def timed(work: Callable[[int], object], count: int) -> list[float]:
     """Return how long each of *count* calls took, in microseconds."""
     times = []
@@ -169,28 +150,23 @@ def measure_puts(directory: str, options: argparse.Namespace) -> None:
     """Durable puts, by one thread and by many."""
     engine = make_engine(f"{directory}/puts")
     sqlite = SQLite(f"{directory}/puts.sqlite")
-    hand = by_hand(directory)
+    write_by_hand = by_hand(directory, RECORD_BYTES)
     value = random.randbytes(VALUE_BYTES)
-    p50: dict[str, list[float]] = {"hand": [], "ours": [], "sqlite": []}
-    single: dict[str, list[float]] = {"ours": [], "sqlite": []}
-    many: dict[str, list[float]] = {"ours": [], "sqlite": []}
-    works: dict[str, Write] = {
-        "hand": hand,
-        "ours": lambda key, value: put(engine, key, value),
-        "sqlite": sqlite.put,
+    works: dict[str, Callable[[int], object]] = {
+        "hand": lambda _number: write_by_hand(),
+        "ours": lambda number: put(engine, key_of(number), value),
+        "sqlite": lambda number: sqlite.put(key_of(number), value),
     }
+    p50: dict[str, list[float]] = {name: [] for name in works}
+    single: dict[str, list[float]] = {name: [] for name in works}
+    many: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(options.rounds):
-        for name, write in works.items():
-            times = timed(lambda number, write=write: write(key_of(number), value), 500)  # type: ignore[misc]  # mypy doesn't take the default for a binding
+        for name, work in works.items():
+            times = timed(work, 500)
             p50[name].append(statistics.median(times))
-            if name in single:
-                single[name].append(1e6 / statistics.fmean(times))
-        for name, write in works.items():
-            if name == "hand":
-                continue
-            many[name].append(
-                rate(lambda number, write=write: write(key_of(number), value), 60, THREADS)  # type: ignore[misc]  # as above
-            )
+            single[name].append(1e6 / statistics.fmean(times))
+        for name in ("ours", "sqlite"):
+            many[name].append(rate(works[name], 60, THREADS))
     engine.close()
     report("durable put, 1 thread, p50 us", f"{statistics.median(p50['ours']):.0f}")
     report(
@@ -341,35 +317,27 @@ def measure_compaction(directory: str, options: argparse.Namespace) -> None:
     )
 
 
-class Counting(FileSystem):
-    """Counts the bytes that are written."""
-
-    def __init__(self) -> None:
-        self.written = 0
-
-    def pwrite(self, fd: int, data: bytes, offset: int) -> int:  # type: ignore[override]  # a method over a static one
-        """Write, and count."""
-        written = os.pwrite(fd, data, offset)
-        self.written += written
-        return written
+def bytes_written() -> int:
+    """Return how many bytes this process has handed to the kernel; source: proc_pid_io(5)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["wchar"])
 
 
 def measure_amplification(directory: str, options: argparse.Namespace) -> None:
     """How many bytes reach the disk for each byte that is put."""
     count = min(options.sessions, 100_000)
-    fs = Counting()
-    engine = make_engine(f"{directory}/amplified", fs)
+    engine = make_engine(f"{directory}/amplified")
     for number in range(count):
         put(engine, key_of(number), random.randbytes(VALUE_BYTES), sync=False)
     engine.compact()
-    fs.written = 0
+    before = bytes_written()
     puts = 3 * count
     for _ in range(puts):
         put(engine, key_of(random.randrange(count)), random.randbytes(VALUE_BYTES), sync=False)
     engine.close()
     report(
         f"bytes written for each byte put, {count} sessions",
-        f"{fs.written / (puts * VALUE_BYTES):.2f}",
+        f"{(bytes_written() - before) / (puts * VALUE_BYTES):.2f}",
         "<= 4",
     )
 

@@ -10,7 +10,6 @@ stands beside the same bytes written and synced by hand into a file reserved ahe
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.disk import by_hand
 from litesess import MemoryStore, SessionMiddleware, WALStore
 from litesess.engine.fs import FileSystem
 from litesess.ids import new_secret
@@ -26,7 +26,6 @@ from litesess.ids import new_secret
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-RESERVED = 1 << 22
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
 
 
@@ -86,23 +85,6 @@ def session_cookie(store: Any, secret: str) -> str:
     client = Client(SessionMiddleware(logging_in, secret=secret, store=store))
     client.request()
     return next(value for name, value in client.headers if name == "Set-Cookie").partition(";")[0]
-
-
-def by_hand(directory: str, size: int) -> Callable[[], None]:
-    """Return what writes and syncs *size* bytes into a file reserved ahead."""
-    fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
-    os.pwrite(fd, bytes(RESERVED), 0)
-    os.fsync(fd)
-    offset = 0
-    data = b"x" * size
-
-    def write() -> None:
-        nonlocal offset
-        os.pwrite(fd, data, offset)
-        os.fdatasync(fd)
-        offset = (offset + size) % (RESERVED - size)
-
-    return write
 
 
 class Counting(FileSystem):

@@ -1,0 +1,25 @@
+"""The disk itself, without anything of ours: what a durable write costs at least."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+RESERVED = 1 << 22
+
+
+def by_hand(directory: str, size: int) -> Callable[[], None]:
+    """Return what writes and syncs *size* bytes into a file reserved ahead."""
+    fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
+    os.pwrite(fd, bytes(RESERVED), 0)
+    os.fsync(fd)
+    offset = 0
+    data = b"x" * size
+
+    def write() -> None:
+        nonlocal offset
+        os.pwrite(fd, data, offset)
+        os.fdatasync(fd)
+        offset = (offset + size) % (RESERVED - size)
+
+    return write
