@@ -274,19 +274,21 @@ def test_a_refused_opening_lets_go_at_once(path):
     assert caught.value.offset == 64
 
 
+def ask_in_vain(engine, expected: type[StoreError], refused: list[StoreError]) -> None:
+    try:
+        engine.get(key("first"))
+    except expected as error:
+        refused.append(error)
+
+
 def test_threads_that_wait_for_a_locked_store_wait_together(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")
     other = make_engine(path=path, lock_timeout=0.3)
-    refused = []
-
-    def work() -> None:
-        try:
-            other.get(key("first"))
-        except StoreLocked as error:
-            refused.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
+    refused: list[StoreError] = []
+    threads = [
+        threading.Thread(target=ask_in_vain, args=(other, StoreLocked, refused)) for _ in range(6)
+    ]
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -301,15 +303,8 @@ def test_closing_does_not_wait_for_another_process(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")
     other = make_engine(path=path, lock_timeout=60)
-    refused = []
-
-    def work() -> None:
-        try:
-            other.get(key("first"))
-        except StoreClosed as error:
-            refused.append(error)
-
-    waiting = threading.Thread(target=work)
+    refused: list[StoreError] = []
+    waiting = threading.Thread(target=ask_in_vain, args=(other, StoreClosed, refused))
     waiting.start()
     while not other._opening_lock.locked():
         time.sleep(0.001)
