@@ -9,6 +9,8 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
+from simdisk import SimDisk, SimLock
+
 from litesess.engine import format as form
 from litesess.engine import log
 from litesess.engine.db import Engine
@@ -27,14 +29,6 @@ def seed_salts() -> None:
     _salts.seed(1)
 
 
-class NoLock(FileLock):
-    """Stands for a machine on which nobody else runs."""
-
-    acquire = staticmethod(lambda _fd, _timeout, **_how: True)
-    release = staticmethod(lambda _fd: None)
-    pid = staticmethod(lambda: 4711)
-
-
 def make_engine(
     fs: FileSystem | None = None,
     path: str = PATH,
@@ -45,7 +39,9 @@ def make_engine(
     lock_timeout: float = 0.05,
     read_only: bool = False,
 ) -> Engine:
-    """Return an engine; on a simulated disk it is alone."""
+    """Return an engine, on a simulated disk with locks of that."""
+    if lock is None:
+        lock = SimLock(fs) if isinstance(fs, SimDisk) else FileLock()
     return Engine(
         path,
         collection="sessions",
@@ -55,7 +51,7 @@ def make_engine(
         before_compaction=lambda: None,
         random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
         fs=fs or FileSystem(),
-        lock=lock or (FileLock() if fs is None else NoLock()),
+        lock=lock,
         monotonic=count().__next__,
     )
 

@@ -13,9 +13,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from litesess.engine.format import WAL_MAGIC
 from litesess.engine.fs import FileSystem
-
-DIRECTORY = 3
+from litesess.engine.lock import FileLock
 
 
 class Inode:
@@ -43,6 +43,47 @@ class Inode:
         self.pending.clear()
 
 
+class Window:
+    """A file as shared memory, as long as it was when it was mapped."""
+
+    def __init__(self, disk: SimDisk, inode: Inode, size: int) -> None:
+        self._disk = disk
+        self._inode = inode
+        self._size = size
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __getitem__(self, offset: int) -> int:
+        self._disk.look()
+        if offset >= self._size:
+            raise IndexError(offset)
+        return self._inode.content[offset]
+
+
+class SimLock(FileLock):
+    """flock(2) on a simulated disk; nobody waits, as nobody else runs meanwhile."""
+
+    def __init__(self, disk: SimDisk) -> None:
+        self._disk = disk
+
+    def take(self, fd: int, *, shared: bool = False) -> bool:
+        holders = self._disk.holders(fd)
+        holders.pop(fd, None)
+        if any(not (shared and other_shares) for other_shares in holders.values()):
+            return False
+        holders[fd] = shared
+        return True
+
+    def acquire(self, fd: int, _timeout: float, **_how: Any) -> bool:
+        return self.take(fd)
+
+    def release(self, fd: int) -> None:
+        self._disk.holders(fd).pop(fd, None)
+
+    pid = staticmethod(lambda: 4711)
+
+
 class SimDisk(FileSystem):
     """One directory of files in memory; every call that changes something is told to *watch*."""
 
@@ -52,6 +93,9 @@ class SimDisk(FileSystem):
         self.pending_names: list[tuple[str, str, Inode | None]] = []
         self.open_files: dict[int, Inode] = {}
         self.next_fd = 10
+        self.root = Inode()  # the directory itself
+        #: By file, who has its lock: the descriptor, and whether others may have it too.
+        self.locks: dict[int, dict[int, bool]] = {}
         self.calls = 0
         #: Called before each call, with its name; may raise what the disk would.
         self.fault: Callable[[str], None] = lambda call: None
@@ -59,6 +103,8 @@ class SimDisk(FileSystem):
         self.is_lying: Callable[[str], bool] = lambda name: False
         #: Called after each call that changed something.
         self.watch: Callable[[], None] = lambda: None
+        #: Called before each look at shared memory.
+        self.look: Callable[[], None] = lambda: None
 
     def files(self) -> dict[str, bytes]:
         """What a process that reads now would see."""
@@ -91,8 +137,12 @@ class SimDisk(FileSystem):
         return self.next_fd
 
     def close(self, fd: int) -> None:
-        if fd != DIRECTORY:
-            del self.open_files[fd]
+        self.holders(fd).pop(fd, None)
+        del self.open_files[fd]
+
+    def holders(self, fd: int) -> dict[int, bool]:
+        """Return who has the lock of a file."""
+        return self.locks.setdefault(id(self.open_files[fd]), {})
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         self._call("pread")
@@ -137,18 +187,24 @@ class SimDisk(FileSystem):
     def exists(self, directory: int, name: str) -> bool:
         return name in self.names
 
-    def map(self, fd: int, size: int) -> mmap.mmap:
+    def map(self, fd: int, size: int) -> Any:
         self._call("map")
+        inode = self.open_files[fd]
+        if inode.content.startswith(WAL_MAGIC):
+            return Window(self, inode, size)
         memory = mmap.mmap(-1, size)
-        memory[:] = bytes(self.open_files[fd].content[:size])
+        memory[:] = bytes(inode.content[:size])
         return memory
+
+    def network_type(self, path: str) -> str:
+        return ""
 
     def make_directory(self, path: str) -> None:
         """It is there."""
 
     def open_directory(self, path: str) -> int:
         self._call("open_directory")
-        return DIRECTORY
+        return self._open(self.root)
 
     def list(self, directory: int) -> list[str]:
         self._call("list")

@@ -136,7 +136,7 @@ def every_lost_record() -> int:
     data = files[name][: used(files[name])]
     fd_log = SimDisk(files)
     engine = make_engine(fd_log)
-    log = (engine._open or engine._opened()).committer.view.tables[0].log
+    log = (engine._open or engine._opened()).follower.live.log
     records = [data[r.offset : r.end] for r in log.replay() if r.end <= len(data)]
     head = data[: form.HEADER_BYTES]
     tried = 0

@@ -70,7 +70,7 @@ ROWS: dict[int, str] = {
     53: "test_loading::test_a_record_that_makes_no_sense_is_absent_and_logged",
     54: "test_loading::test_no_key_is_reserved",
     55: "test_loading::test_the_id_can_be_read_and_not_set",
-    56: "test_engine_db::test_a_second_process_is_refused_with_path_owner_and_cure",
+    56: "test_engine_db::test_on_a_network_a_second_process_is_refused_with_path_owner_and_cure",
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from crashes import HUNTS, Workload
 from engines import small_files
+from schedules import ContendedLock, explore, starting_points
 from simdisk import SimDisk
 from sweeps import every_flip, every_lost_record, every_sync
 
 from litesess.engine import chain, commit, compaction, db, recovery
 from litesess.engine import format as form
 from litesess.engine.commit import Committer
+from litesess.engine.db import Engine
 from litesess.errors import LitesessError
 
 
@@ -38,10 +40,7 @@ def lie_about_directory(kind: str):
 
 
 def never_sync(monkeypatch) -> None:
-    def pretend(self, end=None):
-        self._live.durable = self._live.end if end is None else end
-
-    monkeypatch.setattr(Committer, "_sync", pretend)
+    monkeypatch.setattr(Committer, "_sync_log", lambda _self, _log: None)
 
 
 def lie_about_the_seal() -> SimDisk:
@@ -58,13 +57,10 @@ def lie_about_the_seal() -> SimDisk:
 def drop_before_publishing(monkeypatch) -> None:
     real = compaction._publish
 
-    def publish(place, view, *rest):
+    def publish(place, live, *rest):
         names = place.names
-        place.unlink(names.wal(table.log.header.generation) for table in view.tables)
-        snapshot = real(place, view, *rest)
-        for table in view.tables:  # so that dropping them again finds them
-            place.fs.close(place.fs.create(place.directory, names.wal(table.log.header.generation)))
-        return snapshot
+        place.unlink(names.wal(table.log.header.generation) for table in live.view.tables[1:])
+        return real(place, live, *rest)
 
     monkeypatch.setattr(compaction, "_publish", publish)
 
@@ -92,28 +88,28 @@ def trust_names_at_reopen(monkeypatch) -> None:
 
 
 def write_the_slot_before_the_sync(monkeypatch) -> None:
-    def close(self):
-        header = self._live.table.log.header
-        self._is_closed = True
-        return form.Slot(header.store, header.generation, self._live.end)
+    def finish(self):
+        live = self._follower.catch_up()
+        header = live.log.header
+        return form.Slot(header.store, header.generation, live.table.end)
 
-    monkeypatch.setattr(Committer, "close", close)
+    monkeypatch.setattr(Committer, "finish", finish)
     # ... which only matters for what was not synced for itself.
-    real = Committer._append
+    real = Committer.transact
     monkeypatch.setattr(
-        Committer, "_append", lambda self, data, *, sync: real(self, data, sync=False)
+        Committer, "transact", lambda self, plan, *, sync: real(self, plan, sync=False)
     )
 
 
 def split_groups(monkeypatch) -> None:
     real = Committer._encode
 
-    def encode(self, kind, flags, payload, sequence):
+    def encode(self, live, kind, flags, payload, sequence):
         if kind != form.GROUP:
-            return real(self, kind, flags, payload, sequence)
+            return real(self, live, kind, flags, payload, sequence)
         record = form.Record(0, 0, kind, flags, sequence, 0, payload)
         return b"".join(
-            real(self, one, flag, part, sequence + at)
+            real(self, live, one, flag, part, sequence + at)
             for at, (one, flag, part) in enumerate(form.members(record))
         )
 
@@ -125,22 +121,21 @@ def erase_nothing(monkeypatch) -> None:
 
 
 def write_on_after_a_failed_sync(monkeypatch) -> None:
-    def poison(self, _error, _end):
+    def poison(self, _error, _log):
         return commit.StoreFailed("sync failed")
 
     monkeypatch.setattr(Committer, "_poison", poison)
 
 
 def know_no_watermark(monkeypatch) -> None:
-    monkeypatch.setattr(chain, "_judge", lambda *_found, is_sealed: None)
+    monkeypatch.setattr(chain, "_judge", lambda *_found: None)
 
 
 def fall_back_to_an_older_state(monkeypatch) -> None:
     def replay_what_is_good(log, sequence, _slot):
-        replayed = chain.Replayed(chain.Table(log, sequence), form.HEADER_BYTES)
+        replayed = chain.Replayed(chain.Table(log, sequence))
         for found in log.find_records(form.HEADER_BYTES):
             replayed.table.apply(found)
-            replayed.end = found.end
         return replayed
 
     monkeypatch.setattr(chain, "_replay", replay_what_is_good)
@@ -159,6 +154,44 @@ def check_no_sequence(monkeypatch) -> None:
 
     real_decode = form.decode_record
     monkeypatch.setattr(form, "decode_record", decode)
+
+
+def lock_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(Committer, "_lock_end", lambda self, _timeout: self._follower.catch_up())
+
+
+def write_where_it_ended(monkeypatch) -> None:
+    real = Committer._lock_end
+
+    def lock_end(self, timeout):
+        self._follower.catch_up, follow = lambda: self._follower.live, self._follower.catch_up
+        try:
+            return real(self, timeout)
+        finally:
+            self._follower.catch_up = follow
+
+    monkeypatch.setattr(Committer, "_lock_end", lock_end)
+
+
+def read_what_was_followed(monkeypatch) -> None:
+    def get(self, key):
+        return self._opened().follower.live.view.get(key)
+
+    monkeypatch.setattr(Engine, "get", get)
+
+
+def repair_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(Committer, "_repair", lambda _self, _live, _torn: None)
+
+
+def open_at_once(monkeypatch) -> None:
+    real = ContendedLock.acquire
+
+    def acquire(self, fd, timeout, **how):
+        disk = self._world.disk
+        return disk.open_files[fd] is disk.root or real(self, fd, timeout, **how)
+
+    monkeypatch.setattr(ContendedLock, "acquire", acquire)
 
 
 CRASH_BUGS = {
@@ -181,10 +214,17 @@ SWEEP_BUGS = {
     "damage is passed over": (every_flip, fall_back_to_an_older_state),
     "no sequence is checked": (every_lost_record, check_no_sequence),
 }
+SCHEDULE_BUGS = {
+    "the log is not locked": lock_nothing,
+    "the log is not followed before it is written": write_where_it_ended,
+    "the log is not followed before it is read": read_what_was_followed,
+    "a torn end is written behind": repair_nothing,
+    "opening is not guarded": open_at_once,
+}
 
 
-def test_at_least_fourteen_bugs_are_seeded():
-    assert len(CRASH_BUGS) + len(SWEEP_BUGS) >= 14
+def test_at_least_twenty_bugs_are_seeded():
+    assert len(CRASH_BUGS) + len(SWEEP_BUGS) + len(SCHEDULE_BUGS) >= 20
 
 
 @pytest.mark.slow
@@ -211,3 +251,18 @@ def test_a_sweep_finds_that(name, monkeypatch):
     seed_bug(monkeypatch)
     with pytest.raises((AssertionError, LitesessError, LookupError)):
         sweep()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEDULE_BUGS)
+def test_a_schedule_finds_that(name, monkeypatch):
+    small_files(monkeypatch)
+    points = starting_points()
+    SCHEDULE_BUGS[name](monkeypatch)
+    for seed in range(20_000):
+        try:
+            explore(seed, points)
+        except AssertionError as error:
+            print(f"found after {seed + 1} schedules: {error}")
+            return
+    pytest.fail("not found")

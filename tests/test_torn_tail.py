@@ -156,7 +156,11 @@ def test_the_log_goes_on_in_a_copy_after_a_crash_and_the_old_one_goes():
     disk = SimDisk({WAL: crashed_log("0123456789")})
     engine = make_engine(disk)
     delete(engine, "0123456789")
-    assert set(disk.files()) == {"sessions.0000000000000002.wal", "sessions.live"}
+    assert set(disk.files()) == {
+        "sessions.0000000000000002.wal",
+        "sessions.compact",
+        "sessions.live",
+    }
     engine.close()
     assert content(make_engine(disk)) == FIRST
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem
+from litesess.engine.fs import FileSystem, OpenFile
 from litesess.engine.log import Log
 from litesess.engine.names import Listing, Names
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
-from litesess.errors import Corruption
+from litesess.errors import Corruption, StoreError
 
 FIRST_GENERATION: Final = 1
+
+#: A compaction may take files away while they are read, and a writer be half-way through a record.
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,32 @@ class Place:
         """Return the whole path of a file, for errors."""
         return f"{self.path}/{name}"
 
+    def slot(self) -> form.Slot | None:
+        """Return what the last one to close the store wrote, if it did."""
+        name = self.names.live
+        try:
+            fd = self.fs.open(self.directory, name, self.path_of(name), write=False)
+        except FileNotFoundError:
+            return None
+        try:
+            return form.decode_slot(self.fs.pread(fd, form.SLOT_BYTES, 0))
+        finally:
+            self.fs.close(fd)
+
     def listing(self) -> Listing:
         """Return which files are there."""
         return self.names.sort_out(self.fs.list(self.directory))
+
+    def open_lock(self, name: str) -> OpenFile:
+        """Open a file that is there to be locked; make it if it is missing."""
+        try:
+            fd = self.fs.open(self.directory, name, self.path_of(name))
+        except FileNotFoundError:
+            try:
+                fd = self.fs.create(self.directory, name)
+            except FileExistsError:  # another process was faster
+                fd = self.fs.open(self.directory, name, self.path_of(name))
+        return OpenFile(fd, self.fs.close)
 
     def open_log(self, generation: int) -> Log:
         """Open the log of *generation*; its header must say so too."""
@@ -82,7 +108,6 @@ class Replayed:
     """What one log holds."""
 
     table: Table
-    end: int
     seal: form.Seal | None = None
     torn: form.Bad | None = None
 
@@ -134,6 +159,36 @@ def load_chain(place: Place, listing: Listing, slot: form.Slot | None) -> Chain:
     _check_agreement(place, snapshot, logs, slot)
     replayed = _replay_chain(place, logs, snapshot.sequence if snapshot else 0, slot)
     return Chain(listing, snapshot, replayed)
+
+
+def load_settled(place: Place) -> Chain | None:
+    """Load a store that others may be writing to meanwhile; None if there is none.
+
+    Raises:
+        Corruption: a file is damaged or missing.
+        StoreError: it changed too often.
+        OSError: a file could not be read.
+    """
+    last: tuple[str, int] | None = None
+    for _ in range(_TRIES):
+        try:
+            listing, slot = place.listing(), place.slot()
+            if is_nothing(listing, slot):
+                return None
+            return load_chain(place, listing, slot)
+        except FileNotFoundError:  # compacted meanwhile
+            continue
+        except Corruption as error:
+            # What is still bad when looked at again was not just being written.
+            if last == (error.path, error.offset):
+                raise
+            last = error.path, error.offset
+    raise StoreError(f"{place.path} changed too often to be read; try again")
+
+
+def is_nothing(listing: Listing, slot: form.Slot | None) -> bool:
+    """Say whether there is no store yet."""
+    return not listing.wals and not listing.snapshots and slot is None
 
 
 def check_headers(place: Place) -> None:
@@ -196,11 +251,13 @@ def _replay_chain(
         # A compaction that did not come to its seal leaves the next log behind, empty.
         if replayed.seal is None:
             if not all(map(_is_empty, logs)):
-                raise Corruption(log.path, replayed.end, "ends without a SEAL, yet a log follows")
+                raise Corruption(
+                    log.path, replayed.table.end, "ends without a SEAL, yet a log follows"
+                )
             break
-        while logs and not _leads_to(replayed.seal, logs[0].header) and _is_empty(logs[0]):
+        while logs and not replayed.seal.leads_to(logs[0].header) and _is_empty(logs[0]):
             logs = logs[1:]
-        if not logs or not _leads_to(replayed.seal, logs[0].header):
+        if not logs or not replayed.seal.leads_to(logs[0].header):
             missing = place.names.wal(replayed.seal.generation)
             raise Corruption(place.path_of(missing), 0, "is missing")
     return chain
@@ -210,55 +267,54 @@ def _is_empty(log: Log) -> bool:
     return next(log.replay(), None) is None
 
 
-def _leads_to(seal: form.Seal, header: form.Header) -> bool:
-    return (header.generation, header.salt) == (seal.generation, seal.salt)
-
-
 def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
     """Take in one log up to its end, or up to where a crash tore it."""
     table = Table(log, sequence)
-    replayed = Replayed(table, form.HEADER_BYTES)
+    replayed = Replayed(table)
     durable = slot.length if slot and slot.generation == log.header.generation else 0
     for found in log.replay():
-        is_poison = isinstance(found, form.Record) and found.kind == form.POISON
-        if isinstance(found, form.Bad) or (replayed.seal and not is_poison):
-            _judge(log, found, durable, is_sealed=replayed.seal is not None)
-            replayed.torn = found if isinstance(found, form.Bad) else None
+        if replayed.seal is not None:
+            raise Corruption(log.path, found.offset, "bytes follow the SEAL")
+        if isinstance(found, form.Bad):
+            _judge(log, found, durable)
+            replayed.torn = found
             break
-        if found.sequence != table.sequence + 1:
-            raise Corruption(
-                log.path, found.offset, f"sequence {found.sequence} after {table.sequence}"
-            )
-        if not form.PUT <= found.kind <= form.POISON:
-            raise Corruption(log.path, found.offset, f"record type {found.kind} is not known")
+        check_order(table, found)
         if found.kind == form.SEAL:
             replayed.seal = form.decode_seal(found.payload)
-            if replayed.seal.record_count != table.count:
-                raise Corruption(
-                    log.path,
-                    found.offset,
-                    f"SEAL counts {replayed.seal.record_count} records, {table.count} were read",
-                )
         table.apply(found)
-        replayed.end = found.end
-    if durable > replayed.end:
+    if durable > table.end:
         raise Corruption(
             log.path,
-            replayed.end,
+            table.end,
             f"ends here, though {durable} bytes were synced at the last close",
         )
     return replayed
 
 
-def _judge(log: Log, found: form.Record | form.Bad, durable: int, *, is_sealed: bool) -> None:
+def check_order(table: Table, record: form.Record) -> None:
+    """Raise :class:`Corruption` unless *record* may follow what *table* took in."""
+    reason = ""
+    if record.sequence != table.sequence + 1:
+        reason = f"sequence {record.sequence} after {table.sequence}"
+    elif not form.PUT <= record.kind <= form.POISON:
+        reason = f"record type {record.kind} is not known"
+    elif record.kind == form.SEAL:
+        count = form.decode_seal(record.payload).record_count
+        if count != table.count:
+            reason = f"SEAL counts {count} records, {table.count} were read"
+    if reason:
+        raise Corruption(table.log.path, record.offset, reason)
+
+
+def _judge(log: Log, found: form.Bad, durable: int) -> None:
     """Raise :class:`Corruption` unless *found*, which ends the log, can be a torn write.
 
     A crash tears only what was never acknowledged.  What was, some later record knows of: it
     carries how much of the file was synced when it was written.
     """
-    if is_sealed:
-        raise Corruption(log.path, found.offset, "bytes follow the SEAL")
     known = max([durable, *(record.durable for record in log.find_records(found.offset))])
     if known > found.offset:
-        reason = found.reason if isinstance(found, form.Bad) else ""
-        raise Corruption(log.path, found.offset, f"{reason}, in what was synced up to {known}")
+        raise Corruption(
+            log.path, found.offset, f"{found.reason}, in what was synced up to {known}"
+        )

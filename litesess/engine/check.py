@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place, load_chain
+from litesess.engine.chain import Place, load_settled
 from litesess.engine.log import Log
-from litesess.errors import Corruption, StoreError
-
-#: A compaction may take files away, and a writer may be half-way through a record.
-_TRIES: Final = 5
+from litesess.errors import Corruption
 
 
 class Verification(NamedTuple):
@@ -22,33 +19,24 @@ class Verification(NamedTuple):
     log_bytes: int
 
 
-def verify(place: Place, read_slot: Callable[[], form.Slot | None]) -> Verification:
+def verify(place: Place) -> Verification:
     """Read everything that counts in a store and check it; it may be in use meanwhile.
 
     Args:
         place: where it lies; nothing is changed.
-        read_slot: reads what the last one to close the store wrote.
 
     Raises:
         Corruption: something is damaged or missing.
+        StoreError: the store changed too often.
         OSError: something could not be read.
     """
-    last: tuple[str, int] | None = None
-    for _ in range(_TRIES):
-        try:
-            chain = load_chain(place, place.listing(), read_slot())
-            entries = 0 if chain.snapshot is None else chain.snapshot.verify()
-        except FileNotFoundError:  # compacted meanwhile
-            continue
-        except Corruption as error:
-            # What is still bad when looked at again was not just being written.
-            if last == (error.path, error.offset):
-                raise
-            last = error.path, error.offset
-            continue
-        records = sum(replayed.table.count for replayed in chain.logs)
-        return Verification(entries, records, sum(replayed.end for replayed in chain.logs))
-    raise StoreError(f"{place.path} changed too often to be verified; try again")
+    chain = load_settled(place)
+    if chain is None:
+        return Verification(0, 0, 0)
+    # What it reads stays open, whatever a compaction drops meanwhile.
+    entries = 0 if chain.snapshot is None else chain.snapshot.verify()
+    records = sum(replayed.table.count for replayed in chain.logs)
+    return Verification(entries, records, sum(replayed.table.end for replayed in chain.logs))
 
 
 class Salvaged(NamedTuple):
@@ -61,7 +49,7 @@ class Salvaged(NamedTuple):
     holes: list[Corruption]
 
 
-def salvage(place: Place, slot: form.Slot | None) -> tuple[dict[bytes, form.Entry], Salvaged]:
+def salvage(place: Place) -> tuple[dict[bytes, form.Entry], Salvaged]:
     """Return every entry of a damaged store that is certain to have been stored last.
 
     A session whose last readable record stands before a hole is left: the hole may have held
@@ -69,12 +57,11 @@ def salvage(place: Place, slot: form.Slot | None) -> tuple[dict[bytes, form.Entr
 
     Args:
         place: where it lies; nothing is changed, and nobody must be using it.
-        slot: what the last one to close the store wrote.
 
     Raises:
         OSError: something could not be read.
     """
-    listing = place.listing()
+    listing, slot = place.listing(), place.slot()
     found = _Findings()
     base = 0
     for generation in listing.snapshots[-1:]:

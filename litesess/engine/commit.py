@@ -1,27 +1,39 @@
 """Group commit: one of the waiting threads writes and syncs for all.
 
 A transaction is a *plan*, a pure function of what is stored now: it returns the changes to make.
-The thread that finds the append lock free leads: it takes every waiting plan, runs each over a
-draft that shows the changes of those before it, writes all records with one call, syncs once,
-and follows the log, by which alone the table changes.  If anything fails on the way, the draft
-is thrown away and memory still says what the log says.
+The thread that finds the append lock free leads: it locks the live log against other processes,
+follows it to its end, takes every waiting plan, runs each over a draft that shows the changes of
+those before it, writes all records with one call, unlocks, syncs once, and follows the log, by
+which alone the tables change.  If anything fails on the way, the draft is thrown away and memory
+still says what the log says.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import dropwhile
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from litesess.engine import format as form
+from litesess.engine.chain import Place
+from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import store_error
+from litesess.engine.lock import FileLock
 from litesess.engine.log import DELETE_RESERVE, Log
-from litesess.engine.recovery import Opened
-from litesess.engine.snapshot import Snapshot
-from litesess.engine.view import Table, View
-from litesess.errors import StoreClosed, StoreError, StoreFailed, StoreFull, StoreReadOnly
+from litesess.engine.recovery import keep_aside
+from litesess.engine.view import View
+from litesess.errors import (
+    Corruption,
+    StoreClosed,
+    StoreError,
+    StoreFailed,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+)
 
 ResultT = TypeVar("ResultT")
 
@@ -92,46 +104,23 @@ class _Draft:
                 self._cleared = True
 
 
-class _Live:
-    """The log that is written to.
-
-    What follows from its table is asked of the table, so that an exception between two lines
-    can't make them disagree.
-    """
-
-    __slots__ = ("durable", "end", "table", "view")
-
-    def __init__(self, view: View, end: int) -> None:
-        self.view = view
-        self.table = view.tables[0]
-        self.end = end
-        #: Everything before this offset is synced.
-        self.durable = end
-
-
 class Committer:
     """The writing side of an open store."""
 
-    def __init__(self, opened: Opened, *, read_only: bool) -> None:
-        self._read_only = read_only
-        self._append_lock = threading.Lock()  # Guards: everything below but _waiting.
-        self._live = _Live(opened.view, opened.end)
-        # Bytes may stand behind the end that nobody has followed.
-        self._is_unsettled = False
+    def __init__(
+        self, place: Place, follower: Follower, lock: FileLock, lock_timeout: float
+    ) -> None:
+        self._place = place
+        self._follower = follower
+        self._lock = lock
+        self._lock_timeout = lock_timeout
+        # Guards: everything below but _waiting.  In front of the lock between processes, which
+        # does not tell threads apart.
+        self._append_lock = threading.Lock()
+        self._locked: Log | None = None  # whose lock this process may have
         self._failure: OSError | None = None
-        self._following: Log | None = None  # what the SEAL being written leads to
         self._is_closed = False
         self._waiting: deque[_Ticket] = deque()
-
-    @property
-    def view(self) -> View:
-        """What is stored, as readers see it."""
-        return self._live.view
-
-    @property
-    def log_bytes(self) -> int:
-        """How long the live log is."""
-        return self._live.end
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -144,6 +133,7 @@ class Committer:
             The plan's result and the sequence number of the record; 0 if it changed nothing.
 
         Raises:
+            StoreLocked: another process keeps the log locked; nothing was changed.
             StoreFull: there is no room; nothing was changed.
             StoreFailed: whether the changes are durable is unknown; nothing can be written
                 until the store is opened anew.
@@ -166,6 +156,112 @@ class Committer:
             raise StoreFailed("the commit was interrupted; its outcome is unknown")
         return ticket.result, ticket.sequence
 
+    def reach_end(self) -> None:
+        """Follow the log to its end, and make sure that it is the one that is written to.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+
+        def work() -> None:
+            self.check_writable()
+            try:
+                self._take_end(self._lock_timeout)
+            finally:
+                self._let_end_go()
+
+        self._alone(work)
+
+    def seal(self, generation: int, salt: bytes) -> Live:
+        """End the live log and go on in the one of *generation*; return what is live then.
+
+        Raises:
+            StoreError: as :meth:`transact`; whether the log was ended is unknown.
+        """
+        return self._alone(lambda: self._seal(generation, salt))
+
+    def mark(self, *, always: bool = False) -> None:
+        """Make all that was written durable, and let a MARK say so.
+
+        Args:
+            always: even if the last record is one; a MARK makes others look for a snapshot.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+
+        def work() -> None:
+            if not self._place.read_only:
+                self.check_writable()
+                self._mark(always=always)
+
+        self._alone(work)
+
+    def judge(self) -> None:
+        """Have the log's end put right if nobody is writing there just now.
+
+        Raises:
+            Corruption: what is bad there is no write that was cut short.
+        """
+        if self._append_lock.acquire(blocking=False):
+            try:
+                self._take_end(timeout=0)
+            except Corruption:
+                raise
+            except (StoreError, OSError):  # that is for a writer to say
+                return
+            finally:
+                self._let_end_go()
+                self._append_lock.release()
+                self._wake_next()
+
+    def close(self) -> None:
+        """Let nothing be written any more, but by :meth:`finish`."""
+        with self._append_lock:
+            self._is_closed = True
+        self._wake_next()
+
+    def finish(self) -> form.Slot | None:
+        """As the last one to have the store open, after the close: return what is synced now.
+
+        None if the log can't be trusted any more.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+        return self._alone(lambda: None if self._is_poisoned() else self._mark(always=False))
+
+    def hold(self) -> None:
+        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
+        self._append_lock.acquire()
+
+    def let_go(self) -> None:
+        """End what :meth:`hold` began."""
+        self._append_lock.release()
+        self._wake_next()
+
+    def check_writable(self) -> None:
+        """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
+        path = self._follower.live.log.path
+        if self._place.read_only:
+            raise StoreReadOnly(f"{path}: the store was opened only for reading")
+        if self._is_closed:
+            raise StoreClosed(f"{path}: the store was closed")
+        self._check_sound()
+
+    def _check_sound(self) -> None:
+        if self._is_poisoned():
+            path = self._follower.live.log.path
+            raise StoreFailed(
+                f"{path}: an earlier sync failed; stop all processes that use the store, and"
+                " start them again, to recover"
+            ) from self._failure
+
+    def _is_poisoned(self) -> bool:
+        return self._failure is not None or self._follower.live.table.last_kind == form.POISON
+
+    # The queue.
+
     def _see_through(self, ticket: _Ticket) -> None:
         """Lead, or wait for somebody who does, until *ticket* is done."""
         while not ticket.done:
@@ -183,92 +279,6 @@ class Committer:
                 _wake(other)
             self._wake_next()
 
-    def seal(self, following: Log) -> View:
-        """End the live log and go on in *following*; return the new view.
-
-        Raises:
-            StoreError: as :meth:`transact`.
-        """
-        with self._exclusive():
-            self.check_writable()
-            self._settle()
-            header = following.header
-            table = self._live.table
-            payload = form.encode_seal(table.count, header.generation, header.salt)
-            self._following = following
-            try:
-                self._append(self._encode(form.SEAL, 0, payload, table.sequence + 1), sync=True)
-            finally:
-                if not self._is_unsettled:
-                    self._following = None
-            return self.view
-
-    def may_lead_to(self, log: Log) -> bool:
-        """Say whether *log* is written to, or a SEAL that names it may stand in the log."""
-        return log is self._following or log is self._live.table.log
-
-    def adopt(self, snapshot: Snapshot) -> View:
-        """Let *snapshot* take the place of what it was made from; return the new view."""
-        with self._exclusive():
-            self._live.view = View(snapshot, (self._live.table,))
-            return self.view
-
-    def mark(self) -> form.Slot | None:
-        """Make all that was written durable and say so in a MARK; return what is synced now.
-
-        None if the log can't be trusted any more.
-
-        Raises:
-            StoreError: as :meth:`transact`.
-        """
-        with self._exclusive():
-            if not self._read_only:  # a reader's log may have been compacted meanwhile
-                self._live.table.log.check_linked()
-            return self._mark()
-
-    def close(self) -> form.Slot | None:
-        """Do as :meth:`mark` does, and let nothing be written any more.
-
-        Raises:
-            StoreError: as :meth:`transact`; closed all the same.
-        """
-        with self._exclusive():
-            self._is_closed = True
-            return self._mark()
-
-    def _mark(self) -> form.Slot | None:
-        if self._failure is not None or self._read_only:
-            return None
-        self._settle()
-        self._sync()
-        table = self._live.table
-        if table.last_kind != form.MARK:
-            self._append(self._encode(form.MARK, 0, b"", table.sequence + 1), sync=True)
-        header = table.log.header
-        return form.Slot(header.store, header.generation, self._live.end)
-
-    def hold(self) -> None:
-        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
-        self._append_lock.acquire()
-
-    def let_go(self) -> None:
-        """End what :meth:`hold` began."""
-        self._append_lock.release()
-        self._wake_next()
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Hold the append lock; an error of the system leaves as one of ours."""
-        try:
-            with self._append_lock:
-                yield
-        except OSError as error:
-            if error.errno is None:
-                raise
-            raise store_error(error, self._live.table.log.path) from error
-        finally:
-            self._wake_next()
-
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
         try:
@@ -280,7 +290,6 @@ class Committer:
         """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
         try:
             self.check_writable()
-            self._live.table.log.check_present()
             self._commit(batch)
             for ticket in batch:
                 ticket.is_committed = ticket.error is None
@@ -289,36 +298,161 @@ class Committer:
         except OSError as error:
             if error.errno is None:  # a signal handler's, a TimeoutError perhaps
                 raise
-            _fail(batch, store_error(error, self._live.table.log.path), error)
+            _fail(batch, store_error(error, self._follower.live.log.path), error)
         finally:
             for ticket in batch:
                 ticket.done = True
             while self._waiting and self._waiting[0].done:
                 self._waiting.popleft()
 
+    def _alone(self, work: Callable[[], ResultT]) -> ResultT:
+        """Do *work* under the append lock; an error of the system leaves as one of ours."""
+        try:
+            with self._append_lock:
+                return work()
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise store_error(error, self._follower.live.log.path) from error
+        finally:
+            self._wake_next()
+
+    # The log's end.
+
     def _commit(self, batch: list[_Ticket]) -> None:
-        self._settle()
-        data = self._run(batch, deletes_only=None)
+        try:
+            live = self._take_end(self._lock_timeout)
+            end = self._write_batch(live, batch)
+        finally:
+            self._let_end_go()
+        # Not under the lock: other processes write meanwhile, and each syncs for itself.
+        if any(ticket.sync for ticket in batch):
+            # What a plan saw and left as it was must be as durable as a change would be.
+            self._sync(live, end)
+        self._follower.catch_up()
+
+    def _seal(self, generation: int, salt: bytes) -> Live:
+        self.check_writable()
+        self._sync_all()
+        try:
+            live = self._take_end(self._lock_timeout)
+            payload = form.encode_seal(live.table.count, generation, salt)
+            end = self._write_record(live, form.SEAL, payload)
+        finally:
+            self._let_end_go()
+        self._sync(live, end)
+        return self._follower.catch_up()
+
+    def _mark(self, *, always: bool) -> form.Slot:
+        self._sync_all()
+        try:
+            live = self._take_end(self._lock_timeout)
+            live.log.check_linked()
+            end = live.table.end
+            if always or live.table.last_kind != form.MARK:
+                end = self._write_record(live, form.MARK, b"")
+        finally:
+            self._let_end_go()
+        self._sync(live, end)
+        self._follower.catch_up()
+        header = live.log.header
+        return form.Slot(header.store, header.generation, end)
+
+    def _take_end(self, timeout: float) -> Live:
+        """Let no other process write, and return the live log, followed to its end.
+
+        Behind that there are only zeros then, and nothing before it is still to be synced.
+        """
+        live = self._lock_end(timeout)
+        while not live.log.is_present():
+            # Under the lock nobody seals it: it was deleted, or recovered by a process that did
+            # not know of this one.
+            self._follower.find_anew()
+            live = self._lock_end(timeout)
+        self._check_sound()
+        if live.bad is not None:
+            self._repair(live, live.bad)
+        # Order: what is acknowledged in this log relies on the SEALs before it.
+        for log in live.unsynced:
+            self._sync_log(log)
+        live.unsynced = ()
+        return live
+
+    def _lock_end(self, timeout: float) -> Live:
+        while True:
+            log = self._follower.live.log
+            if self._follower.is_shared and log is not self._locked:
+                self._let_end_go()
+                # Noted first: to let go of what was not got is harmless, to keep it is not.
+                self._locked = log
+                if not self._lock.acquire(log.fd, timeout):
+                    raise StoreLocked(
+                        log.path,
+                        f"is locked by another process, and was not free within {timeout:g} s;"
+                        " is one stopped, or its disk stuck?",
+                    )
+            live = self._follower.catch_up()
+            if live.log is log:
+                return live
+
+    def _let_end_go(self) -> None:
+        log = self._locked
+        if log is not None:
+            self._lock.release(log.fd)
+            self._locked = None
+
+    def _repair(self, live: Live, torn: form.Bad) -> None:
+        """Overwrite what a killed or interrupted writer left half-way.
+
+        Every writer does this first, so that nothing can stand behind it.
+
+        Raises:
+            Corruption: something does.
+        """
+        behind = next(live.log.find_records(torn.offset), None)
+        if behind is not None:
+            raise Corruption(
+                live.log.path,
+                torn.offset,
+                f"{torn.reason}, and a record follows at offset {behind.offset}",
+            )
+        keep_aside(self._place, live.log, torn)
+        live.log.erase(torn.offset)
+        live.bad = None
+
+    def _write_batch(self, live: Live, batch: list[_Ticket]) -> int:
+        """Write what the plans of *batch* want; return where the log ends then."""
+        start = live.table.end
+        data = self._run(batch, live, deletes_only=None)
         if data:
             try:
-                self._live.table.log.reserve(self._live.end + len(data) + DELETE_RESERVE)
+                live.log.reserve(start + len(data) + DELETE_RESERVE)
             except OSError as error:
-                full = store_error(error, self._live.table.log.path)
+                full = store_error(error, live.log.path)
                 if not isinstance(full, StoreFull):
                     raise
-                data = self._run(batch, deletes_only=full)
-        sync = any(ticket.sync for ticket in batch)
-        if data:
-            self._append(data, sync=sync)
-        elif sync:
-            # What a plan saw and left as it was must be as durable as a change would be.
-            self._sync()
+                data = self._run(batch, live, deletes_only=full)
+        if not data:
+            return start
+        try:
+            live.log.write(data, start)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            # Others may have followed what is whole already: that can't be taken back.
+            self._take_back(live)
+            last = live.table.sequence
+            # And all behind the first that is refused: they have seen what it wanted.
+            refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
+            _fail(refused, store_error(error, live.log.path), error)
+            return live.table.end
+        return start + len(data)
 
-    def _run(self, batch: list[_Ticket], *, deletes_only: StoreFull | None) -> bytes:
+    def _run(self, batch: list[_Ticket], live: Live, *, deletes_only: StoreFull | None) -> bytes:
         """Run the plans and return their records; those that only delete if there is no room."""
-        draft = _Draft(self._live.view)
+        draft = _Draft(live.view)
         records = []
-        sequence = self._live.table.sequence
+        sequence = live.table.sequence
         for ticket in batch:
             ticket.error = None
             ticket.sequence = 0
@@ -328,7 +462,7 @@ class Committer:
                     continue
                 if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                     raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-                record = self._encode(*form.encode_changes(changes), sequence + 1)
+                record = self._encode(live, *form.encode_changes(changes), sequence + 1)
             except Exception as error:  # noqa: BLE001  # a plan may raise anything; its own thread raises it again
                 ticket.error = error
                 continue
@@ -338,109 +472,61 @@ class Committer:
             records.append(record)
         return b"".join(records)
 
-    def _encode(self, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
-        salt_crc = self._live.table.log.salt_crc
-        return form.encode_record(salt_crc, kind, flags, payload, sequence, self._live.durable)
+    def _encode(self, live: Live, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
+        return form.encode_record(live.log.salt_crc, kind, flags, payload, sequence, live.durable)
 
-    def _append(self, data: bytes, *, sync: bool) -> None:
-        """Write records, make them durable if asked, then follow them."""
-        log, start = self._live.table.log, self._live.end
-        end = start + len(data)
-        self._is_unsettled = True
+    def _write_record(self, live: Live, kind: int, payload: bytes) -> int:
+        """Write a record of the engine's own; return where it ends."""
+        start = live.table.end
+        data = self._encode(live, kind, 0, payload, live.table.sequence + 1)
         try:
-            log.write(data, start)
+            live.log.write(data, start)
         except OSError as error:
             if error.errno is not None:
-                self._erase(start)
-                self._is_unsettled = False
+                self._take_back(live)
             raise
-        if sync:
-            self._sync(end)
-        self._follow(end)
-        self._is_unsettled = False
+        return start + len(data)
 
-    def _sync(self, end: int | None = None) -> None:
-        live = self._live
-        end = live.end if end is None else end
-        if live.durable == end:
-            return
-        try:
-            live.table.log.sync()
-        except OSError as error:
-            if error.errno is None:  # a signal handler's; the disk said nothing
-                raise
-            raise self._poison(error, end) from error
-        live.durable = end
+    def _take_back(self, live: Live) -> None:
+        """Follow what of a write that failed is whole, and erase what is not."""
+        self._follower.catch_up()
+        with suppress(OSError):  # the next one to write here repairs it
+            live.log.erase(live.table.end)
 
-    def _erase(self, start: int) -> None:
-        """Overwrite what stands behind the last record with zeros, durably.
+    def _sync_all(self) -> None:
+        live = self._follower.catch_up()
+        self._sync(live, live.table.end)
 
-        Otherwise the medium may keep a record of what was refused, right behind the next one.
-        """
-        log = self._live.table.log
-        log.erase(start)
-        self._live.durable = min(self._live.durable, start)
+    def _sync(self, live: Live, end: int) -> None:
+        if live.durable < end:
+            self._sync_log(live.log)
+            live.durable = max(live.durable, end)
+
+    def _sync_log(self, log: Log) -> None:
         try:
             log.sync()
         except OSError as error:
-            raise self._poison(error, start) from error
+            if error.errno is None:  # a signal handler's; the disk said nothing
+                raise
+            raise self._poison(error, log) from error
 
-    def _poison(self, error: OSError, end: int) -> StoreFailed:
+    def _poison(self, error: OSError, log: Log) -> StoreFailed:
         # Invariant: after a failed sync the page cache proves nothing: the kernel may have
         # dropped the pages and called them clean.  Never retried, never written over.
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
-        log = self._live.table.log
         with suppress(OSError, StoreError):
-            # Whoever reads the log next must not build on it, even if its pages look good.
-            count = sum(1 for _ in log.records(self._live.end, end))
-            sequence = self._live.table.sequence + count + 1
-            log.write(self._encode(form.POISON, 0, b"", sequence), end)
+            # Whoever reads the log next must not build on it, even if its pages look good:
+            # other processes, and those that start later, get no error from their syncs.
+            live = self._lock_end(self._lock_timeout)
+            if live.bad is not None:
+                self._repair(live, live.bad)
+            self._write_record(live, form.POISON, b"")
+        self._let_end_go()
         return StoreFailed(
-            f"{log.path}: sync failed: {error.strerror}; nothing more is written, restart the"
-            " process to recover"
+            f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"
+            " processes that use the store, and start them again, to recover"
         )
-
-    def _follow(self, end: int) -> None:
-        live = self._live
-        for record in live.table.log.records(live.end, end):
-            if record.kind == form.SEAL:
-                # Order: what is acknowledged in the next log relies on the SEAL before it.
-                self._sync(record.end)
-            live.table.apply(record)
-            live.end = record.end
-        if live.table.last_kind == form.SEAL:
-            following = self._following
-            assert following is not None  # whoever wrote the SEAL has put it there
-            tables = Table(following, live.table.sequence), *live.view.tables
-            self._live = _Live(View(live.view.snapshot, tables), form.HEADER_BYTES)
-
-    def _settle(self) -> None:
-        """Take in what an interrupted commit may have written, and erase what it half wrote."""
-        if not self._is_unsettled:
-            return
-        end = self._live.end
-        for found in self._live.table.log.replay(end):
-            if isinstance(found, form.Bad):
-                break
-            end = found.end
-        self._erase(end)
-        self._follow(end)
-        self._is_unsettled = False
-
-    def check_writable(self) -> None:
-        """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        if self._read_only:
-            raise StoreReadOnly(
-                f"{self._live.table.log.path}: the store was opened only for reading"
-            )
-        if self._is_closed:
-            raise StoreClosed(f"{self._live.table.log.path}: the store was closed")
-        if self._failure is not None:
-            path = self._live.table.log.path
-            raise StoreFailed(
-                f"{path}: an earlier sync failed; restart the process to recover"
-            ) from self._failure
 
 
 def _wake(ticket: _Ticket) -> None:

@@ -13,71 +13,61 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.chain import Place
 from litesess.engine.commit import Committer
+from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import OpenFile
 from litesess.engine.log import create_anew, forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
 from litesess.engine.view import View
-from litesess.errors import StoreError
 
 _PAUSE_EVERY: Final = 64  # entries
 
 
 def compact(
-    place: Place,
-    committer: Committer,
-    next_generation: Callable[[], int],
-    pause: Callable[[], None],
+    place: Place, follower: Follower, committer: Committer, pause: Callable[[], None]
 ) -> None:
     """Put everything that is stored now into one snapshot.
 
     Args:
-        place: where the store lies.
-        committer: its writing side; other threads go on using it meanwhile.
-        next_generation: returns a number that was never used.
+        place: where the store lies; the caller holds its maintenance lock.
+        follower: what this process has read of it.
+        committer: its writing side; threads and processes go on using it meanwhile.
         pause: called often, to let other threads run; what it raises ends the compaction.
 
     Raises:
         OSError: the disk failed or is full; the store is as good as before.
         StoreError: the log can't be written or does not hold what was written.
     """
-    committer.check_writable()
-    view = committer.view
+    committer.reach_end()
+    live = follower.adopt()
+    # What one that failed or was killed has left: no SEAL leads to a log that is newer.
+    listing, names = place.listing(), place.names
+    newest = live.log.header.generation
+    place.unlink([*listing.temporary, *(names.wal(it) for it in listing.wals if it > newest)])
     # After a compaction that failed behind its seal, the sealed log waits for this one.
-    if len(view.tables) == 1:
-        view = _seal(place, committer, next_generation())
-    live, *sealed = view.tables
-    before = View(view.snapshot, tuple(sealed))
-    committer.adopt(_publish(place, before, live.log.header.generation, pause))
-    committer.mark()
-    names = place.names
-    place.unlink(names.wal(table.log.header.generation) for table in sealed)
-    if before.snapshot is not None:
-        place.unlink([names.snapshot(before.snapshot.generation)])
+    if len(live.view.tables) == 1:
+        # Order: the next log is durable before the SEAL that names it.
+        following = place.create_log(live.log.header.store, listing.newest + 1)
+        live = committer.seal(following.header.generation, following.header.salt)
+    generation = live.log.header.generation
+    follower.adopt(_publish(place, live, pause))
+    committer.mark(always=True)
+    listing = place.listing()
+    place.unlink(names.wal(old) for old in listing.wals if old < generation)
+    place.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
 
 
-def _seal(place: Place, committer: Committer, generation: int) -> View:
-    # Order: the next log is durable before the SEAL that names it.
-    following = place.create_log(committer.view.tables[0].log.header.store, generation)
-    try:
-        return committer.seal(following)
-    except StoreError:
-        if not committer.may_lead_to(following):
-            place.unlink([place.names.wal(generation)])
-        raise
-
-
-def _publish(place: Place, view: View, generation: int, pause: Callable[[], None]) -> Snapshot:
-    """Write all that *view* shows as the snapshot of *generation*."""
-    name = place.names.snapshot(generation)
+def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
+    """Write all that the logs and the snapshot before the live log hold as one snapshot."""
+    view = View(live.view.snapshot, live.view.tables[1:])
+    name = place.names.snapshot(live.log.header.generation)
     temporary = name + TEMPORARY_SUFFIX
-    newest = view.tables[0]
     header = form.Header(
         form.SNAPSHOT_MAGIC,
-        newest.log.header.store,
-        generation,
+        live.log.header.store,
+        live.log.header.generation,
         place.random_bytes(form.SALT_BYTES),
-        newest.sequence,
+        live.table.before,
     )
     file = OpenFile(create_anew(place.fs, place.directory, temporary), place.fs.close)
     try:

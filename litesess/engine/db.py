@@ -10,17 +10,20 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place, check_headers
+from litesess.engine.chain import Chain, Place, check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
 from litesess.engine.commit import Committer, Plan, ResultT
 from litesess.engine.compaction import compact
+from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.lock import FileLock
+from litesess.engine.log import Log
 from litesess.engine.names import Names
-from litesess.engine.recovery import Opened, open_for_reading, open_store
+from litesess.engine.recovery import join_store, load_existing, open_store
 from litesess.engine.view import View
 from litesess.errors import StoreClosed, StoreError, StoreLocked, StoreReadOnly
 
@@ -32,11 +35,16 @@ _LARGEST_LIMIT: Final = 1 << 26
 #: A read relies for so long, in seconds, on the log's having been there: far less than it takes
 #: anybody to delete it and to ask again.
 _SEEN_FOR: Final = 1e-4
+#: What looks like a half-written record for so long, in seconds, was left by a killed writer.
+_TORN_AFTER: Final = 0.05
 _PID_BYTES: Final = 20
 
 
 class Engine:
-    """A store of bytes by 32-byte keys, in one directory; any thread may call any method."""
+    """A store of bytes by 32-byte keys, in one directory.
+
+    Any thread of any process may call any method.
+    """
 
     def __init__(
         self,
@@ -59,7 +67,7 @@ class Engine:
             collection: what its files' names begin with.
             wal_limit: bytes of log after which it is compacted.
             lock_timeout: how long to wait for another process to let go, in seconds.
-            read_only: change nothing, take no lock; what others write later does not show.
+            read_only: change nothing, take no lock.
             before_compaction: called in the thread that compacts by itself, before it does.
             random_bytes: returns so many.
             fs: the door to the disk.
@@ -104,33 +112,38 @@ class Engine:
             StoreError: it can't be read, or is not what was written.
         """
         opened = self._open or self._opened()
+        follower = opened.follower
         try:
-            view = opened.committer.view
+            live = follower.live
+            if follower.is_shared and live.log.has_grown(live.table.end):
+                live = follower.catch_up()
+                if live.bad is not None:
+                    self._judge_in_time(opened, live.bad.offset)
             # Who deletes the directory to end all sessions means it.  Not asked by each of many
             # reads at once: where threads wait for the interpreter, a call that gives it up
             # costs a switch of threads.
             now = self._monotonic()
             if now - opened.seen_at > _SEEN_FOR:
-                if view.tables[0].log.is_present():
-                    opened.seen_at = now
-                else:
-                    view = self._look_again(view)
-            return view.get(key)
+                if not live.log.is_present():
+                    live = self._look_again(follower)
+                opened.seen_at = now
+            return live.view.get(key)
         except OSError as error:
             raise store_error(error, self.path) from error
 
-    def _look_again(self, view: View) -> View:
-        """Return what is stored now that the log of *view* has no name any more."""
-        if self._read_only:
-            # Its writer has compacted, or the store is gone: then opening says so.
-            with self._opening_lock:
-                stale, self._open = self._open, None
-            if stale is not None:
-                stale.forget()
-        fresh = self._opened().committer.view
-        if fresh.tables[0].log is view.tables[0].log:
-            fresh.tables[0].log.check_present()
-        return fresh
+    def _look_again(self, follower: Follower) -> Live:
+        """Return what is live now that the log that was has no name any more."""
+        live = follower.catch_up()
+        return live if live.log.is_present() else follower.find_anew()
+
+    def _judge_in_time(self, opened: _OpenStore, offset: int) -> None:
+        """Have what is bad at the log's end judged, unless it may still be being written."""
+        now = self._monotonic()
+        if opened.bad_at is None or opened.bad_at[0] != offset:
+            opened.bad_at = offset, now
+        elif now - opened.bad_at[1] > _TORN_AFTER and not opened.place.read_only:
+            opened.bad_at = offset, now
+            opened.committer.judge()
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes; see :meth:`Committer.transact`.
@@ -145,7 +158,7 @@ class Engine:
             if error.errno is None:  # a signal handler's
                 raise
             raise store_error(error, self.path) from error
-        if opened.committer.log_bytes > opened.limit:
+        if opened.log_bytes > opened.limit:
             self._compact_soon(opened)
         return outcome
 
@@ -164,7 +177,7 @@ class Engine:
             StoreError: something can't be read, or is not what was written.
         """
         try:
-            yield from self._opened().committer.view.scan()
+            yield from self._current_view().scan()
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -175,19 +188,44 @@ class Engine:
             StoreError: something can't be read, or is not what was written.
         """
         try:
-            yield from self._opened().committer.view.expired(now)
+            yield from self._current_view().expired(now)
         except OSError as error:
             raise store_error(error, self.path) from error
+
+    def _current_view(self) -> View:
+        return self._look_again(self._opened().follower).view
+
+    @contextmanager
+    def maintenance(self, timeout: float = 0.0) -> Iterator[bool]:
+        """Keep other threads and processes from what needs to be done by one.
+
+        A thread may do this again inside it.
+
+        Args:
+            timeout: how long to wait for others, in seconds.
+
+        Yields:
+            Whether it is ours; False where nothing may be written, too.
+        """
+        with self._opened().maintenance(self._lock, timeout) as is_ours:
+            yield is_ours
 
     def compact(self) -> None:
         """Put everything into one new snapshot.
 
         Raises:
+            StoreLocked: another process was at it for too long.
             StoreError: it could not be done; the store is as good as before.
         """
         opened = self._opened()
-        opened.check_writable()
-        with opened.compaction_lock:
+        opened.committer.check_writable()
+        with opened.maintenance(self._lock, self._lock_timeout) as is_ours:
+            if not is_ours:
+                raise StoreLocked(
+                    self.path,
+                    "is being compacted by another process, which did not end within"
+                    f" {self._lock_timeout:g} s",
+                )
             self._compact(opened)
 
     def verify(self) -> Verification:
@@ -199,7 +237,7 @@ class Engine:
         """
         try:
             with self._looking() as place:
-                return verify(place, lambda: self._look_at_slot(place))
+                return verify(place)
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -211,7 +249,7 @@ class Engine:
         """
         try:
             with self._looking() as place:
-                return salvage(place, self._look_at_slot(place))
+                return salvage(place)
         except OSError as error:
             raise store_error(error, self.path) from error
 
@@ -277,30 +315,58 @@ class Engine:
 
     def _open_for_writing(self) -> _OpenStore:
         self._fs.make_directory(self.path)
-        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
-        place = self._place(directory.fd)
-        live = OpenFile(self._open_lock_file(place, self._names.live), self._fs.close)
+        files = [OpenFile(self._fs.open_directory(self.path), self._fs.close)]
         try:
-            if not self._lock.acquire(live.fd, self._lock_timeout, sleep=self._sleep_unless_closed):
-                raise StoreLocked(self.path, self._who_holds(live.fd))
-            slot = self._read_slot(live.fd)
-            opened = open_store(place, slot, lambda new: _write_slot(self._fs, live.fd, new))
-            pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
-            write_all(self._fs, live.fd, pid, form.SLOT_BYTES)
+            place = self._place(files[0].fd)
+            files.append(place.open_lock(self._names.live))
+            network = self._fs.network_type(self.path)
+            chain = self._enter(place, files[1].fd, network)
+            files.append(place.open_lock(self._names.compact))
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
-            live.close()
-            directory.close()
+            for file in files:
+                file.close()
             raise
-        logger.debug("opened %s, generation %d", self.path, opened.newest)
-        return _OpenStore(place, directory, live, opened, self._wal_limit)
+        logger.debug("opened %s, generation %d", self.path, chain.live.log.header.generation)
+        follower = Follower(place, chain, is_shared=not network)
+        committer = Committer(place, follower, self._lock, self._lock_timeout)
+        return _OpenStore(place, files, follower, committer, self._wal_limit)
+
+    def _enter(self, place: Place, live: int, network: str) -> Chain:
+        """Become one of those that have the store open; return what it holds."""
+        # Guards: who opens or closes.  Between being told that others are there and joining them
+        # the last of those may be killed, and nobody would put right what it left.
+        gate = live if network else place.directory
+        if not self._lock.acquire(gate, self._lock_timeout, sleep=self._sleep_unless_closed):
+            raise StoreLocked(self.path, self._who_holds(live, network))
+        if network:
+            chain = open_store(place, partial(_write_slot, self._fs, live), self._hold_log)
+            pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
+            write_all(self._fs, live, pid, form.SLOT_BYTES)
+            return chain
+        try:
+            if self._lock.take(live):
+                chain = open_store(place, partial(_write_slot, self._fs, live), self._hold_log)
+            else:
+                chain = join_store(place)
+            if not self._lock.take(live, shared=True):
+                raise StoreLocked(self.path, self._who_holds(live, "of another kind"))
+        finally:
+            self._lock.release(gate)
+        return chain
+
+    def _hold_log(self, log: Log) -> None:
+        if not self._lock.acquire(log.fd, self._lock_timeout):
+            raise StoreLocked(log.path, "is locked by a process that does not know of this one")
 
     def _open_for_reading(self) -> _OpenStore:
         directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
         place = replace(self._place(directory.fd), read_only=True)
-        opened = open_for_reading(place, self._look_at_slot(place))
-        logger.debug("opened %s for reading, generation %d", self.path, opened.newest)
-        return _OpenStore(place, directory, None, opened, self._wal_limit)
+        found = load_existing(place)
+        logger.debug("opened %s, generation %d", self.path, found.live.log.header.generation)
+        follower = Follower(place, found, is_shared=True)
+        committer = Committer(place, follower, self._lock, self._lock_timeout)
+        return _OpenStore(place, [directory], follower, committer, self._wal_limit)
 
     @contextmanager
     def _looking(self) -> Iterator[Place]:
@@ -311,59 +377,32 @@ class Engine:
         finally:
             directory.close()
 
-    def _look_at_slot(self, place: Place) -> form.Slot | None:
-        name = self._names.live
-        try:
-            fd = self._fs.open(place.directory, name, place.path_of(name), write=False)
-        except FileNotFoundError:
-            return None
-        try:
-            return self._read_slot(fd)
-        finally:
-            self._fs.close(fd)
-
     def _sleep_unless_closed(self, seconds: float) -> None:
         if self._is_closed:
             raise StoreClosed(f"store {self.path} was closed")
         time.sleep(seconds)
 
-    def _read_slot(self, fd: int) -> form.Slot | None:
-        return form.decode_slot(self._fs.pread(fd, form.SLOT_BYTES, 0))
-
     def _place(self, directory: int) -> Place:
         return Place(self._fs, directory, self.path, self._names, self._random_bytes)
 
-    def _open_lock_file(self, place: Place, name: str) -> int:
-        try:
-            return self._fs.open(place.directory, name, place.path_of(name))
-        except FileNotFoundError:
-            try:
-                return self._fs.create(place.directory, name)
-            except FileExistsError:  # another process was faster
-                return self._fs.open(place.directory, name, place.path_of(name))
-
-    def _who_holds(self, fd: int) -> str:
+    def _who_holds(self, fd: int, network: str) -> str:
+        limit = f"within {self._lock_timeout:g} s"
+        if not network:
+            return f"is being opened by another process, which did not end {limit}"
         pid = self._fs.pread(fd, _PID_BYTES, form.SLOT_BYTES).decode("ascii", "replace").strip()
         return (
-            f"is in use by process {pid or '(unknown)'}, and was not free within"
-            f" {self._lock_timeout:g} s; stop that process, or give this one another path,"
-            " or serve with one process and several threads"
+            f"is in use by process {pid or '(unknown)'}, and was not free {limit}; on a network"
+            f" file system ({network}) only one process can have it: put it on a local disk, or"
+            " serve with one process and several threads"
         )
 
     def _compact_soon(self, opened: _OpenStore) -> None:
         """Compact in the background; at once if the log got far beyond its limit."""
         if opened.compactor == threading.get_ident():  # what it does before it compacts
             return
-        is_overdue = opened.committer.log_bytes > _OVERDUE * opened.limit
-        if is_overdue and not opened.compaction_lock.locked():
-            logger.warning(
-                "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
-                self.path,
-                opened.committer.log_bytes,
-                opened.limit,
-            )
-            self._compact_if_due(opened)
-        elif opened.background.acquire(blocking=False):
+        if opened.log_bytes > _OVERDUE * opened.limit and self._compact_if_due(opened, inline=True):
+            return
+        if opened.background.acquire(blocking=False):
             thread = threading.Thread(
                 target=self._compact_in_background,
                 args=(opened,),
@@ -377,34 +416,51 @@ class Engine:
 
     def _compact_in_background(self, opened: _OpenStore) -> None:
         try:
-            self._compact_if_due(opened)
+            self._compact_if_due(opened, inline=False)
         finally:
             opened.background.release()
 
-    def _compact_if_due(self, opened: _OpenStore) -> None:
-        """Compact; what goes wrong is logged, and tried again when the log has grown."""
-        with opened.compaction_lock:
-            if opened.committer.log_bytes <= opened.limit:  # somebody else was faster
-                return
-            try:
-                opened.compactor = threading.get_ident()
-                self._before_compaction()
-                self._compact(opened)
-            except StoreClosed:
-                return
-            except StoreError:
-                logger.exception("%s was not compacted; will retry as the log grows", self.path)
-                opened.limit = opened.committer.log_bytes + self._wal_limit
-            finally:
-                opened.compactor = 0
+    def _compact_if_due(self, opened: _OpenStore, *, inline: bool) -> bool:
+        """Compact unless somebody else does; say whether it was our turn.
+
+        What goes wrong is logged, and tried again when the log has grown.
+        """
+        # In the background it waits: nobody else is started as long as this one is under way.
+        with opened.maintenance(self._lock, 0 if inline else self._lock_timeout) as is_ours:
+            # Somebody else may have been faster.
+            if is_ours and opened.follower.catch_up().table.end > opened.limit:
+                if inline:
+                    logger.warning(
+                        "%s: the log has %d bytes, limit %d, and nobody compacts it; a request"
+                        " does it now",
+                        self.path,
+                        opened.log_bytes,
+                        opened.limit,
+                    )
+                self._collect_and_compact(opened)
+        return is_ours
+
+    def _collect_and_compact(self, opened: _OpenStore) -> None:
+        try:
+            opened.compactor = threading.get_ident()
+            self._before_compaction()
+            self._compact(opened)
+        except StoreClosed:
+            return
+        except StoreError:
+            logger.exception("%s was not compacted; will retry as the log grows", self.path)
+            opened.postpone(self._wal_limit)
+        finally:
+            opened.compactor = 0
 
     def _compact(self, opened: _OpenStore) -> None:
         try:
-            compact(opened.place, opened.committer, opened.next_generation, opened.pause)
+            compact(opened.place, opened.follower, opened.committer, opened.pause)
         except OSError as error:
             raise store_error(error, self.path) from error
-        opened.set_limit(self._wal_limit)
-        logger.debug("compacted %s, generation %d", self.path, opened.newest)
+        opened.postpone(0)
+        generation = opened.follower.live.log.header.generation
+        logger.debug("compacted %s, generation %d", self.path, generation)
 
 
 class _OpenStore:
@@ -413,33 +469,74 @@ class _OpenStore:
     def __init__(
         self,
         place: Place,
-        directory: OpenFile,
-        live: OpenFile | None,
-        opened: Opened,
+        files: list[OpenFile],
+        follower: Follower,
+        committer: Committer,
         wal_limit: int,
     ) -> None:
+        """Take over what was opened.
+
+        Args:
+            place: where the store lies.
+            files: its directory and, if it may be written, presence and maintenance lock.
+            follower: its reading side.
+            committer: its writing side.
+            wal_limit: bytes of log after which it is compacted.
+        """
         self.place = place
-        self.directory = directory
-        self.live = live
-        self.committer = Committer(opened, read_only=place.read_only)
-        self.compaction_lock = threading.Lock()  # Guards: newest, compactor, the making of files.
+        self.follower = follower
+        self.committer = committer
         self.background = threading.Lock()  # held while a thread compacts in the background
         self.compactor = 0
         self.seen_at = float("-inf")  # when a read last found the log's name there
-        self.newest = opened.newest
+        self.bad_at: tuple[int, float] | None = None  # where and when a read found no record
         self.is_closing = False
-        self.limit = wal_limit
-        self.set_limit(wal_limit)
+        self._files = files
+        self._wal_limit = wal_limit
+        self._postponed = 0
+        # In front of the lock between processes, which does not tell threads apart.
+        self._maintenance_lock = threading.RLock()  # Guards: compactor, _depth.
+        self._depth = 0
 
-    def check_writable(self) -> None:
-        """Raise :class:`StoreReadOnly` if the store was opened only for reading."""
-        if self.place.read_only:
-            raise StoreReadOnly(f"store {self.place.path} is open for reading only")
+    @property
+    def log_bytes(self) -> int:
+        """How long the live log is."""
+        return self.follower.live.table.end
 
-    def next_generation(self) -> int:
-        """Return a generation that was never used."""
-        self.newest += 1
-        return self.newest
+    @property
+    def limit(self) -> int:
+        """How long it may get: in proportion to the snapshot, as a merge writes all of that."""
+        snapshot = self.follower.live.view.snapshot
+        share = min(snapshot.size // 2, _LARGEST_LIMIT) if snapshot is not None else 0
+        return max(self._wal_limit, share, self._postponed)
+
+    def postpone(self, more: int) -> None:
+        """Let the log grow by *more* bytes, whatever the limit; 0: not beyond the limit."""
+        self._postponed = self.log_bytes + more if more else 0
+
+    @contextmanager
+    def maintenance(self, lock: FileLock, timeout: float) -> Iterator[bool]:
+        """See :meth:`Engine.maintenance`."""
+        if self.place.read_only or not self._maintenance_lock.acquire(timeout=timeout):
+            yield False
+            return
+        try:
+            self._depth += 1
+            yield self._depth > 1 or self._lock_maintenance(lock, timeout)
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                lock.release(self._files[2].fd)
+            self._maintenance_lock.release()
+
+    def _lock_maintenance(self, lock: FileLock, timeout: float) -> bool:
+        while lock.acquire(self._files[2].fd, timeout):
+            if self.place.fs.is_linked(self._files[2].fd):
+                return True
+            # Guards: others lock another file, if somebody has deleted this one.
+            file, self._files[2] = self._files[2], self.place.open_lock(self.place.names.compact)
+            file.close()
+        return False
 
     def pause(self) -> None:
         """Let other threads run; end a compaction that would hold up the closing."""
@@ -449,31 +546,37 @@ class _OpenStore:
         # slows durable commits many times over.
         time.sleep(0)
 
-    def set_limit(self, wal_limit: int) -> None:
-        """Let the log grow in proportion to the snapshot: a merge writes all of that anew."""
-        snapshot = self.committer.view.snapshot
-        self.limit = max(wal_limit, min(snapshot.size // 2 if snapshot else 0, _LARGEST_LIMIT))
-
     def close(self, fs: FileSystem, lock: FileLock) -> None:
-        """Mark the log's end, note it in the slot, let the next process in."""
+        """Leave the store; the last to do so marks the log's end, and notes it in the slot."""
         self.is_closing = True
-        with self.compaction_lock:
+        with self._maintenance_lock:
+            # Order: nothing is written any more when others no longer know of this process.
+            self.committer.close()
             try:
-                slot = self.committer.close()
-                if slot is not None and self.live is not None:
-                    _write_slot(fs, self.live.fd, slot)
+                if not self.place.read_only:
+                    self._leave(fs, lock)
             except (OSError, StoreError):
                 logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
             finally:
-                if self.live is not None:
-                    lock.release(self.live.fd)
                 self.forget()
+
+    def _leave(self, fs: FileSystem, lock: FileLock) -> None:
+        gate, live = self._files[0].fd, self._files[1].fd
+        try:
+            # Where somebody is just opening, this is not the last one.
+            if (not self.follower.is_shared or lock.take(gate)) and lock.take(live):
+                slot = self.committer.finish()
+                if slot is not None:
+                    _write_slot(fs, live, slot)
+        finally:
+            lock.release(live)
+            if self.follower.is_shared:
+                lock.release(gate)
 
     def forget(self) -> None:
         """Let go of the descriptors; in a forked child the locks stay the parent's own."""
-        if self.live is not None:
-            self.live.close()
-        self.directory.close()
+        for file in self._files:
+            file.close()
 
 
 def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:

@@ -177,6 +177,10 @@ class Seal(NamedTuple):
     generation: int
     salt: bytes
 
+    def leads_to(self, header: Header) -> bool:
+        """Say whether it names the log that begins with *header*."""
+        return (self.generation, self.salt) == (header.generation, header.salt)
+
 
 def decode_seal(payload: bytes) -> Seal:
     """Return what the payload of a SEAL says."""

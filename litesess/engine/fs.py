@@ -9,11 +9,16 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
+
+if os.name != "posix":
+    raise ImportError("litesess needs POSIX; on Windows nothing of it was ever tried")
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -24,6 +29,14 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ZEROS: Final = bytes(1 << 16)
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+#: Where other machines may write, or memory and locks may not be shared as on a local disk.
+_NETWORK: Final = re.compile(
+    r"nfs4?|cifs|smb3|smbfs|ncpfs|9p|afs|coda|ceph|lustre|gpfs|glusterfs|beegfs|pvfs2|orangefs"
+    r"|virtiofs|vboxsf|vmhgfs|prl_fs|davfs"
+    r"|fuse\.(sshfs|glusterfs|ceph(-fuse)?|s3fs|s3ql|gcsfuse|rclone|juicefs|mfs|moosefs"
+    r"|davfs2?|curlftpfs|vmhgfs-fuse|grpcfuse|osxfs|beegfs|lizardfs|seaweedfs|ipfs)"
+)
+_MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def store_error(error: OSError, path: str) -> StoreError:
@@ -167,6 +180,19 @@ class FileSystem:
         return fd
 
     @staticmethod
+    def network_type(path: str) -> str:
+        """Return the type of the network file system that *path* lies on; "": on none.
+
+        Source: proc_pid_mountinfo(5).  Where there is no such file it can't be told.
+        """
+        try:
+            mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+        kind = mounted_type(mounts.splitlines(), path)
+        return kind if _NETWORK.fullmatch(kind) else ""
+
+    @staticmethod
     def list(directory: int) -> list[str]:
         """Return the names in the directory, in no order."""
         return os.listdir(directory)
@@ -206,6 +232,8 @@ class FileSystem:
                 reason = "is not a regular file"
             elif status.st_uid != os.geteuid():
                 reason = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}"
+            elif status.st_nlink == 0:  # deleted since
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             elif status.st_nlink != 1:
                 reason = f"has {status.st_nlink} links, not 1"
             elif status.st_mode & _WRITABLE_BY_OTHERS:
@@ -226,6 +254,20 @@ class FileSystem:
     def unlink(directory: int, name: str) -> None:
         """Take the name out of the directory."""
         os.unlink(name, dir_fd=directory)
+
+
+def mounted_type(mounts: Iterable[str], path: str) -> str:
+    """Return the type of the file system that *path* lies on, by the lines of mountinfo."""
+    nearest, kind = "", ""
+    for line in mounts:
+        # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields.split()[4])
+        inside = point.rstrip("/") + "/"
+        # Of those mounted upon each other the last one counts.
+        if f"{path}/".startswith(inside) and len(inside) >= len(nearest):
+            nearest, kind = inside, rest.split()[0]
+    return kind
 
 
 def _through(path: str, flags: int, work: Callable[[int], object]) -> None:

@@ -1,7 +1,9 @@
-"""Locks between processes: flock(2) on descriptors that are kept, of files never unlinked.
+"""Locks between processes: flock(2) on descriptors that are kept, of files never replaced.
 
 A host program may have pointed portalocker's global ``LOCKER`` at lockf(3), whose locks vanish
-when any descriptor of the file is closed; this module is pinned to flock.
+when any descriptor of the file is closed; this module is pinned to flock.  A lock belongs to the
+open file, so that two stores on one directory in one process exclude each other as two processes
+do, and a forked child that closes its copy frees nothing.  No lock is ever taken for stale.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from portalocker.portalocker import FlockLocker
 
 _FIRST_WAIT: Final = 20e-6
 _LONGEST_WAIT: Final = 2e-3
+_SHARED: Final = LockFlags.SHARED | LockFlags.NON_BLOCKING
+_EXCLUSIVE: Final = LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING
 
 _locker = FlockLocker()
 
@@ -25,40 +29,53 @@ class FileLock:
     """The locks of one store; a test passes another object with these methods."""
 
     @staticmethod
-    def acquire(
-        fd: int,
-        timeout: float,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> bool:
-        """Take the file's lock for this descriptor alone; say whether it was had in time.
+    def take(fd: int, *, shared: bool = False) -> bool:
+        """Take the lock of an open file at once, or say that somebody else has it.
+
+        Whoever holds it already exchanges one kind for the other, and may lose both: flock(2)
+        removes the old lock before it sets the new one.
 
         Args:
-            fd: an open file.
+            fd: the open file.
+            shared: with others that take it so.
+
+        Raises:
+            OSError: the file can't be locked.
+        """
+        try:
+            _locker.lock(fd, _SHARED if shared else _EXCLUSIVE)
+        except AlreadyLocked:
+            return False
+        except LockException as error:
+            raise OSError(errno.ENOLCK, f"the file can't be locked: {error}") from error
+        return True
+
+    def acquire(
+        self, fd: int, timeout: float, *, sleep: Callable[[float], object] = time.sleep
+    ) -> bool:
+        """Take the lock of an open file for this descriptor alone; say whether it was had in time.
+
+        flock(2) itself waits without end, or not at all.
+
+        Args:
+            fd: the open file, or directory.
             timeout: how long to try, in seconds.
-            monotonic: the clock that the timeout is counted on.
             sleep: how to wait between tries.
         """
-        deadline = monotonic() + timeout
+        if self.take(fd):  # by far the most often, so no clock is asked
+            return True
+        deadline = time.monotonic() + timeout
         wait = _FIRST_WAIT
-        while True:
-            try:
-                _locker.lock(fd, LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
-            except LockException as error:
-                if not isinstance(error, AlreadyLocked):
-                    raise OSError(errno.ENOLCK, f"the file can't be locked: {error}") from error
-                left = deadline - monotonic()
-                if left <= 0:
-                    return False
-                sleep(min(wait, left))
-                wait = min(2 * wait, _LONGEST_WAIT)
-            else:
+        while (left := deadline - time.monotonic()) > 0:
+            sleep(min(wait, left))
+            wait = min(2 * wait, _LONGEST_WAIT)
+            if self.take(fd):
                 return True
+        return False
 
     @staticmethod
     def release(fd: int) -> None:
-        """Give the lock back.
+        """Give the lock back; harmless if it is not held.
 
         Closing would not do: a forked child may hold a copy of the descriptor.
         """

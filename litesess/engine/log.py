@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
@@ -18,6 +19,7 @@ RESERVE_STEP: Final = 1 << 18
 DELETE_RESERVE: Final = 1 << 16
 
 _CHUNK_BYTES: Final = 1 << 20
+_FIRST_LOOK_BYTES: Final = 1 << 12
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
@@ -28,7 +30,17 @@ class Log:
     A *location* is a record's offset and size packed into one int: a table holds one for each key.
     """
 
-    __slots__ = ("_directory", "_file", "_fs", "_name", "header", "path", "reserved", "salt_crc")
+    __slots__ = (
+        "_directory",
+        "_file",
+        "_fs",
+        "_name",
+        "_window",
+        "header",
+        "path",
+        "reserved",
+        "salt_crc",
+    )
 
     def __init__(
         self,
@@ -48,6 +60,19 @@ class Log:
         self._directory = directory
         self._name = name
         self._file = file
+        # The file's bytes as memory, as far as it was mapped.
+        self._window: mmap.mmap | bytes = b""
+
+    @property
+    def fd(self) -> int:
+        """The open file, for its lock."""
+        return self._file.fd
+
+    def __del__(self) -> None:
+        """Let the mapped memory go, by hand, as a snapshot does."""
+        window = getattr(self, "_window", b"")
+        if not isinstance(window, bytes):
+            window.close()
 
     @classmethod
     def open(
@@ -105,7 +130,7 @@ class Log:
         Zeros up to the end of the file are the reserved part, and stop nothing.
         """
         base, data = start, b""
-        at = 0
+        at = looked_again_at = 0
         while True:
             found = form.decode_record(data, at, base, self.salt_crc)
             if isinstance(found, form.Record):
@@ -117,9 +142,14 @@ class Log:
                 if more:
                     base, data, at = base + at, data[at:] + more, 0
                     continue
-            if not self.is_zero(found.offset):
+            if self.is_zero(found.offset):
+                return
+            if looked_again_at == found.offset:
                 yield found
-            return
+                return
+            # Somebody may have been writing there when it was read.
+            looked_again_at = base = found.offset
+            data, at = b"", 0
 
     def records(self, start: int, end: int) -> Iterator[form.Record]:
         """Yield the records between two offsets, all of which must be good.
@@ -143,6 +173,50 @@ class Log:
             if not more:
                 raise Corruption(self.path, found.offset, found.reason)
             base, data, at = base + at, data[at:] + more, 0
+
+    def has_grown(self, end: int) -> bool:
+        """Say whether anything stands behind *end*, where the records followed so far end.
+
+        A look at mapped memory, no call of the system: it is asked at every read.  A record is
+        written from its first byte on, and that is never zero.
+        """
+        try:
+            return self._window[end] != 0
+        except IndexError:
+            return self._has_grown_beyond_window(end)
+
+    def _has_grown_beyond_window(self, end: int) -> bool:
+        size = self._fs.size(self._file.fd)
+        if end >= size:
+            return False
+        try:
+            self._window = self._fs.map(self._file.fd, size)
+        except OSError:  # the file system shares no memory
+            return self._fs.pread(self._file.fd, 1, end) != b"\0"
+        return self._window[end] != 0
+
+    def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
+        """Yield the records from *start* on, and at last what stops them, if anything does.
+
+        What is bad may be being written: that is the end for now.
+        """
+        base, data, wanted = start, b"", _FIRST_LOOK_BYTES
+        at = 0
+        while True:
+            found = form.decode_record(data, at, base, self.salt_crc)
+            if isinstance(found, form.Record):
+                yield found
+                at = found.end - base
+                continue
+            if found.short:
+                more = self._fs.pread(self._file.fd, wanted, base + len(data))
+                if more:
+                    base, data, at = base + at, data[at:] + more, 0
+                    wanted = min(4 * wanted, _CHUNK_BYTES)
+                    continue
+            if at < len(data) and data[at]:
+                yield found
+            return
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.

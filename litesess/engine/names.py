@@ -26,6 +26,11 @@ class Names(NamedTuple):
         """Presence lock and slot."""
         return f"{self.collection}.live"
 
+    @property
+    def compact(self) -> str:
+        """Maintenance lock."""
+        return f"{self.collection}.compact"
+
     def wal(self, generation: int) -> str:
         """The log of *generation*."""
         return f"{self.collection}.{generation:016x}.{WAL}"

@@ -1,22 +1,32 @@
 """Opening a store for writing: making it, going on with it, putting it right after a crash.
 
-Only the one who holds the presence lock may call :func:`open_store`.  After a clean close the
-logs are followed as they are.  After any other stop their records are copied into one new log:
-a page that once failed to reach the disk is never built upon (docs/design.rst, "Opening").
+Only the one who holds the presence lock alone may call :func:`open_store`.  After a clean close
+the logs are followed as they are.  After any other stop their records are copied into one new
+log: a page that once failed to reach the disk is never built upon (docs/design.rst, "Opening").
+Everybody else joins.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
-from litesess.engine.chain import FIRST_GENERATION, Chain, Place, Replayed, load_chain
+from litesess.engine.chain import (
+    FIRST_GENERATION,
+    Chain,
+    Place,
+    Replayed,
+    is_nothing,
+    load_chain,
+    load_settled,
+)
 from litesess.engine.fs import write_all
-from litesess.engine.view import Table, View
+from litesess.engine.log import Log
+from litesess.engine.view import Table
+from litesess.errors import Corruption
 
 logger = logging.getLogger("litesess.engine")
 
@@ -24,33 +34,25 @@ logger = logging.getLogger("litesess.engine")
 LARGEST_TORN: Final = 1 << 20
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A store as it was found or put right: everything in it is durable."""
-
-    view: View
-    #: Where the live log's records end.
-    end: int
-    #: The highest generation in use.
-    newest: int
-
-
 def open_store(
-    place: Place, slot: form.Slot | None, write_slot: Callable[[form.Slot], None]
-) -> Opened:
+    place: Place, write_slot: Callable[[form.Slot], None], hold: Callable[[Log], None]
+) -> Chain:
     """Open the store at *place*, make it anew if nothing is there, put it right after a crash.
 
     Args:
-        place: where it lies; the caller holds the presence lock.
-        slot: what the last one to close it wrote.
+        place: where it lies; the caller holds the presence lock alone.
         write_slot: makes another slot durable.
+        hold: takes the lock of a log, until the log is closed.
+
+    Returns:
+        What is stored, all of it durable.
 
     Raises:
         Corruption: a file is damaged or missing; no byte was changed.
         OSError: a file could not be read or written.
     """
-    listing = place.listing()
-    if not listing.wals and not listing.snapshots and slot is None:
+    listing, slot = place.listing(), place.slot()
+    if is_nothing(listing, slot):
         place.unlink(listing.temporary)
         return _create(place)
     chain = load_chain(place, listing, slot)
@@ -58,36 +60,49 @@ def open_store(
     place.fs.sync_directory(place.directory)
     place.unlink(listing.temporary)
     if not _was_closed(chain, slot):
+        # Guards: if somebody has deleted the presence lock, others may be writing still.  Held
+        # until the log has a successor, this sends them there.
+        held = chain.live.log
+        hold(held)
+        if held.has_grown(chain.live.table.end):
+            chain = load_chain(place, place.listing(), slot)
         chain = _recover(place, chain)
         write_slot(_slot_at(chain.live))
     used = {replayed.log.header.generation for replayed in chain.logs}
     place.unlink(place.names.wal(old) for old in listing.wals if old not in used)
     place.unlink(place.names.snapshot(old) for old in listing.snapshots[:-1])
-    return as_opened(chain)
+    return chain
 
 
-def open_for_reading(place: Place, slot: form.Slot | None) -> Opened:
-    """Open the store at *place* as it is, and change nothing.
+def join_store(place: Place) -> Chain:
+    """Load the store at *place*, that others have open.
+
+    Raises:
+        Corruption: a file is damaged or missing.
+        OSError: a file could not be read, or what is in it can't be made durable.
+    """
+    chain = load_existing(place)
+    # Before anything is shown: the one who wrote it may have been killed before its sync.
+    for replayed in chain.logs:
+        replayed.log.sync()
+    return chain
+
+
+def load_existing(place: Place) -> Chain:
+    """Load a store that must be there, and may be written to meanwhile.
 
     Raises:
         Corruption: a file is damaged or missing.
         OSError: a file could not be read.
     """
-    return as_opened(load_chain(place, place.listing(), slot))
-
-
-def as_opened(chain: Chain) -> Opened:
-    """Return a chain as what an open store begins with."""
-    live = chain.live
-    return Opened(
-        view=chain.view,
-        end=live.end,
-        newest=max(chain.listing.newest, live.log.header.generation),
-    )
+    chain = load_settled(place)
+    if chain is None:
+        raise Corruption(place.path_of(place.names.live), 0, "there is no store beside it")
+    return chain
 
 
 def _slot_at(live: Replayed) -> form.Slot:
-    return form.Slot(live.log.header.store, live.log.header.generation, live.end)
+    return form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
 
 
 def _was_closed(chain: Chain, slot: form.Slot | None) -> bool:
@@ -98,24 +113,24 @@ def _recover(place: Place, chain: Chain) -> Chain:
     """Publish one log in place of all in *chain*."""
     torn = chain.live.torn
     if torn is not None:
-        _keep_aside(place, chain.live)
-        logger.warning(
-            "%s offset %d: the last write was cut short (%s); it was never acknowledged",
-            chain.live.log.path,
-            torn.offset,
-            torn.reason,
-        )
+        keep_aside(place, chain.live.log, torn)
     return Chain(chain.listing, chain.snapshot, [_copy(place, chain)])
 
 
-def _keep_aside(place: Place, live: Replayed) -> None:
+def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
     """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
-    name = place.names.torn(live.log.header.generation)
+    logger.warning(
+        "%s offset %d: the last write was cut short (%s); it was never acknowledged",
+        log.path,
+        torn.offset,
+        torn.reason,
+    )
+    name = place.names.torn(log.header.generation)
     try:
         place.unlink(place.listing().torn)
         fd = place.fs.create(place.directory, name)
         try:
-            write_all(place.fs, fd, live.log.tail(live.end, LARGEST_TORN), 0)
+            write_all(place.fs, fd, log.tail(torn.offset, LARGEST_TORN), 0)
         finally:
             place.fs.close(fd)
     except OSError:
@@ -123,17 +138,17 @@ def _keep_aside(place: Place, live: Replayed) -> None:
         logger.warning("%s could not be written", place.path_of(name), exc_info=True)
 
 
-def _create(place: Place) -> Opened:
+def _create(place: Place) -> Chain:
     store = place.random_bytes(form.STORE_BYTES)
     log = place.create_log(store, FIRST_GENERATION)
-    return Opened(View(None, (Table(log, 0),)), form.HEADER_BYTES, FIRST_GENERATION)
+    return Chain(place.listing(), None, [Replayed(Table(log, 0))])
 
 
 def _copy(place: Place, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
     salt = place.random_bytes(form.SALT_BYTES)
     first, live = chain.logs[0], chain.live
-    copied = Replayed(Table(live.log, first.table.before), form.HEADER_BYTES)
+    copied = Replayed(Table(live.log, first.table.before))
     log = place.create_log(
         live.log.header.store,
         chain.listing.newest + 1,
@@ -149,21 +164,20 @@ def _copied_records(chain: Chain, salt_crc: int, copied: Replayed) -> Iterator[b
     """Yield the new log's records, and note in *copied* what they change and where they stand."""
     table = copied.table
     for replayed in chain.logs:
-        for record in replayed.log.records(form.HEADER_BYTES, replayed.end):
+        for record in replayed.log.records(form.HEADER_BYTES, replayed.table.end):
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (
                 (record.kind, record.payload)
                 if record.kind not in (form.SEAL, form.POISON)
                 else (form.MARK, b"")
             )
-            start = copied.end
-            copied.end += form.RECORD_BYTES + len(payload)
-            table.apply(record._replace(offset=start, end=copied.end, kind=kind, payload=payload))
+            start = table.end
+            end = start + form.RECORD_BYTES + len(payload)
+            table.apply(record._replace(offset=start, end=end, kind=kind, payload=payload))
             yield form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
     if chain.live.table.last_kind != form.MARK:
         # The log is not published before all of it is synced, so it may say so of itself.
-        start = copied.end
+        start, end = table.end, table.end + form.RECORD_BYTES
         mark = form.encode_record(salt_crc, form.MARK, 0, b"", table.sequence + 1, start)
-        copied.end += len(mark)
-        table.apply(form.Record(start, copied.end, form.MARK, 0, table.sequence + 1, start, b""))
+        table.apply(form.Record(start, end, form.MARK, 0, table.sequence + 1, start, b""))
         yield mark

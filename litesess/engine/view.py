@@ -23,15 +23,16 @@ _DELETED: Final = 0  # no record stands at offset 0
 class Table:
     """What one log changed."""
 
-    __slots__ = ("before", "cleared", "last_kind", "log", "puts", "sequence", "touches")
+    __slots__ = ("before", "cleared", "end", "last_kind", "log", "puts", "sequence", "touches")
 
     def __init__(self, log: Log, before: int) -> None:
         """Begin with nothing; *before* is the last sequence number before this log."""
         self.log = log
         self.before = before
-        #: The number and type of the last record taken in.
+        #: The number and type of the last record taken in, and where it ends.
         self.sequence = before
         self.last_kind = 0
+        self.end = form.HEADER_BYTES
         #: Where each key was put last, or ``_DELETED``.
         self.puts: dict[bytes, int] = {}
         #: The version that was touched, and when it expires since.
@@ -46,8 +47,6 @@ class Table:
 
     def apply(self, record: form.Record) -> None:
         """Take in what *record* changes; doing it again changes nothing."""
-        self.sequence = record.sequence
-        self.last_kind = record.kind
         for kind, _flags, payload in form.members(record):
             if kind == form.PUT:
                 key = form.key_of(payload)
@@ -64,6 +63,8 @@ class Table:
                 self.cleared = True
                 self.puts = {}
                 self.touches = {}
+        # Order: last, so that whoever was interrupted begins this record again.
+        self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
 
 class View:

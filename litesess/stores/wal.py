@@ -87,7 +87,7 @@ class WALOptions(Options):
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
     )
     read_only: bool = option(
-        False, "Change nothing; show what was stored when the store was opened", check=boolean
+        False, "Change nothing, take no lock; what others write shows", check=boolean
     )
     debug: bool = option(
         False,
@@ -144,12 +144,15 @@ class WALStore(EmbeddedStore):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
 
-        What was written before is marked as durable: from then on, damage to it can't pass for
-        a torn write.
+        None if somebody else is just at it: threads and processes take turns.  What was written
+        before is marked as durable: from then on, damage to it can't pass for a torn write.
         """
-        deleted = super().collect()
-        self._engine.mark()
-        return deleted
+        with self._engine.maintenance() as is_ours:
+            if not is_ours:
+                return 0
+            deleted = super().collect()
+            self._engine.mark()
+            return deleted
 
     def compact(self) -> None:
         """Delete what has expired, then write one new snapshot; the log begins anew.

@@ -1,0 +1,158 @@
+"""Following the log: how a process learns what it and all others have written.
+
+Every process has its own tables, and its own descriptors for as long as it uses a file: each
+descriptor is told once of a failed write-back.  The tables change in no other way than by reading
+the log from where it was last read to its end, own writes included, so that an exception at any
+line leaves memory behind the disk and never beside it.  A SEAL leads to the next log; a MARK may
+say that a snapshot has been published; whoever slept through whole generations begins anew from
+the directory.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from litesess.engine import format as form
+from litesess.engine.chain import Chain, Place, check_order, load_settled
+from litesess.engine.log import Log
+from litesess.engine.snapshot import Snapshot
+from litesess.engine.view import Table, View
+from litesess.errors import Corruption, StoreFailed
+
+
+class Live:
+    """The log that is written to, as far as it was followed."""
+
+    __slots__ = ("bad", "durable", "log", "table", "unsynced", "view")
+
+    def __init__(self, view: View, durable: int, unsynced: tuple[Log, ...]) -> None:
+        self.view = view
+        self.table = view.tables[0]
+        self.log = self.table.log
+        #: Everything in the log before this offset is synced.
+        self.durable = durable
+        #: Sealed logs that this process does not know to be synced.
+        self.unsynced = unsynced
+        #: What stands behind the last record, if it is none.
+        self.bad: form.Bad | None = None
+
+
+class Follower:
+    """What a process has read of a store; any thread may let it read on."""
+
+    def __init__(self, place: Place, chain: Chain, *, is_shared: bool) -> None:
+        """Begin with what was loaded, all of it durable.
+
+        Args:
+            place: where the store lies.
+            chain: what it held.
+            is_shared: other processes may write to it.
+        """
+        self.is_shared = is_shared
+        self._place = place
+        self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
+        self.live = Live(chain.view, chain.live.table.end, ())
+
+    def catch_up(self) -> Live:
+        """Take in all that was written until now; return where that ends.
+
+        Raises:
+            Corruption: the log does not go on as it must.
+            StoreFailed: the store was deleted.
+            OSError: a file could not be read.
+        """
+        with self._lock:
+            live = self.live
+            while live.log.has_grown(live.table.end):
+                self._take_in(live)
+                if self.live is live:
+                    return live
+                live = self.live
+            live.bad = None
+            return live
+
+    def find_anew(self) -> Live:
+        """Go on in the log that has taken the place of one whose name is gone.
+
+        Raises:
+            Corruption: a file is damaged or missing.
+            StoreFailed: there is none: the store was deleted.
+            OSError: a file could not be read.
+        """
+        with self._lock:
+            self._reload()
+            return self.live
+
+    def adopt(self, snapshot: Snapshot | None = None) -> Live:
+        """Read from a snapshot what the sealed logs hold: from *snapshot*, or from one found.
+
+        Raises:
+            Corruption: the snapshot that was found is damaged.
+            OSError: it could not be read.
+        """
+        with self._lock:
+            if snapshot is None:
+                self._adopt_published(self.live)
+            else:
+                self.live.view = View(snapshot, (self.live.table,))
+            return self.live
+
+    def _take_in(self, live: Live) -> None:
+        """Follow the log of *live* to its end, or to its SEAL: then that is live no longer."""
+        live.bad = None
+        table = live.table
+        for found in live.log.follow(table.end):
+            if isinstance(found, form.Bad):
+                live.bad = found
+                return
+            check_order(table, found)
+            if found.kind == form.SEAL:
+                # Not taken in: a reader that comes meanwhile must not think itself at the end.
+                self._pass(live, found)
+                return
+            if found.kind == form.MARK:
+                self._adopt_published(live)
+            table.apply(found)
+            live.durable = max(live.durable, found.durable)
+            if found.kind != form.POISON:
+                live.unsynced = ()  # whoever wrote this has synced them before
+
+    def _pass(self, live: Live, record: form.Record) -> None:
+        """Go on in the log that a SEAL names."""
+        seal = form.decode_seal(record.payload)
+        try:
+            log = self._place.open_log(seal.generation)
+        except FileNotFoundError:  # merged into a snapshot and dropped meanwhile
+            self._reload()
+            return
+        if not seal.leads_to(log.header):
+            raise Corruption(log.path, 0, f"is not the log that the SEAL in {live.log.path} names")
+        tables = Table(log, record.sequence), *live.view.tables
+        view = View(live.view.snapshot, tables)
+        self.live = Live(view, form.HEADER_BYTES, (*live.unsynced, live.log))
+
+    def _adopt_published(self, live: Live) -> None:
+        if len(live.view.tables) == 1:
+            return
+        header = live.log.header
+        try:
+            snapshot = self._place.open_snapshot(header.generation)
+        except FileNotFoundError:  # the MARK says something else, or another has followed
+            return
+        if (snapshot.store, snapshot.sequence) != (header.store, live.table.before):
+            raise Corruption(snapshot.path, 12, f"does not hold what {live.log.path} follows")
+        live.view = View(snapshot, (live.table,))
+
+    def _reload(self) -> None:
+        log = self.live.log
+        chain = load_settled(self._place)
+        if (
+            chain is None
+            or chain.live.log.header.store != log.header.store
+            or chain.live.log.header.generation <= log.header.generation
+        ):
+            raise StoreFailed(
+                f"{log.path} was deleted or replaced; restart the process to begin anew"
+            )
+        *sealed, _live = (replayed.log for replayed in chain.logs)
+        self.live = Live(chain.view, form.HEADER_BYTES, tuple(sealed))
