@@ -20,14 +20,16 @@ def count_until_killed(
 ) -> None:
     """Count up, and say so on a pipe after each commit."""
     rng = random.Random(seed)
-    engine = make_engine(path=path, wal_limit=1 << 16 if sizes[1] < 4096 else 1 << 20)
+    wal_limit = 1 << 16 if sizes[1] < 4096 else 1 << 20
+    engine = make_engine(path=path, wal_limit=wal_limit, lock_timeout=30)
     while True:
         name = rng.randrange(COUNTERS)
 
         def plan(stored, name=name):
             entry = stored.get(key(name))
             value = 1 + (_VALUE.unpack_from(entry.value)[0] if entry else 0)
-            padding = bytes(rng.randrange(*sizes))
+            # Not zeros: a cut record would be whole in what is reserved.
+            padding = rng.randbytes(rng.randrange(*sizes))
             return [form.Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
 
         value, _ = engine.transact(plan, sync=sync)
@@ -81,3 +83,8 @@ def stored_counters(path: str) -> list[int]:
         _VALUE.unpack_from(found[key(name)][0])[0] if key(name) in found else 0
         for name in range(COUNTERS)
     ]
+
+
+def counter_in(entry: form.Entry | None) -> int:
+    """Return how far a counter got."""
+    return _VALUE.unpack_from(entry.value)[0] if entry is not None else 0

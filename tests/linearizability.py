@@ -41,15 +41,21 @@ def explains(operations: Sequence[Operation], initial: Hashable, step: Step) -> 
         if (done, state) in tried:
             continue
         tried.add((done, state))
-        # Whatever has not begun when the first of the rest ended comes later.
-        first_end = min(
-            operation.ended_at for at, operation in enumerate(order) if not done >> at & 1
-        )
-        for at, operation in enumerate(order):
-            if operation.began_at > first_end:
-                break
-            if not done >> at & 1:
-                following, result = step(state, operation.what)
-                if operation.result is UNKNOWN or operation.result == result:
-                    stack.append((done | 1 << at, following))
+        for at in _next(order, done):
+            following, result = step(state, order[at].what)
+            if order[at].result is UNKNOWN or order[at].result == result:
+                stack.append((done | 1 << at, following))
     return False
+
+
+def _next(order: list[Operation], done: int) -> list[int]:
+    """Return which may come next: those that began before the first of the rest ended."""
+    first_end = NEVER
+    found = []
+    at = (~done & (done + 1)).bit_length() - 1  # the first that is not done
+    while at < len(order) and order[at].began_at <= first_end:
+        if not done >> at & 1:
+            found.append(at)
+            first_end = min(first_end, order[at].ended_at)
+        at += 1
+    return [at for at in found if order[at].began_at <= first_end]

@@ -46,7 +46,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {PATIENCE:g} s: {what}"
-        time.sleep(0.01)
+        time.sleep(0.001)
 
 
 class Server:

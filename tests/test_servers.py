@@ -1,4 +1,4 @@
-"""The login example on real servers: restarts, kills, umasks, a second process."""
+"""The login example on real servers: restarts, kills, umasks, a second server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from servers import (
     Client,
     Server,
     ask,
-    gunicorn,
     id_in,
     is_closed_cleanly,
     wait_until,
@@ -176,39 +175,21 @@ class TestSecrecy:
         assert sha256(id_in(live)).digest() in files
 
 
-class TestSecondProcess:
-    APP = """
-from litesess import SessionMiddleware, WALStore
-
-def app(environ, start_response):
-    if environ["PATH_INFO"] != "/without":
-        environ["litesess.session"]["user"] = "alan"
-    start_response("200 OK", [("Content-Length", "0")])
-    return [b""]
-
-application = SessionMiddleware(
-    app, secret={secret!r}, store=WALStore({data!r}, lock_timeout=0.2)
-)
-"""
-
-    def test_it_is_refused_until_the_first_has_ended(
-        self, start: StartServer, tmp_path: Path, data: Path
-    ) -> None:
-        app = tmp_path / "second.py"
-        app.write_text(self.APP.format(secret=SECRET, data=str(data)))
-        with start() as first, Client(first) as client:
+class TestSecondServer:
+    def test_two_servers_on_one_directory_know_the_same_sessions(self, start: StartServer) -> None:
+        with start() as first, start(LOGIN) as second, Client(first) as client:
             told = client.log_in()
-            command = gunicorn("second:application", tmp_path)
-            with Server(command, tmp_path) as second, Client(second) as other:
-                assert other.request("GET", "/without").status_code == 200
-                refused = other.request("GET", "/")
-                assert refused.status_code == 500
-                assert "Set-Cookie" not in refused.headers
-                message = f"StoreLocked: store {data} is in use by process {first.worker},"
-                wait_until(lambda: message in second.output, "the refusal is logged")
-                assert client.me() == told
-                assert first.stop() == 0
-                assert other.request("GET", "/").status_code == 200
+            assert ask(second, client.cookie) == "ada"
+            client.server = second
+            assert client.me() == told
+            cookie = client.cookie
+            client.log_out()
+            assert ask(first, cookie) is None
+            client.log_in("grace", "compiler")
+            assert second.stop() == 0
+            assert ask(first, client.cookie) == "grace"
+        with start() as third:
+            assert ask(third, client.cookie) == "grace"
 
 
 class TestShutdown:

@@ -3,7 +3,7 @@
 Either of these serves it::
 
     python examples/login/app.py
-    gunicorn -w 1 --threads 8 --chdir examples/login app:application
+    gunicorn -w 4 --threads 4 --chdir examples/login app:application
 
 ``EXAMPLE_HOST`` and ``EXAMPLE_PORT`` say where the first one serves, ``EXAMPLE_DATA`` where the
 sessions are kept, ``SESSION_SECRET`` what signs the cookie.

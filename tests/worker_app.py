@@ -1,0 +1,39 @@
+"""What the tests of several workers serve: each request does one thing to its session, as told.
+
+The response is JSON: which process answered, and all that the session holds then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from litesess import SessionMiddleware, WALStore
+
+
+def app(environ, start_response):
+    session = environ["litesess.session"]
+    action, _, argument = environ["PATH_INFO"].strip("/").partition("/")
+    if action == "set":
+        name, _, value = argument.partition("/")
+        session[name] = value
+    elif action == "append":  # in place, at depth
+        session.setdefault("list", {"items": []})["items"].append(argument)
+    elif action == "forget":
+        session.pop(argument, None)
+    elif action == "login":
+        session.rotate()
+        session["user"] = argument
+    elif action == "logout":
+        session.destroy()
+    data = None if action == "logout" else dict(session)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"pid": os.getpid(), "data": data}).encode()]
+
+
+application = SessionMiddleware(
+    app,
+    secret=os.environ["SESSION_SECRET"],
+    # Compacted often: the log is as short as may be.
+    store=WALStore(os.environ["EXAMPLE_DATA"], wal_limit=1 << 16, lock_timeout=20),
+)
