@@ -11,6 +11,7 @@ of them; what is printed is the median of the rounds, and the median of their ra
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
@@ -38,7 +39,16 @@ THREADS = 16
 EXPIRES_AT = 1e10
 
 
-def make_engine(path: str, wal_limit: int = 1 << 20) -> Engine:
+class Unshared(FileSystem):
+    """Files that no other process can use: nothing is followed, nothing locked for each write."""
+
+    @staticmethod
+    def network_type(path: str) -> str:  # noqa: ARG004  # as it is called
+        """Pretend that *path* lies on some network."""
+        return "pretended"
+
+
+def make_engine(path: str, wal_limit: int = 1 << 20, fs: FileSystem | None = None) -> Engine:
     """Return an engine on the directory *path*."""
     return Engine(
         path,
@@ -48,7 +58,7 @@ def make_engine(path: str, wal_limit: int = 1 << 20) -> Engine:
         read_only=False,
         before_compaction=lambda: None,
         random_bytes=os.urandom,
-        fs=FileSystem(),
+        fs=fs or FileSystem(),
         lock=FileLock(),
     )
 
@@ -77,7 +87,9 @@ class SQLite:
     def __init__(self, path: str) -> None:
         self._path = path
         self._local = threading.local()
-        self._connection().execute("CREATE TABLE s (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID")
+        self._connection().execute(
+            "CREATE TABLE IF NOT EXISTS s (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID"
+        )
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -217,6 +229,85 @@ def measure_gets(directory: str, options: argparse.Namespace) -> None:
     report("  over SQLite", f"{median_ratio(many['ours'], many['sqlite']):.2f}", ">= 1.5")
 
 
+def measure_sharing(directory: str, options: argparse.Namespace) -> None:
+    """What it costs one process that others might be there."""
+    count = 20_000
+    engines = {
+        "shared": make_engine(f"{directory}/shared", 1 << 26),
+        "alone": make_engine(f"{directory}/alone", 1 << 26, Unshared()),
+    }
+    for engine in engines.values():
+        fill(engine, count)
+    value = random.randbytes(VALUE_BYTES)
+    keys = [key_of(random.randrange(count)) for _ in range(4000)]
+    gets: dict[str, list[float]] = {name: [] for name in engines}
+    puts: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(options.rounds):
+        for name, engine in engines.items():
+
+            def get(number: int, engine: Engine = engine) -> None:
+                engine.get(keys[number])
+
+            def put_one(number: int, engine: Engine = engine) -> None:
+                put(engine, keys[number], value)
+
+            gets[name].append(statistics.median(timed(get, 4000)))
+            puts[name].append(statistics.median(timed(put_one, 500)))
+    for engine in engines.values():
+        engine.close()
+    for what, times in ("get", gets), ("durable put", puts):
+        report(f"{what}, shareable, us", f"{statistics.median(times['shared']):.1f}")
+        ratio = median_ratio(times["shared"], times["alone"])
+        report("  over one without following and locks", f"{ratio:.3f}", "<= 1.25")
+
+
+def processes_rate(make_put: Callable[[], Callable[[int], object]], count: int, each: int) -> float:
+    """Return how many puts a second *count* processes make, each of them *each*."""
+    forking = multiprocessing.get_context("fork")
+    start, end = forking.Barrier(count + 1), forking.Barrier(count + 1)
+
+    def work(first: int) -> None:
+        put_one = make_put()
+        put_one(first)
+        start.wait()
+        for number in range(first, first + each):
+            put_one(number)
+        end.wait()
+
+    processes = [forking.Process(target=work, args=(n * each,)) for n in range(count)]
+    for process in processes:
+        process.start()
+    start.wait()
+    began = time.perf_counter()
+    end.wait()
+    took = time.perf_counter() - began
+    for process in processes:
+        process.join()
+    return count * each / took
+
+
+def measure_processes(directory: str, options: argparse.Namespace) -> None:
+    """Durable puts by several processes on one directory."""
+    value = random.randbytes(VALUE_BYTES)
+
+    def put_ours() -> Callable[[int], object]:
+        engine = make_engine(f"{directory}/processes")
+        return lambda number: put(engine, key_of(number), value)
+
+    def put_theirs() -> Callable[[int], object]:
+        sqlite = SQLite(f"{directory}/processes.sqlite")
+        return lambda number: sqlite.put(key_of(number), value)
+
+    for count in 1, 2, 4:
+        rates: dict[str, list[float]] = {"ours": [], "sqlite": []}
+        for _ in range(options.rounds):
+            rates["ours"].append(processes_rate(put_ours, count, 1500))
+            rates["sqlite"].append(processes_rate(put_theirs, count, 1500))
+        wanted = ">= 1.5" if count == 4 else ""
+        report(f"durable puts, {count} processes, /s", f"{statistics.median(rates['ours']):.0f}")
+        report("  over SQLite", f"{median_ratio(rates['ours'], rates['sqlite']):.2f}", wanted)
+
+
 #: Run in a process of its own: what opening takes in time and private memory.
 _OPENING = """
 import sys, time
@@ -345,6 +436,8 @@ def measure_amplification(directory: str, options: argparse.Namespace) -> None:
 PARTS: dict[str, Callable[[str, Any], None]] = {
     "puts": measure_puts,
     "gets": measure_gets,
+    "sharing": measure_sharing,
+    "processes": measure_processes,
     "opening": measure_opening,
     "compaction": measure_compaction,
     "amplification": measure_amplification,

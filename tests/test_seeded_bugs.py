@@ -13,6 +13,7 @@ from litesess.engine import chain, commit, compaction, db, recovery
 from litesess.engine import format as form
 from litesess.engine.commit import Committer
 from litesess.engine.db import Engine
+from litesess.engine.log import Log
 from litesess.errors import LitesessError
 
 
@@ -40,7 +41,7 @@ def lie_about_directory(kind: str):
 
 
 def never_sync(monkeypatch) -> None:
-    monkeypatch.setattr(Committer, "_sync_log", lambda _self, _log: None)
+    monkeypatch.setattr(Log, "sync", lambda _self: None)
 
 
 def lie_about_the_seal() -> SimDisk:

@@ -320,6 +320,8 @@ class Committer:
     # The log's end.
 
     def _commit(self, batch: list[_Ticket]) -> None:
+        # Most of it before the lock, which is then held for less.
+        self._follower.catch_up()
         try:
             live = self._take_end(self._lock_timeout)
             end = self._write_batch(live, batch)

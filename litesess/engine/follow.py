@@ -61,6 +61,9 @@ class Follower:
             StoreFailed: the store was deleted.
             OSError: a file could not be read.
         """
+        live = self.live
+        if live.bad is None and not live.log.has_grown(live.table.end):
+            return live
         with self._lock:
             live = self.live
             while live.log.has_grown(live.table.end):

@@ -200,23 +200,27 @@ class Log:
 
         What is bad may be being written: that is the end for now.
         """
-        base, data, wanted = start, b"", _FIRST_LOOK_BYTES
-        at = 0
+        base, at, wanted = start, 0, _FIRST_LOOK_BYTES
+        data = b""
         while True:
+            if at == len(data):
+                base, at = base + at, 0
+                data = self._fs.pread(self._file.fd, wanted, base)
+            if not data or not data[at]:
+                return
             found = form.decode_record(data, at, base, self.salt_crc)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
                 continue
+            more = b""
             if found.short:
                 more = self._fs.pread(self._file.fd, wanted, base + len(data))
-                if more:
-                    base, data, at = base + at, data[at:] + more, 0
-                    wanted = min(4 * wanted, _CHUNK_BYTES)
-                    continue
-            if at < len(data) and data[at]:
+            if not more:
                 yield found
-            return
+                return
+            base, data, at = base + at, data[at:] + more, 0
+            wanted = min(4 * wanted, _CHUNK_BYTES)
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.
