@@ -504,3 +504,13 @@ def test_a_store_open_for_reading_is_not_compacted_and_follows_its_writer(disk):
     put(engine, 1, b"new")
     engine.compact()
     assert reader.get(key(1)).value == b"new"
+
+
+def test_a_generation_is_not_used_again_where_the_directory_is_not_listed(disk):
+    """Some network file systems list an open directory once, and then nothing."""
+    engine = filled(disk)
+    disk.list = lambda _directory: []
+    engine.compact()
+    put(engine, "after", b"x")
+    assert len(content(engine)) == 21
+    assert "sessions.0000000000000002.wal" in disk.files()

@@ -42,12 +42,13 @@ def compact(
     live = follower.adopt()
     # What one that failed or was killed has left: no SEAL leads to a log that is newer.
     listing, names = place.listing(), place.names
-    newest = live.log.header.generation
-    place.unlink([*listing.temporary, *(names.wal(it) for it in listing.wals if it > newest)])
+    current = live.log.header.generation
+    place.unlink([*listing.temporary, *(names.wal(it) for it in listing.wals if it > current)])
     # After a compaction that failed behind its seal, the sealed log waits for this one.
     if len(live.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
-        following = place.create_log(live.log.header.store, listing.newest + 1)
+        generation = max(listing.newest, current) + 1
+        following = place.create_log(live.log.header.store, generation)
         live = committer.seal(following.header.generation, following.header.salt)
     generation = live.log.header.generation
     follower.adopt(_publish(place, live, pause))

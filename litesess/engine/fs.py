@@ -195,7 +195,12 @@ class FileSystem:
     @staticmethod
     def list(directory: int) -> list[str]:
         """Return the names in the directory, in no order."""
-        return os.listdir(directory)
+        # Opened for this alone: sshfs lists a directory that is open only once, and then nothing.
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS, dir_fd=directory)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
 
     @staticmethod
     def create(directory: int, name: str) -> int:
