@@ -181,10 +181,6 @@ def read_what_was_followed(monkeypatch) -> None:
     monkeypatch.setattr(Engine, "get", get)
 
 
-def repair_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(Committer, "_repair", lambda _self, _live, _torn: None)
-
-
 def open_at_once(monkeypatch) -> None:
     real = ContendedLock.acquire
 
@@ -219,7 +215,6 @@ SCHEDULE_BUGS = {
     "the log is not locked": lock_nothing,
     "the log is not followed before it is written": write_where_it_ended,
     "the log is not followed before it is read": read_what_was_followed,
-    "a torn end is written behind": repair_nothing,
     "opening is not guarded": open_at_once,
 }
 
