@@ -36,6 +36,7 @@ MAX_KEY_BYTES = 0xFFFF
 _TAG = "~"
 _TAG_BYTES = b'{"~'
 _SESSION = struct.Struct("<dHH")  # created_at f64, owner size u16, cookie size u16
+_MOVED = ord(">")
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -148,6 +149,8 @@ class Packed(NamedTuple):
     owner: str | None
     cookie: Mapping[str, Any] | None
     frames: Frames
+    #: The key that the session was moved to; what else is here means nothing then.
+    moved_to: str | None = None
 
 
 def pack(
@@ -174,16 +177,25 @@ def pack(
     return b"".join(parts)
 
 
+def pack_moved(key: str) -> bytes:
+    """Return what a store keeps under the old key of a session that was moved to *key*."""
+    mark = b">" + key.encode()
+    return _SESSION.pack(0.0, len(mark), 0) + mark
+
+
 def unpack(packed: bytes) -> Packed:
     """Return the parts of a packed session; its values stay encoded.
 
     Raises:
         ValueError: *packed* was not made by :func:`pack`.
     """
+    owner = moved_to = None
     try:
         created_at, owner_size, cookie_size = _SESSION.unpack_from(packed)
         at = _SESSION.size
-        owner = packed[at + 1 : at + owner_size].decode() if owner_size else None
+        if owner_size:
+            text = packed[at + 1 : at + owner_size].decode()
+            owner, moved_to = (None, text) if packed[at] == _MOVED else (text, None)
         at += owner_size
         cookie = decode(packed[at : at + cookie_size]) if cookie_size else None
         at += cookie_size
@@ -196,11 +208,11 @@ def unpack(packed: bytes) -> Packed:
             at += key_size
             frames[key] = packed[at : at + frame_size]
             at += frame_size
-    except (struct.error, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ValueError("a packed session is cut short") from error
     if at != end:
         raise ValueError("a packed session is cut short")
-    return Packed(created_at, owner, cookie, frames)
+    return Packed(created_at, owner, cookie, frames, moved_to)
 
 
 def _plain(value: object, path: str, depth: int) -> object:

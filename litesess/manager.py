@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -62,6 +64,9 @@ ResultT = TypeVar("ResultT")
 STORE_KEY: Final = "litesess.store"
 
 _ID_TRIES: Final = 10
+#: How long, in seconds, one waits at most before it tries again to write what others write, too.
+_FIRST_WAIT: Final = 5e-4
+_LONGEST_WAIT: Final = 5e-2
 #: What this request has done, and what the client knows, stays true when data is loaded again.
 _OUTLIVES_RELOAD: Final = (
     "client_id",
@@ -139,7 +144,10 @@ class ManagerOptions(Options):
         check=optional(boolean),
     )
     absolute_timeout: float | None = option(
-        None, "Longest life of a session, used or not, in seconds", check=optional(seconds)
+        None,
+        "Longest life of a session, used or not, since it was created or changed its owner, in"
+        " seconds",
+        check=optional(seconds),
     )
     max_session_bytes: int = option(
         65_536, "Largest session, encoded, in bytes", check=size(256, 1_000_000)
@@ -158,8 +166,19 @@ class ManagerOptions(Options):
 class Manager:
     """Opens, commits and announces the sessions of one app."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         """Take the options of :class:`ManagerOptions`.
+
+        Args:
+            options: those.
+            monotonic: returns seconds that never go back.
+            sleep: how to wait.
 
         Raises:
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
@@ -168,6 +187,8 @@ class Manager:
         self.store = checked_options.store
         self.environ_key = checked_options.environ_key
         self._clock = checked_options.clock
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._signer = CookieSigner(checked_options.cookie_name, checked_options.secret)
         self._settings = (
             checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
@@ -317,8 +338,7 @@ class Manager:
             if self._can_announce(session):
                 self._create(session)
             return
-        self._write(session, is_forced=True)
-        if session.status is Status.LOST:
+        if not self._write(session, is_forced=True):
             raise SessionGone("the session was destroyed or has expired meanwhile")
 
     def reload(self, session: Session) -> None:
@@ -334,6 +354,38 @@ class Manager:
         session.begin(session_id, record)
         for name, value in kept.items():
             setattr(session, name, value)
+
+    def atomic(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
+        """Store what *function* does to the session if nobody else has written it meanwhile."""
+        if session.status is Status.NEW or session.is_changed:
+            self.save(session)
+        deadline = self._monotonic() + self.store.lock_timeout
+        wait = _FIRST_WAIT
+        while True:
+            self.reload(session)
+            try:
+                result = function(session)
+            except BaseException:
+                with suppress(SessionGone):
+                    self.reload(session)
+                raise
+            if session.status is not Status.STORED or self._write_if_current(session):
+                return result
+            if self._monotonic() >= deadline:
+                self.reload(session)  # or it would be stored when the request ends
+                raise VersionConflict(
+                    f"others have written the session whenever atomic() was about to, for"
+                    f" {self.store.lock_timeout:g} s"
+                )
+            # At random, or those that compete would meet again.
+            self._sleep(random.uniform(0, wait))  # noqa: S311  # no secret
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def last_seen_at(self, session: Session, record: Record) -> float:
+        """Return when a request used the session last."""
+        life = session.current_cookie().original_max_age
+        seen_at = record.expires_at - (self.store.ttl if life is None else life)
+        return max(seen_at, record.created_at)
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
@@ -398,27 +450,62 @@ class Manager:
             session.drop_id()
         raise ConfigError(f"genid returned ids that are taken, {_ID_TRIES} times in a row")
 
-    def _write(self, session: Session, *, is_forced: bool = False) -> None:
-        """Write a stored session if it was changed; it is lost if it is gone."""
+    def _write(self, session: Session, *, is_forced: bool = False) -> bool:
+        """Write a stored session if it was changed; it is lost, and False returned, if gone."""
         changed, removed = session.changes()
         cookie = session.current_cookie()
         is_due = changed or removed or session.move or session.new_owner or cookie.is_changed
         if not (is_due or is_forced):
-            return
+            return True
         self._check_size(session, changed, removed)
         if session.move is Move.REGENERATE and not self._can_announce(session):
             self.destroy(session)
             session.lose(Status.LOST)
-            return
+            return False
         is_content = bool(changed or removed or session.move)
         is_cookie = cookie.is_changed
         record = self._store_changes(session, cookie, changed, removed)
         if record is None:
             self._discard(session)
-            return
+            return False
+        if record.is_moved:
+            # Stored under the id that another request has given the session.  Whoever came with
+            # the old one, perhaps to a login's session, is shown nothing of what it holds now.
+            session.lose(Status.LOST)
+            return True
         session.is_content_written |= is_content
         session.is_cookie_written |= is_cookie
         session.stored_as(session.current_id(), record, changed)
+        return True
+
+    def _write_if_current(self, session: Session) -> bool:
+        """Write the changed data of a stored session unless somebody else has written it."""
+        changed, removed = session.changes()
+        record, session_id, cookie = session.record, session.stored_id, session.current_cookie()
+        assert record is not None  # it is stored
+        assert session_id is not None
+        if not (changed or removed):
+            return True
+        self._check_size(session, changed, removed)
+        now = session.written_at = self._clock()
+        try:
+            saved = self.store.update(
+                ids.key_of(session_id),
+                codec.Encoded(changed),
+                removed,
+                expires_at=self._expiry(cookie, record.created_at, now),
+                cookie=cookie.changes if cookie.is_changed else None,
+                if_version=record.version,
+            )
+        except VersionConflict:
+            return False
+        if saved is None:
+            self._discard(session)
+            raise SessionGone("the session was destroyed or has expired meanwhile")
+        session.is_content_written = True
+        session.is_cookie_written |= cookie.is_changed
+        session.stored_as(session_id, saved, changed)
+        return True
 
     def _store_changes(
         self, session: Session, cookie: SessionCookie, changed: codec.Frames, removed: list[str]
@@ -436,7 +523,8 @@ class Manager:
         changes = codec.Encoded(changed)
         owner: Owner = session.new_owner[0] if session.new_owner else KEEP
         settings = cookie.changes if cookie.is_changed else None
-        expires_at = self._expiry(cookie, before.created_at, now)
+        is_anew = owner is not KEEP and owner != before.owner
+        expires_at = self._expiry(cookie, now if is_anew else before.created_at, now)
         if session.move is Move.ROTATE:
             return self._move(
                 session,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from litesess import codec, ids
 from litesess.errors import HeadersSent, SessionGone
+from litesess.messages import Messages
 
 if TYPE_CHECKING:
     from litesess.cookie import SessionCookie
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger("litesess.session")
+
+ResultT = TypeVar("ResultT")
 
 
 class Status(enum.Enum):
@@ -60,6 +63,12 @@ class Keeper(Protocol):
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
 
+    def atomic(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
+        """Store what *function* does to the session if nobody else has written it meanwhile."""
+
+    def last_seen_at(self, session: Session, record: Record) -> float:
+        """Return when a request used the session last."""
+
 
 class _Unread:
     """Stands for a value that nobody has asked for, so that it stays encoded."""
@@ -71,7 +80,7 @@ class _Unread:
 _UNREAD: Final = _Unread()
 
 
-class Session(MutableMapping[str, Any]):
+class Session(Messages):
     """The data of one client's session, and what can be done with it.
 
     It is a mapping of the app's own keys; in-place changes of its values, at any depth, are
@@ -85,6 +94,7 @@ class Session(MutableMapping[str, Any]):
         "_environ",
         "_frames",
         "_id",
+        "_is_atomic",
         "_keeper",
         "_move",
         "_new_id",
@@ -124,6 +134,7 @@ class Session(MutableMapping[str, Any]):
         self.accessed = False
         #: The headers have left, so nothing can be told to the client any more.
         self.is_late = False
+        self._is_atomic = False
 
     # What the manager sets and asks.
 
@@ -299,6 +310,15 @@ class Session(MutableMapping[str, Any]):
         return None if record is None else record.created_at
 
     @property
+    def last_seen_at(self) -> float | None:
+        """When a request before this one used it, in Unix seconds; None: not stored yet.
+
+        To within ``touch_interval``: what is not worth a touch leaves no trace.
+        """
+        record = self._standing()
+        return None if record is None else self._keeper.last_seen_at(self, record)
+
+    @property
     def expires_at(self) -> float | None:
         """When it expires as it is stored now, in Unix seconds; None: not stored yet."""
         record = self._standing()
@@ -309,6 +329,12 @@ class Session(MutableMapping[str, Any]):
         """Whether the id or the content, at any depth, differs from what is stored."""
         self._look()
         return self._move is not None or any(self.changes())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to store: content, id, owner or cookie settings."""
+        is_cookie_changed = self._cookie is not None and self._cookie.is_changed
+        return self.modified or bool(self._new_owner) or is_cookie_changed
 
     @property
     def owner(self) -> str | None:
@@ -340,6 +366,7 @@ class Session(MutableMapping[str, Any]):
             StoreError: the store can't work.
         """
         self._check_writable()
+        self._check_not_atomic()
         self._keeper.save(self)
 
     def reload(self) -> None:
@@ -350,7 +377,36 @@ class Session(MutableMapping[str, Any]):
             StoreError: the store can't work.
         """
         self._check_writable()
+        self._check_not_atomic()
         self._keeper.reload(self)
+
+    def atomic(self, function: Callable[[Session], ResultT]) -> ResultT:
+        """Call *function* with this session as it is stored now, and store what it made of it.
+
+        If another request, of this process or another, has written the session meanwhile,
+        nothing is stored, and *function* is called again with what that has made of it: for
+        counters, and for what is looked at before it is set.  Nothing is locked while it runs.
+        What was changed before is saved first.
+
+        Args:
+            function: called once or more; it may change the data, and destroy the session, but
+                not save, reload or rotate it.
+
+        Returns:
+            What *function* returned the last time.
+
+        Raises:
+            VersionConflict: others were faster for as long as the store's ``lock_timeout``.
+            SessionGone: the session was destroyed or has expired.
+            Exception: what *function* raised; nothing that it did is stored.
+        """
+        self._check_writable()
+        self._check_not_atomic()
+        self._is_atomic = True
+        try:
+            return self._keeper.atomic(self, function)
+        finally:
+            self._is_atomic = False
 
     def touch(self) -> None:
         """Let the session's life begin anew when the request ends, also if that is throttled."""
@@ -375,6 +431,7 @@ class Session(MutableMapping[str, Any]):
         """
         self._look()
         self._check_announceable()
+        self._check_not_atomic()
         if self.status in (Status.DESTROYED, Status.LOST):
             self.begin(None, None)
         self._data = {}
@@ -400,6 +457,7 @@ class Session(MutableMapping[str, Any]):
             self._renew_id(Move.ROTATE)
 
     def _renew_id(self, move: Move) -> None:
+        self._check_not_atomic()
         if self.status is Status.NEW:
             self._id = None  # nobody has seen it
             self._move = None
@@ -485,6 +543,10 @@ class Session(MutableMapping[str, Any]):
             raise SessionGone("the session is gone; call regenerate() to begin another")
         if self.is_late and self.status is Status.NEW:
             raise HeadersSent("the client can't be told of a new session any more")
+
+    def _check_not_atomic(self) -> None:
+        if self._is_atomic:
+            raise RuntimeError("inside atomic() a session can't be saved, reloaded or rotated")
 
     def _check_announceable(self) -> None:
         if self.is_late:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from litesess.errors import EncodeError, StoreClosed, VersionConflict
 from litesess.ids import handle_of, key_of
-from litesess.stores.base import Record, Store
+from litesess.stores.base import MOVED_FOR, Record, Store
 
 KEY: Final = key_of("first")
 OTHER: Final = key_of("second")
@@ -304,8 +304,63 @@ class StoreContract(ABC):
     def test_the_old_key_is_dead_after_a_rotation(self) -> None:
         self.put()
         self.store.rotate(KEY, OTHER, {}, [])
-        assert self.store.update(KEY, {"a": 1}, []) is None
+        assert self.store.load(KEY) is None
         assert not self.store.touch(KEY, self.clock() + 200)
+        assert self.store.rotate(KEY, THIRD, {"a": 1}, []) is None
+        assert self.store.load(THIRD) is None
+        assert [key for key, _ in self.store.records()] == [OTHER]
+        assert len(self.store) == 1
+
+    def test_a_change_that_overlaps_a_rotation_is_not_lost(self) -> None:
+        before = self.put(data={"a": 1, "b": 2})
+        self.store.rotate(KEY, OTHER, {"b": 3}, [])
+        late = self.store.update(KEY, {"c": 4}, ["a"])
+        assert late is not None
+        assert late.is_moved
+        assert self.get(OTHER).data == {"b": 3, "c": 4}
+        self.store.rotate(OTHER, THIRD, {}, [])
+        late = self.store.update(KEY, {"d": 5}, [])
+        assert late is not None
+        assert self.get(THIRD).data == {"b": 3, "c": 4, "d": 5}
+        conflicts = 0
+        try:
+            self.store.update(KEY, {"e": 6}, [], if_version=before.version)
+        except VersionConflict:
+            conflicts += 1
+        assert conflicts == 1
+
+    def test_a_deletion_that_overlaps_a_rotation_sticks(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {"a": 1}, [])
+        assert self.store.delete(KEY)
+        assert self.store.load(OTHER) is None
+        assert self.store.update(KEY, {"b": 2}, []) is None
+        assert not self.store.delete(KEY)
+
+    def test_a_replacement_that_overlaps_a_rotation_leaves_one_session(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {"a": 1}, [])
+        self.store.replace(KEY, THIRD, self.record({"b": 2}))
+        assert [key for key, _ in self.store.records()] == [THIRD]
+
+    def test_what_comes_long_after_a_rotation_is_dropped(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {}, [])
+        self.clock.advance(MOVED_FOR)
+        assert self.store.update(KEY, {"a": 1}, []) is None
+        assert not self.store.delete(KEY)
+        self.store.collect()
+        assert [key for key, _ in self.store.records()] == [OTHER]
+
+    def test_another_owner_makes_a_session_begin_anew(self) -> None:
+        before = self.put(owner="7")
+        self.clock.advance(10)
+        same = self.store.update(KEY, {"a": 1}, [], owner="7")
+        assert same is not None
+        assert same.created_at == before.created_at
+        another = self.store.rotate(KEY, OTHER, {}, [], owner="8")
+        assert another is not None
+        assert another.created_at == self.get(OTHER).created_at == self.clock()
 
     def test_a_replacement_takes_the_place_of_the_old_session(self) -> None:
         self.put(data={"a": 1})

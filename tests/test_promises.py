@@ -214,6 +214,66 @@ def test_they_win_across_a_rotation_too(site):
     assert site.visit(look).value == {"a": 1, "b": 5}
 
 
+def test_they_win_if_the_other_one_rotates(site):
+    site.visit(write(a=0, b=0))
+    tab = other_tab(site)
+
+    def slow(session):
+        session["a"] = 1
+        site.visit(lambda session: (session.rotate(), session.update(b=5)), by=tab)
+
+    response = site.visit(slow)
+    assert response.said == ""
+    assert site.manager.discarded_count == 0
+    assert site.visit(look, by=tab).value == {"a": 1, "b": 5}
+    assert site.visit(look).value == {}  # the old id is dead
+
+
+def test_a_logout_that_overlaps_a_rotation_sticks(site):
+    site.visit(write(user="ada"))
+    tab = other_tab(site)
+
+    def log_out(session):
+        assert session["user"] == "ada"
+        site.visit(lambda session: session.rotate(), by=tab)
+        session.destroy()
+
+    site.visit(log_out)
+    assert site.data == []
+    assert site.visit(look, by=tab).value == {}
+
+
+def test_a_request_with_the_old_id_is_shown_nothing_that_came_after_the_rotation(site):
+    site.visit(write(cart="mine"))
+    tab = other_tab(site)
+
+    def slow(session):
+        session["cart"] = "more"
+        site.visit(lambda session: (session.rotate(), session.update(card="4711")), by=tab)
+        session.save()
+        return dict(session)
+
+    assert site.visit(slow).value == {}
+    assert site.visit(look, by=tab).value == {"cart": "more", "card": "4711"}
+
+
+def test_a_rotation_that_overlaps_another_gets_nothing(site):
+    """Whoever planted an id, and logs in with it while his victim does, must not get hers."""
+    site.visit(write(cart="planted"))
+    tab = other_tab(site)
+
+    def slow(session):
+        session["user"] = "eve"
+        session.rotate()
+        site.visit(lambda session: (session.rotate(), session.update(user="ada")), by=tab)
+
+    response = site.visit(slow)
+    assert response.said == ""
+    assert site.visit(look, by=tab).value == {"cart": "planted", "user": "ada"}
+    assert site.visit(look).value == {}
+    assert len(site.data) == 1
+
+
 def test_a_reader_undoes_nothing(site):
     site.visit(write(a=0))
     tab = other_tab(site)
@@ -409,6 +469,30 @@ def test_an_absolute_timeout_is_never_extended(tmp_path):
 
 
 # A stolen disk, a log file and a traceback yield no cookie.
+
+
+def test_an_absolute_timeout_begins_anew_with_another_owner(clock):
+    site = Site(clock=clock, absolute_timeout=100)
+    site.visit(lambda session: setattr(session, "owner", "7"))
+    clock.advance(90)
+    site.visit(lambda session: setattr(session, "owner", "8"))
+    clock.advance(90)
+    assert site.visit(lambda session: session.owner).value == "8"
+    clock.advance(10)
+    assert site.visit(lambda session: session.owner).value is None
+
+
+def test_when_a_session_was_seen_last_is_known_to_within_a_touch(site):
+    site.visit(write(a=1))
+    began_at = site.clock()
+    site.clock.advance(30)
+    assert site.visit(lambda session: session.last_seen_at).value == began_at
+    site.clock.advance(100)
+    site.visit(look)
+    seen_at = site.clock()
+    site.clock.advance(500)
+    assert site.visit(lambda session: session.last_seen_at).value == seen_at
+    assert site.visit(lambda session: session.last_seen_at, by=site.new_browser()).value is None
 
 
 def test_no_id_cookie_or_secret_is_in_any_log_repr_or_error(site, caplog):

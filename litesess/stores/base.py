@@ -22,6 +22,9 @@ KEEP: Final = _Keep.KEEP
 #: A session's owner, or ``KEEP``: leave it as it is.
 Owner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
+#: For so long, in seconds, what requests that were under way do under the old key of a rotated
+#: session is done to the session.  No request is served for longer, by the defaults of servers.
+MOVED_FOR: Final = 60.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
 
@@ -35,9 +38,19 @@ class Record:
         cookie: the cookie settings that the app changed on this session, or None.
         owner: whose session it is, or None.
         version: changes whenever the data does; a touch keeps it.
+        is_moved: it was found under the key that another request has moved it to.
     """
 
-    __slots__ = ("_data", "_frames", "cookie", "created_at", "expires_at", "owner", "version")
+    __slots__ = (
+        "_data",
+        "_frames",
+        "cookie",
+        "created_at",
+        "expires_at",
+        "is_moved",
+        "owner",
+        "version",
+    )
 
     def __init__(
         self,
@@ -55,6 +68,7 @@ class Record:
         self.cookie = cookie
         self.owner = owner
         self.version = version
+        self.is_moved = False
 
     @property
     def data(self) -> dict[str, Any]:
@@ -115,6 +129,8 @@ class Store(ABC):
     gc_interval: float | None = None
     #: Compact after each pass.
     compact_after_gc: bool = False
+    #: The longest wait for others that use a session, or the store, at the same time, in seconds.
+    lock_timeout: float = 10.0
     #: What says how late it is, in Unix seconds.
     clock: Callable[[], float] = staticmethod(time.time)
 
@@ -149,6 +165,8 @@ class Store(ABC):
             owner: whose it is from now on.
             if_version: the version that must be stored.
 
+        Another owner makes it begin anew: ``created_at`` is now.
+
         Returns:
             What is stored then.  None: the session is gone, and stays gone.
 
@@ -177,6 +195,10 @@ class Store(ABC):
     ) -> Record | None:
         """Do as :meth:`update` does and move the session to the key *new*, in one step.
 
+        From then on nothing can be loaded under the key *old*, nor rotated.  What requests that
+        were under way do with it, ``update`` and ``delete``, is done to the session for
+        ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
+
         None: the old session is gone, and nothing was stored.
 
         Raises:
@@ -186,6 +208,8 @@ class Store(ABC):
     @abstractmethod
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step.
+
+        A session that another request has just moved from *old* is deleted, too.
 
         Raises:
             VersionConflict: *new* is taken; nothing was changed.

@@ -9,13 +9,13 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from litesess import codec, ids
 from litesess.engine.commit import Lookup, Plan, ResultT
 from litesess.engine.format import Change, Clear, Delete, Entry, Put, Touch
 from litesess.errors import VersionConflict
-from litesess.stores.base import KEEP, Owner, Record, Store, kept_handles
+from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept_handles
 
 logger = logging.getLogger("litesess.store")
 
@@ -57,12 +57,14 @@ class EmbeddedStore(Store):
         if entry is None or entry.expires_at <= self.clock():
             return None
         packed = _unpack(key, entry)
-        return None if packed is None else _record(packed, entry.expires_at, entry.version)
+        if packed is None or packed.moved_to is not None:
+            return None
+        return _record(packed, entry.expires_at, entry.version)
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
-        put = _put(key, record)
+        put = _put(_raw(key), record)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(put.key)
@@ -87,13 +89,14 @@ class EmbeddedStore(Store):
         merge = _Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
-            entry = stored.get(merge.key)
-            record = merge.into(entry)
-            if record is None:
+            found = _find(stored, merge.key, merge.now)
+            if found is None:
                 return [], None
-            if if_version is not None and entry is not None and entry.version != if_version:
-                raise VersionConflict(f"version {entry.version} is stored, not {if_version}")
-            return [_put(key, record)], record
+            if if_version is not None and found.entry.version != if_version:
+                raise VersionConflict(f"version {found.entry.version} is stored, not {if_version}")
+            record = merge.into(found)
+            record.is_moved = found.key != merge.key
+            return [_put(found.key, record)], record
 
         return self._merged(plan)
 
@@ -106,6 +109,8 @@ class EmbeddedStore(Store):
             if entry is None or entry.expires_at <= now:
                 return [], False
             if version is not None and entry.version != version:
+                return [], False
+            if version is None and _is_moved(raw, entry):
                 return [], False
             return [Touch(raw, entry.version, expires_at)], True
 
@@ -128,22 +133,26 @@ class EmbeddedStore(Store):
         merge = _Merge(old, now, changes, removed, expires_at, cookie, owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
-            record = merge.into(stored.get(merge.key))
-            if record is None:
+            found = _find(stored, merge.key, now)
+            # Not on from where another has moved it: whoever came with the old id would be given
+            # the one that belongs to a login.
+            if found is None or found.key != merge.key:
                 return [], None
-            put = _put(new, record)
+            record = merge.into(found)
+            put = _put(_raw(new), record)
             _check_free(stored.get(put.key), now)
-            return [Delete(merge.key), put], record
+            mark = Put(merge.key, codec.pack_moved(new), now + MOVED_FOR)
+            return [mark, put], record
 
         return self._merged(plan)
 
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
-        raw, put, now = _raw(old), _put(new, record), self.clock()
+        raw, put, now = _raw(old), _put(_raw(new), record), self.clock()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], None]:
             _check_free(stored.get(put.key), now)
-            return ([put] if stored.get(raw) is None else [Delete(raw), put]), None
+            return [*_deletions(stored, raw, now)[0], put], None
 
         self._engine.transact(plan, sync=self._durable)
 
@@ -152,10 +161,7 @@ class EmbeddedStore(Store):
         raw, now = _raw(key), self.clock()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
-            entry = stored.get(raw)
-            if entry is None:
-                return [], False
-            return [Delete(raw)], entry.expires_at > now
+            return _deletions(stored, raw, now)
 
         was_there, _ = self._engine.transact(plan, sync=self._durable)
         return was_there
@@ -167,7 +173,7 @@ class EmbeddedStore(Store):
             if entry.expires_at > now:
                 key = raw.hex()
                 packed = _unpack(key, entry)
-                if packed is not None:
+                if packed is not None and packed.moved_to is None:
                     yield key, _record(packed, entry.expires_at, entry.version)
 
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
@@ -243,7 +249,7 @@ class _Condition(Protocol):
 class _Merge:
     """One request's changes, ready to be merged into whatever is stored by then."""
 
-    __slots__ = ("_cookie", "_expires_at", "_frames", "_now", "_owner", "_removed", "key")
+    __slots__ = ("_cookie", "_expires_at", "_frames", "_owner", "_removed", "key", "now")
 
     def __init__(
         self,
@@ -256,7 +262,7 @@ class _Merge:
         owner: Owner,
     ) -> None:
         self.key = _raw(key)
-        self._now = now
+        self.now = now
         # Encoded before the lock is taken, and before anything is written.
         self._frames = codec.encode_items(changes)
         self._removed = removed
@@ -264,24 +270,57 @@ class _Merge:
         self._cookie = cookie
         self._owner = owner
 
-    def into(self, entry: Entry | None) -> Record | None:
-        """Return what is stored under the key, changed; None if nothing live is."""
-        if entry is None or entry.expires_at <= self._now:
-            return None
-        packed = _unpack(self.key.hex(), entry)
-        if packed is None:
-            return None
+    def into(self, found: _Found) -> Record:
+        """Return what was found, changed."""
+        packed = found.packed
         frames = packed.frames
         for name in self._removed:
             frames.pop(name, None)
         frames.update(self._frames)
+        owner = packed.owner if self._owner is KEEP else self._owner
         return Record(
             codec.Encoded(frames),
-            packed.created_at,
-            entry.expires_at if self._expires_at is None else self._expires_at,
+            packed.created_at if owner == packed.owner else self.now,
+            found.entry.expires_at if self._expires_at is None else self._expires_at,
             packed.cookie if self._cookie is None else (self._cookie or None),
-            packed.owner if self._owner is KEEP else self._owner,
+            owner,
         )
+
+
+class _Found(NamedTuple):
+    """A live session and where it lies."""
+
+    key: bytes
+    entry: Entry
+    packed: codec.Packed
+
+
+def _find(stored: Lookup, key: bytes, now: float) -> _Found | None:
+    """Return what is stored under *key* or, if it was moved, under the key it has now."""
+    while True:
+        entry = stored.get(key)
+        if entry is None or entry.expires_at <= now:
+            return None
+        packed = _unpack(key.hex(), entry)
+        if packed is None:
+            return None
+        if packed.moved_to is None:
+            return _Found(key, entry, packed)
+        key = bytes.fromhex(packed.moved_to)
+
+
+def _deletions(stored: Lookup, key: bytes, now: float) -> tuple[Sequence[Change], bool]:
+    """Return what deletes the session under *key*, wherever it is now; say whether it lives."""
+    doomed = [Delete(key)] if stored.get(key) is not None else []
+    found = _find(stored, key, now)
+    if found is not None and found.key != key:
+        doomed.append(Delete(found.key))
+    return doomed, found is not None
+
+
+def _is_moved(key: bytes, entry: Entry) -> bool:
+    packed = _unpack(key.hex(), entry)
+    return packed is not None and packed.moved_to is not None
 
 
 def _check_free(entry: Entry | None, now: float) -> None:
@@ -295,9 +334,9 @@ def _raw(key: str) -> bytes:
     return bytes.fromhex(key)
 
 
-def _put(key: str, record: Record) -> Put:
+def _put(key: bytes, record: Record) -> Put:
     value = codec.pack(record.created_at, record.owner, record.cookie, record.frames)
-    return Put(_raw(key), value, record.expires_at)
+    return Put(key, value, record.expires_at)
 
 
 def _unpack(key: str, entry: Entry) -> codec.Packed | None:

@@ -136,6 +136,7 @@ class WALStore(EmbeddedStore):
         self.gc_interval = checked_options.gc_interval
         self.compact_after_gc = checked_options.compact_after_gc
         self.touch_interval = checked_options.touch_interval
+        self.lock_timeout = checked_options.lock_timeout
         self.clock = checked_options.clock
         self._guard = JumpGuard(self.clock)
         if checked_options.debug:
