@@ -63,6 +63,9 @@ ResultT = TypeVar("ResultT")
 #: Where the app finds the store in the environ.
 STORE_KEY: Final = "litesess.store"
 
+#: The most top-level keys of a session.
+MAX_KEYS: Final = 1000
+
 _ID_TRIES: Final = 10
 #: How long, in seconds, one waits at most before it tries again to write what others write, too.
 _FIRST_WAIT: Final = 5e-4
@@ -714,6 +717,8 @@ class Manager:
     def _check_size(self, session: Session, changed: codec.Frames, removed: list[str]) -> None:
         sizes = {key: len(key) + len(frame) for key, frame in session.frames.items()}
         sizes |= {key: len(key) + len(frame) for key, frame in changed.items()}
+        if len(sizes) - len(removed) > MAX_KEYS:
+            raise EncodeError("(all)", f"has {len(sizes) - len(removed)} keys, limit {MAX_KEYS}")
         total = sum(sizes.values()) - sum(sizes[key] for key in removed)
         if total > self.options.max_session_bytes:
             for key in removed:

@@ -150,6 +150,15 @@ def size(smallest: int, largest: int) -> Check:
     return check
 
 
+def count(name: str, value: object) -> int:
+    """Check a number of things: at least one."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not int")
+    if value < 1:
+        raise ConfigError(f"{name} {value} is not at least 1")
+    return value
+
+
 def choice(*allowed: object) -> Check:
     """Return a check for one of a few values."""
 

@@ -181,6 +181,17 @@ class Engine:
         except OSError as error:
             raise store_error(error, self.path) from error
 
+    def count(self) -> int:
+        """Return how many keys there are, expired or not; at once, after the first time.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        try:
+            return self._opened().follower.count()
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
     def expired(self, now: float) -> Iterator[bytes]:
         """Yield the keys that expire at *now* or before, in Unix seconds.
 

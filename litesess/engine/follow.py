@@ -52,6 +52,7 @@ class Follower:
         self._place = place
         self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
         self.live = Live(chain.view, chain.live.table.end, ())
+        self._count: int | None = None  # how many keys there are, once somebody has asked
 
     def catch_up(self) -> Live:
         """Take in all that was written until now; return where that ends.
@@ -73,6 +74,18 @@ class Follower:
                 live = self.live
             live.bad = None
             return live
+
+    def count(self) -> int:
+        """Return how many keys there are; the first time, each that a log changed is looked at.
+
+        Raises:
+            As :meth:`catch_up`.
+        """
+        live = self.catch_up()
+        with self._lock:
+            if self._count is None:
+                self._count = live.view.count()
+            return self._count
 
     def find_anew(self) -> Live:
         """Go on in the log that has taken the place of one whose name is gone.
@@ -115,7 +128,10 @@ class Follower:
                 return
             if found.kind == form.MARK:
                 self._adopt_published(live)
+            gain = 0 if self._count is None else _gain(live.view, found, self._count)
             table.apply(found)
+            if self._count is not None:
+                self._count += gain
             live.durable = max(live.durable, found.durable)
             if found.kind != form.POISON:
                 live.unsynced = ()  # whoever wrote this has synced them before
@@ -159,3 +175,21 @@ class Follower:
             )
         *sealed, _live = (replayed.log for replayed in chain.logs)
         self.live = Live(chain.view, form.HEADER_BYTES, tuple(sealed))
+        self._count = None
+
+
+def _gain(view: View, record: form.Record, count: int) -> int:
+    """Return how many keys more there are after *record*, of *count* before it."""
+    gain = 0
+    changed: dict[bytes, bool] = {}
+    is_cleared = False
+    for kind, _flags, payload in form.members(record):
+        if kind == form.CLEAR:
+            gain, is_cleared = -count, True
+            changed.clear()
+        elif kind in (form.PUT, form.DELETE):
+            key = form.key_of(payload)
+            was_there = changed[key] if key in changed else not is_cleared and view.has(key)
+            changed[key] = kind == form.PUT
+            gain += changed[key] - was_there
+    return gain

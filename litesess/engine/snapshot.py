@@ -112,6 +112,11 @@ class Snapshot:
             with suppress(BufferError):  # the traceback of a refusal still shows it
                 memory.close()
 
+    def has(self, key: bytes) -> bool:
+        """Say whether *key* is there, without reading its entry's value."""
+        position = self.position(key)
+        return position < self.count and self.key(position) == key
+
     def get(self, key: bytes) -> form.Entry | None:
         """Return what is stored under *key*.
 

@@ -105,6 +105,32 @@ class View:
             return form.Entry(entry.value, touch[1], entry.version)
         return entry
 
+    def has(self, key: bytes) -> bool:
+        """Say whether anything is stored under *key*, without reading it."""
+        for table in self.tables:
+            location = table.puts.get(key)
+            if location is not None:
+                return location != _DELETED
+            if table.cleared:
+                return False
+        return self.snapshot is not None and self.snapshot.has(key)
+
+    def count(self) -> int:
+        """Return how many keys there are; it looks at each that a log has changed."""
+        snapshot = None if any(table.cleared for table in self.tables) else self.snapshot
+        total = 0 if snapshot is None else snapshot.count
+        seen: set[bytes] = set()
+        for table in self.tables:
+            puts = table.puts.copy()
+            for key, location in puts.items():
+                if key not in seen:
+                    was_there = snapshot is not None and snapshot.has(key)
+                    total += (location != _DELETED) - was_there
+            seen.update(puts)
+            if table.cleared:
+                break
+        return total
+
     def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
         """Yield every key with what is stored under it.
 

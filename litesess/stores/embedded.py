@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from litesess import codec, ids
 from litesess.engine.commit import Lookup, Plan, ResultT
 from litesess.engine.format import Change, Clear, Delete, Entry, Put, Touch
-from litesess.errors import VersionConflict
+from litesess.errors import StoreFull, VersionConflict
 from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept_handles
 
 logger = logging.getLogger("litesess.store")
@@ -34,6 +34,9 @@ class KeyValueEngine(Protocol):
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* under the lock and make its changes; return its result and the version."""
 
+    def count(self) -> int:
+        """Return how many keys there are, expired or not."""
+
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with what is stored under it."""
 
@@ -47,9 +50,12 @@ class KeyValueEngine(Protocol):
 class EmbeddedStore(Store):
     """A store on an engine in this process."""
 
-    def __init__(self, engine: KeyValueEngine, *, durable: bool) -> None:
+    def __init__(
+        self, engine: KeyValueEngine, *, durable: bool, max_sessions: int | None = None
+    ) -> None:
         self._engine = engine
         self._durable = durable
+        self._max_sessions = max_sessions
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
@@ -65,11 +71,21 @@ class EmbeddedStore(Store):
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = _put(_raw(key), record)
+        limit = self._max_sessions if record.owner is None else None
+        if limit is not None:
+            self._engine.count()  # the first time that takes long, so not under the lock
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(put.key)
-            is_taken = entry is not None and entry.expires_at > now
-            return ([], False) if is_taken else ([put], True)
+            if entry is not None and entry.expires_at > now:
+                return [], False
+            if limit is not None and entry is None and self._engine.count() >= limit:
+                # Nobody is put out for a newcomer: who floods the store must not end logins.
+                raise StoreFull(
+                    f"{self!r} holds max_sessions={limit}, also counting expired ones that were"
+                    " not collected yet; only sessions with an owner are begun"
+                )
+            return [put], True
 
         is_created, _ = self._engine.transact(plan, sync=self._durable)
         return is_created

@@ -100,6 +100,10 @@ class _MemoryEngine:
                     self._entries[change.key] = touched._replace(expires_at=change.expires_at)
             return result, self._sequence
 
+    def count(self) -> int:
+        """Return how many keys there are, expired or not."""
+        return len(self._entries)
+
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with what is stored under it."""
         self._check_open()

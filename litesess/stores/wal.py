@@ -26,6 +26,7 @@ from litesess.options import (
     Options,
     boolean,
     build,
+    count,
     function,
     option,
     optional,
@@ -83,6 +84,12 @@ class WALOptions(Options):
         "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
         check=touch_interval,
     )
+    max_sessions: int | None = option(
+        None,
+        "Most sessions there may be, expired ones that were not collected yet among them; beyond,"
+        " none is begun without an owner, and nobody's ends",
+        check=optional(count),
+    )
     lock_timeout: float = option(
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
     )
@@ -130,7 +137,9 @@ class WALStore(EmbeddedStore):
             lock=FileLock(),
         )
         engine.check()
-        super().__init__(engine, durable=checked_options.durable)
+        super().__init__(
+            engine, durable=checked_options.durable, max_sessions=checked_options.max_sessions
+        )
         self._engine: Engine = engine
         self.ttl = checked_options.ttl
         self.gc_interval = checked_options.gc_interval
