@@ -38,6 +38,7 @@ def make_engine(
     random_bytes: Callable[[int], bytes] | None = None,
     lock_timeout: float = 0.05,
     read_only: bool = False,
+    monotonic: Callable[[], float] | None = None,
 ) -> Engine:
     """Return an engine, on a simulated disk with locks of that."""
     if lock is None:
@@ -52,8 +53,14 @@ def make_engine(
         random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
         fs=fs or FileSystem(),
         lock=lock,
-        monotonic=count().__next__,
+        monotonic=monotonic or _ticks(),
     )
+
+
+def _ticks() -> Callable[[], float]:
+    """Return a clock that goes on by a millisecond whenever it is asked."""
+    milliseconds = count()
+    return lambda: next(milliseconds) / 1000
 
 
 def key(name: object) -> bytes:

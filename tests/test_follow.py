@@ -21,9 +21,9 @@ from engines import (
     small_files,
     touch,
 )
-from simdisk import SimDisk
+from simdisk import SimDisk, Window
 
-from litesess import Corruption, StoreFailed, StoreFull
+from litesess import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked, WALStore
 from litesess.engine import format as form
 
 WAL = "sessions.0000000000000001.wal"
@@ -338,6 +338,202 @@ def test_of_a_batch_that_fails_half_way_what_others_may_have_seen_stands(two, di
     assert set(content(one)) == {key(name) for name in ("first", "leader", "a", "c")}
     images = disk.crash_images(random.Random(1), samples=5)
     assert all(key("a") in content(make_engine(SimDisk(image))) for image in images)
+
+
+# Failures that a review has found.
+
+
+def fail_next_sync(disk) -> None:
+    def fault(call: str) -> None:
+        if call == "sync":
+            disk.fault = lambda _call: None
+            raise OSError(errno.EIO, "Input/output error")
+
+    disk.fault = fault
+
+
+def is_sealed(disk) -> bool:
+    writes = disk.names[WAL].pending if WAL in disk.names else []
+    return bool(writes) and writes[-1][1][2:3] == bytes([form.SEAL])
+
+
+def test_what_a_failed_sync_says_behind_a_seal_that_is_lost_costs_nothing(two, disk):
+    one, other = two
+
+    def fault(call: str) -> None:
+        if call == "sync" and is_sealed(disk):
+            raise KeyboardInterrupt  # as good as a kill
+
+    disk.fault = fault
+    with pytest.raises(KeyboardInterrupt):
+        one.compact()
+    abandon(one)
+    fail_next_sync(disk)
+    with pytest.raises(StoreFailed):
+        put(other, "second", b"2")
+    images = list(disk.crash_images(random.Random(1), samples=3))
+    assert len(images) > 5
+    for image in images:
+        assert content(make_engine(SimDisk(image))) == {key("first"): (b"1", FAR)}
+
+
+def test_who_can_t_make_durable_what_is_there_lets_nobody_build_on_it(two, disk):
+    one, other = two
+    put(one, "lost", b"2" * 100, sync=False)
+    fail_next_sync(disk)
+    late = make_engine(disk)
+    with pytest.raises(StoreFailed):
+        late.get(key("first"))
+    for engine in (late, one, other):
+        assert engine.get(key("first")).value == b"1"
+        with pytest.raises(StoreFailed, match="start them again"):
+            put(engine, "third", b"3")
+
+
+@pytest.mark.parametrize("network", ["", "nfs4"])
+def test_a_seal_that_was_written_though_the_write_failed_stands(disk, network):
+    disk.network_type = lambda _path: network
+    engine = make_engine(disk)
+    put(engine, "first", b"1")
+    real = disk.pwrite
+
+    def pwrite(fd, data, offset):
+        real(fd, data, offset)
+        if data[2:3] == bytes([form.SEAL]):
+            disk.pwrite = real
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+    disk.pwrite = pwrite
+    with pytest.raises(StoreFull):
+        engine.compact()
+    put(engine, "second", b"2")
+    assert generation(engine) == 2
+    assert set(content(make_engine(disk.twin()))) == {key("first"), key("second")}
+
+
+def test_where_only_one_process_writes_nothing_is_made_of_mapped_memory(disk):
+    disk.network_type = lambda _path: "9p"
+    mapped = disk.map
+
+    def map_once(fd, size):
+        window = mapped(fd, size)
+        return bytes(disk.pread(fd, size, 0)) if isinstance(window, Window) else window
+
+    disk.map = map_once
+    engine = make_engine(disk)
+    for number in range(3):
+        put(engine, number, b"x")
+    assert len(content(engine)) == 3
+    engine.compact()
+    assert len(content(make_engine(disk.twin()))) == 3
+
+
+def test_a_bad_end_is_put_right_whatever_readers_are_doing(two, disk):
+    """A reader that was just looking at it once hid it from the writer."""
+    one, _ = two
+    half_written(disk)
+    follower = one._open.follower
+    bad = follower.catch_up().bad
+    assert bad is not None
+    for noted in (None, bad._replace(offset=70)):
+        follower.live.bad = noted  # as a reader may have it for a moment
+        put(one, "second", b"2")
+        assert set(content(one)) == {key("first"), key("second")}
+        half_written(disk, sequence=3)
+    abandon(one)
+    assert set(content(make_engine(disk.twin()))) == {key("first"), key("second")}
+
+
+def test_damage_is_said_at_every_read_once_it_was_found(two, disk):
+    one, other = two
+    put(other, "second", b"2" * 100)
+    one.get(key("first"))
+    at = end_of(one)
+    delete(other, "first")
+    put(other, "third", b"3")
+    disk.names[WAL].content[at + 40] ^= 1
+    now = [0.0]
+    one._monotonic = lambda: now[0]
+    one.get(key("first"))
+    for _ in range(5):
+        now[0] += 1
+        with pytest.raises(Corruption):
+            one.get(key("first"))
+
+
+def test_a_process_that_is_not_known_of_keeps_others_from_compacting_and_recovering(tmp_path):
+    path = str(tmp_path / "data")
+    old = make_engine(path=path)
+    put(old, "first", b"1")
+    with old.maintenance() as is_ours:
+        assert is_ours
+        os.unlink(f"{path}/sessions.live")
+        new = make_engine(path=path)
+        with pytest.raises(StoreLocked, match="stop that process"):
+            new.get(key("first"))
+        put(old, "second", b"2")
+    assert set(content(new)) == {key("first"), key("second")}
+    old.compact()
+    put(new, "third", b"3")
+    assert content(old) == content(new)
+    old.close()
+    new.close()
+
+
+def test_an_idle_process_lets_go_of_what_was_merged_when_its_turn_to_collect_comes(tmp_path):
+    path = str(tmp_path / "data")
+    idle = WALStore(path)
+    len(idle)
+    other = make_engine(path=path)
+    for number in range(3):
+        put(other, number, b"x")
+        other.compact()
+    with other.maintenance():
+        assert idle.collect() == 0
+    deleted = [
+        link
+        for name in os.listdir("/proc/self/fd")
+        if (link := _link(name)).startswith(path) and link.endswith("(deleted)")
+    ]
+    assert deleted == []
+    idle.close()
+    other.close()
+
+
+def _link(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:
+        return ""
+
+
+def test_a_forked_child_holds_no_file_of_a_store_that_a_thread_was_reading(tmp_path):
+    path = str(tmp_path / "data")
+    engine = make_engine(path=path)
+    for number in range(5):
+        put(engine, number, b"x")
+    engine.compact()
+    put(engine, "last", b"x")
+    reading = engine.scan()
+    next(reading)  # its frame keeps the logs alive, in the child too
+    pid = os.fork()
+    if pid == 0:
+        held = [
+            link for name in os.listdir("/proc/self/fd") if (link := _link(name)).startswith(path)
+        ]
+        os._exit(len(held))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(list(reading)) == 5
+    engine.close()
+
+
+def test_a_directory_without_a_store_is_not_called_damaged(tmp_path):
+    path = tmp_path / "data"
+    path.mkdir(mode=0o700)
+    with pytest.raises(StoreError, match="no store yet") as caught:
+        make_engine(path=str(path), read_only=True).get(key("first"))
+    assert not isinstance(caught.value, Corruption)
 
 
 # Only reading.

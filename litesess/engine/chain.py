@@ -264,7 +264,11 @@ def _replay_chain(
 
 
 def _is_empty(log: Log) -> bool:
-    return next(log.replay(), None) is None
+    """Say whether nothing was ever acknowledged in a log that no SEAL leads to.
+
+    A process whose sync of the log before it failed may have left a POISON here, or half of one.
+    """
+    return all(record.kind == form.POISON for record in log.find_records(form.HEADER_BYTES))
 
 
 def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:

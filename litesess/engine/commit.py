@@ -23,7 +23,7 @@ from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import store_error
 from litesess.engine.lock import FileLock
 from litesess.engine.log import DELETE_RESERVE, Log
-from litesess.engine.recovery import keep_aside
+from litesess.engine.recovery import keep_aside, warn_of_torn
 from litesess.engine.view import View
 from litesess.errors import (
     Corruption,
@@ -40,6 +40,9 @@ ResultT = TypeVar("ResultT")
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
 #: interrupted before it could wake anybody.
 _LOOK_UP_INTERVAL: Final = 0.05
+#: A writer, or reader, relies for so long, in seconds, on a log's being the one that bears its
+#: name: asking makes the next sync dearer.
+LINKED_FOR: Final = 1.0
 #: What may be written on a full disk.
 _FREEING: Final = (form.Delete, form.Clear)
 
@@ -108,9 +111,15 @@ class Committer:
     """The writing side of an open store."""
 
     def __init__(
-        self, place: Place, follower: Follower, lock: FileLock, lock_timeout: float
+        self,
+        place: Place,
+        follower: Follower,
+        lock: FileLock,
+        lock_timeout: float,
+        monotonic: Callable[[], float],
     ) -> None:
         self._place = place
+        self._monotonic = monotonic
         self._follower = follower
         self._lock = lock
         self._lock_timeout = lock_timeout
@@ -118,6 +127,8 @@ class Committer:
         # does not tell threads apart.
         self._append_lock = threading.Lock()
         self._locked: Log | None = None  # whose lock this process may have
+        self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
+        self._linked_at = float("-inf")  # when the log last was the one that bears its name
         self._failure: OSError | None = None
         self._is_closed = False
         self._waiting: deque[_Ticket] = deque()
@@ -165,10 +176,23 @@ class Committer:
 
         def work() -> None:
             self.check_writable()
-            try:
-                self._take_end(self._lock_timeout)
-            finally:
-                self._let_end_go()
+            self._at_end(lambda _live: None)
+
+        self._alone(work)
+
+    def sync(self) -> None:
+        """Make durable what was read when the store was opened, before it is shown to anybody.
+
+        Whoever wrote it may have been killed before its sync.
+
+        Raises:
+            StoreError: as :meth:`transact`.
+        """
+
+        def work() -> None:
+            live = self._follower.live
+            self._sync_sealed(live)
+            self._sync(live, live.table.end)
 
         self._alone(work)
 
@@ -203,17 +227,17 @@ class Committer:
         Raises:
             Corruption: what is bad there is no write that was cut short.
         """
-        if self._append_lock.acquire(blocking=False):
-            try:
-                self._take_end(timeout=0)
-            except Corruption:
-                raise
-            except (StoreError, OSError):  # that is for a writer to say
-                return
-            finally:
-                self._let_end_go()
-                self._append_lock.release()
-                self._wake_next()
+        if self._append_lock.locked():
+            return
+        try:
+            with self._append_lock:
+                self._at_end(lambda _live: None, timeout=0)
+        except Corruption:
+            raise
+        except (StoreError, OSError):  # that is for a writer to say
+            return
+        finally:
+            self._wake_next()
 
     def close(self) -> None:
         """Let nothing be written any more, but by :meth:`finish`."""
@@ -322,43 +346,54 @@ class Committer:
     def _commit(self, batch: list[_Ticket]) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
-        try:
-            live = self._take_end(self._lock_timeout)
-            end = self._write_batch(live, batch)
-        finally:
-            self._let_end_go()
+        live, end = self._at_end(lambda live: (live, self._write_batch(live, batch)))
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
             # What a plan saw and left as it was must be as durable as a change would be.
             self._sync(live, end)
-        self._follower.catch_up()
+        if self._follower.catch_up() is live and live.table.end < end:
+            raise StoreFailed(f"{live.log.path}: what was just written there can't be read back")
 
     def _seal(self, generation: int, salt: bytes) -> Live:
         self.check_writable()
         self._sync_all()
-        try:
-            live = self._take_end(self._lock_timeout)
+
+        def write(live: Live) -> tuple[Live, int]:
             payload = form.encode_seal(live.table.count, generation, salt)
-            end = self._write_record(live, form.SEAL, payload)
-        finally:
-            self._let_end_go()
+            return live, self._write_record(live, form.SEAL, payload)
+
+        live, end = self._at_end(write)
         self._sync(live, end)
         return self._follower.catch_up()
 
     def _mark(self, *, always: bool) -> form.Slot:
         self._sync_all()
-        try:
-            live = self._take_end(self._lock_timeout)
-            live.log.check_linked()
-            end = live.table.end
+
+        def write(live: Live) -> tuple[Live, int]:
             if always or live.table.last_kind != form.MARK:
-                end = self._write_record(live, form.MARK, b"")
-        finally:
-            self._let_end_go()
+                return live, self._write_record(live, form.MARK, b"")
+            return live, live.table.end
+
+        live, end = self._at_end(write)
         self._sync(live, end)
         self._follower.catch_up()
         header = live.log.header
         return form.Slot(header.store, header.generation, end)
+
+    def _at_end(self, work: Callable[[Live], ResultT], timeout: float | None = None) -> ResultT:
+        """Do *work* where no other process writes meanwhile: at the end of the live log."""
+        try:
+            live = self._take_end(self._lock_timeout if timeout is None else timeout)
+            return work(live)
+        finally:
+            # Twice: a signal handler may raise where the first is about to begin.
+            try:
+                self._let_end_go()
+            finally:
+                self._let_end_go()
+            torn, self._torn = self._torn, None
+            if torn is not None:  # not under the lock: a handler of the host's takes its time
+                warn_of_torn(*torn)
 
     def _take_end(self, timeout: float) -> Live:
         """Let no other process write, and return the live log, followed to its end.
@@ -366,26 +401,35 @@ class Committer:
         Behind that there are only zeros then, and nothing before it is still to be synced.
         """
         live = self._lock_end(timeout)
-        while not live.log.is_present():
+        while not self._is_there(live.log):
             # Under the lock nobody seals it: it was deleted, or recovered by a process that did
             # not know of this one.
             self._follower.find_anew()
             live = self._lock_end(timeout)
         self._check_sound()
-        if live.bad is not None:
-            self._repair(live, live.bad)
+        self._repair(live)
         # Order: what is acknowledged in this log relies on the SEALs before it.
-        for log in live.unsynced:
-            self._sync_log(log)
-        live.unsynced = ()
+        self._sync_sealed(live)
         return live
+
+    def _is_there(self, log: Log) -> bool:
+        """Say whether the log has its name; now and then, whether the name is the log's."""
+        now = self._monotonic()
+        if now - self._linked_at < LINKED_FOR:
+            return log.is_present()
+        if not log.is_linked():
+            return False
+        self._linked_at = now
+        return True
 
     def _lock_end(self, timeout: float) -> Live:
         while True:
             log = self._follower.live.log
-            if self._follower.is_shared and log is not self._locked:
-                self._let_end_go()
-                # Noted first: to let go of what was not got is harmless, to keep it is not.
+            if self._follower.is_shared:
+                if log is not self._locked:
+                    self._let_end_go()
+                # Noted first: to let go of what was not got is harmless, to keep it is not.  And
+                # taken in any case: what is noted may not have been got.
                 self._locked = log
                 if not self._lock.acquire(log.fd, timeout):
                     raise StoreLocked(
@@ -403,14 +447,18 @@ class Committer:
             self._lock.release(log.fd)
             self._locked = None
 
-    def _repair(self, live: Live, torn: form.Bad) -> None:
-        """Overwrite what a killed or interrupted writer left half-way.
+    def _repair(self, live: Live) -> None:
+        """Overwrite what a killed or interrupted writer left half-way, if one did.
 
         Every writer does this first, so that nothing can stand behind it.
 
         Raises:
             Corruption: something does.
         """
+        # Read here: what this process noted of it may be a reader's, on its way.
+        torn = next(live.log.follow(live.table.end), None)
+        if not isinstance(torn, form.Bad):
+            return
         behind = next(live.log.find_records(torn.offset), None)
         if behind is not None:
             raise Corruption(
@@ -421,6 +469,7 @@ class Committer:
         keep_aside(self._place, live.log, torn)
         live.log.erase(torn.offset)
         live.bad = None
+        self._torn = live.log, torn
 
     def _write_batch(self, live: Live, batch: list[_Ticket]) -> int:
         """Write what the plans of *batch* want; return where the log ends then."""
@@ -491,9 +540,10 @@ class Committer:
 
     def _take_back(self, live: Live) -> None:
         """Follow what of a write that failed is whole, and erase what is not."""
-        self._follower.catch_up()
-        with suppress(OSError):  # the next one to write here repairs it
-            live.log.erase(live.table.end)
+        # Not if that was a SEAL, and whole: it is not for this log to be written any more.
+        if self._follower.catch_up() is live:
+            with suppress(OSError):  # the next one to write here repairs it
+                live.log.erase(live.table.end)
 
     def _sync_all(self) -> None:
         live = self._follower.catch_up()
@@ -503,6 +553,11 @@ class Committer:
         if live.durable < end:
             self._sync_log(live.log)
             live.durable = max(live.durable, end)
+
+    def _sync_sealed(self, live: Live) -> None:
+        for log in live.unsynced:
+            self._sync_log(log)
+        live.unsynced = ()
 
     def _sync_log(self, log: Log) -> None:
         try:
@@ -521,8 +576,7 @@ class Committer:
             # Whoever reads the log next must not build on it, even if its pages look good:
             # other processes, and those that start later, get no error from their syncs.
             live = self._lock_end(self._lock_timeout)
-            if live.bad is not None:
-                self._repair(live, live.bad)
+            self._repair(live)
             self._write_record(live, form.POISON, b"")
         self._let_end_go()
         return StoreFailed(

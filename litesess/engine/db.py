@@ -16,16 +16,15 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.chain import Chain, Place, check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
-from litesess.engine.commit import Committer, Plan, ResultT
+from litesess.engine.commit import LINKED_FOR, Committer, Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.lock import FileLock
-from litesess.engine.log import Log
 from litesess.engine.names import Names
-from litesess.engine.recovery import join_store, load_existing, open_store
+from litesess.engine.recovery import load_existing, open_store
 from litesess.engine.view import View
-from litesess.errors import StoreClosed, StoreError, StoreLocked, StoreReadOnly
+from litesess.errors import Corruption, StoreClosed, StoreError, StoreLocked, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
 
@@ -38,6 +37,8 @@ _SEEN_FOR: Final = 1e-4
 #: What looks like a half-written record for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
 _PID_BYTES: Final = 20
+#: Whoever closes a store waits so long, in seconds, for others that do the same.
+_GATE_TIMEOUT: Final = 0.1
 
 
 class Engine:
@@ -86,6 +87,7 @@ class Engine:
         self._monotonic = monotonic
         self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
         self._open: _OpenStore | None = None
+        self._closing: _OpenStore | None = None  # what a fork must know of, too
         self._is_closed = False
         self._refusals = 0
         _engines.add(self)
@@ -117,33 +119,47 @@ class Engine:
             live = follower.live
             if follower.is_shared and live.log.has_grown(live.table.end):
                 live = follower.catch_up()
-                if live.bad is not None:
-                    self._judge_in_time(opened, live.bad.offset)
+                bad = live.bad
+                if bad is not None:
+                    self._judge_in_time(opened, bad.offset)
             # Who deletes the directory to end all sessions means it.  Not asked by each of many
             # reads at once: where threads wait for the interpreter, a call that gives it up
             # costs a switch of threads.
             now = self._monotonic()
             if now - opened.seen_at > _SEEN_FOR:
-                if not live.log.is_present():
-                    live = self._look_again(follower)
-                opened.seen_at = now
+                live = self._look_again(opened, now)
             return live.view.get(key)
         except OSError as error:
             raise store_error(error, self.path) from error
 
-    def _look_again(self, follower: Follower) -> Live:
-        """Return what is live now that the log that was has no name any more."""
-        live = follower.catch_up()
-        return live if live.log.is_present() else follower.find_anew()
+    def _look_again(self, opened: _OpenStore, now: float) -> Live:
+        """Return what is live, after a look whether it is still there."""
+        follower = opened.follower
+        # Now and then, whether the name is the file's: another store may have been made there.
+        is_due = now - opened.linked_at > LINKED_FOR
+        for live in follower.live, follower.catch_up():
+            if live.log.is_linked() if is_due else live.log.is_present():
+                opened.seen_at = now
+                opened.linked_at = now if is_due else opened.linked_at
+                return live
+        return follower.find_anew()
 
     def _judge_in_time(self, opened: _OpenStore, offset: int) -> None:
         """Have what is bad at the log's end judged, unless it may still be being written."""
         now = self._monotonic()
         if opened.bad_at is None or opened.bad_at[0] != offset:
-            opened.bad_at = offset, now
+            opened.bad_at, opened.damage = (offset, now), None
+        elif opened.damage is not None:
+            path, at, reason = opened.damage
+            raise Corruption(path, at, reason)
         elif now - opened.bad_at[1] > _TORN_AFTER and not opened.place.read_only:
             opened.bad_at = offset, now
-            opened.committer.judge()
+            try:
+                opened.committer.judge()
+            except Corruption as error:
+                # Kept: what was damaged may have been a logout, and every read must say so.
+                opened.damage = error.path, error.offset, error.reason
+                raise
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes; see :meth:`Committer.transact`.
@@ -204,7 +220,22 @@ class Engine:
             raise store_error(error, self.path) from error
 
     def _current_view(self) -> View:
-        return self._look_again(self._opened().follower).view
+        opened = self._opened()
+        opened.follower.catch_up()
+        return self._look_again(opened, self._monotonic()).view
+
+    def follow(self) -> None:
+        """Let go of what others have merged into a snapshot, if this process has it open.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        opened = self._open
+        if opened is not None:
+            try:
+                opened.follower.catch_up()
+            except OSError as error:
+                raise store_error(error, self.path) from error
 
     @contextmanager
     def maintenance(self, timeout: float = 0.0) -> Iterator[bool]:
@@ -272,8 +303,10 @@ class Engine:
         self._is_closed = True  # before the lock: whoever waits in there for another process ends
         with self._opening_lock:
             opened, self._open = self._open, None
+            self._closing = opened or self._closing
         if opened is not None:
             opened.close(self._fs, self._lock)
+            self._closing = None
             logger.debug("closed %s", self.path)
 
     def hold(self) -> _OpenStore | None:
@@ -292,9 +325,11 @@ class Engine:
     def forget(self) -> None:
         """In the child, after a fork: hold nothing of the parent's; open at the first operation."""
         self._opening_lock = threading.Lock()
-        opened, self._open = self._open, None
-        if opened is not None:
-            opened.forget()
+        held = self._open, self._closing
+        self._open = self._closing = None
+        for opened in held:
+            if opened is not None:
+                opened.forget()
 
     def _opened(self) -> _OpenStore:
         refusals = self._refusals
@@ -331,52 +366,58 @@ class Engine:
             place = self._place(files[0].fd)
             files.append(place.open_lock(self._names.live))
             network = self._fs.network_type(self.path)
-            chain = self._enter(place, files[1].fd, network)
+            chain, is_synced = self._enter(place, files[1].fd, network)
             files.append(place.open_lock(self._names.compact))
+            follower = Follower(place, chain, is_shared=not network, is_synced=is_synced)
+            committer = Committer(place, follower, self._lock, self._lock_timeout, self._monotonic)
+            committer.sync()
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
             for file in files:
                 file.close()
             raise
         logger.debug("opened %s, generation %d", self.path, chain.live.log.header.generation)
-        follower = Follower(place, chain, is_shared=not network)
-        committer = Committer(place, follower, self._lock, self._lock_timeout)
         return _OpenStore(place, files, follower, committer, self._wal_limit)
 
-    def _enter(self, place: Place, live: int, network: str) -> Chain:
-        """Become one of those that have the store open; return what it holds."""
+    def _enter(self, place: Place, live: int, network: str) -> tuple[Chain, bool]:
+        """Become one of those that have the store open; return what it holds, and if durably."""
         # Guards: who opens or closes.  Between being told that others are there and joining them
         # the last of those may be killed, and nobody would put right what it left.
         gate = live if network else place.directory
         if not self._lock.acquire(gate, self._lock_timeout, sleep=self._sleep_unless_closed):
             raise StoreLocked(self.path, self._who_holds(live, network))
         if network:
-            chain = open_store(place, partial(_write_slot, self._fs, live), self._hold_log)
+            chain = open_store(place, partial(_write_slot, self._fs, live), self._hold)
             pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
             write_all(self._fs, live, pid, form.SLOT_BYTES)
-            return chain
+            return chain, True
         try:
-            if self._lock.take(live):
-                chain = open_store(place, partial(_write_slot, self._fs, live), self._hold_log)
+            is_first = self._lock.take(live)
+            if is_first:
+                chain = open_store(place, partial(_write_slot, self._fs, live), self._hold)
             else:
-                chain = join_store(place)
+                chain = load_existing(place)
             if not self._lock.take(live, shared=True):
-                raise StoreLocked(self.path, self._who_holds(live, "of another kind"))
+                raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
         finally:
             self._lock.release(gate)
-        return chain
+        return chain, is_first
 
-    def _hold_log(self, log: Log) -> None:
-        if not self._lock.acquire(log.fd, self._lock_timeout):
-            raise StoreLocked(log.path, "is locked by a process that does not know of this one")
+    def _hold(self, fd: int) -> None:
+        if not self._lock.acquire(fd, self._lock_timeout):
+            raise StoreLocked(
+                self.path,
+                "is in use by a process that does not know of this one: its .live file was"
+                " deleted; stop that process",
+            )
 
     def _open_for_reading(self) -> _OpenStore:
         directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
         place = replace(self._place(directory.fd), read_only=True)
         found = load_existing(place)
         logger.debug("opened %s, generation %d", self.path, found.live.log.header.generation)
-        follower = Follower(place, found, is_shared=True)
-        committer = Committer(place, follower, self._lock, self._lock_timeout)
+        follower = Follower(place, found, is_shared=True, is_synced=True)
+        committer = Committer(place, follower, self._lock, self._lock_timeout, self._monotonic)
         return _OpenStore(place, [directory], follower, committer, self._wal_limit)
 
     @contextmanager
@@ -437,30 +478,31 @@ class Engine:
         What goes wrong is logged, and tried again when the log has grown.
         """
         # In the background it waits: nobody else is started as long as this one is under way.
-        with opened.maintenance(self._lock, 0 if inline else self._lock_timeout) as is_ours:
-            # Somebody else may have been faster.
-            if is_ours and opened.follower.catch_up().table.end > opened.limit:
-                if inline:
-                    logger.warning(
-                        "%s: the log has %d bytes, limit %d, and nobody compacts it; a request"
-                        " does it now",
-                        self.path,
-                        opened.log_bytes,
-                        opened.limit,
-                    )
-                self._collect_and_compact(opened)
+        is_ours = False
+        try:
+            with opened.maintenance(self._lock, 0 if inline else self._lock_timeout) as is_ours:
+                # Somebody else may have been faster.
+                if is_ours and opened.follower.catch_up().table.end > opened.limit:
+                    self._collect_and_compact(opened, inline=inline)
+        except StoreClosed:
+            return False
+        except (OSError, StoreError):
+            logger.exception("%s was not compacted; will retry as the log grows", self.path)
+            opened.postpone(self._wal_limit)
         return is_ours
 
-    def _collect_and_compact(self, opened: _OpenStore) -> None:
+    def _collect_and_compact(self, opened: _OpenStore, *, inline: bool) -> None:
+        if inline:
+            logger.warning(
+                "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
+                self.path,
+                opened.log_bytes,
+                opened.limit,
+            )
         try:
             opened.compactor = threading.get_ident()
             self._before_compaction()
             self._compact(opened)
-        except StoreClosed:
-            return
-        except StoreError:
-            logger.exception("%s was not compacted; will retry as the log grows", self.path)
-            opened.postpone(self._wal_limit)
         finally:
             opened.compactor = 0
 
@@ -500,7 +542,9 @@ class _OpenStore:
         self.background = threading.Lock()  # held while a thread compacts in the background
         self.compactor = 0
         self.seen_at = float("-inf")  # when a read last found the log's name there
+        self.linked_at = float("-inf")  # when the name last was the log's
         self.bad_at: tuple[int, float] | None = None  # where and when a read found no record
+        self.damage: tuple[str, int, str] | None = None  # what was found wrong there
         self.is_closing = False
         self._files = files
         self._wal_limit = wal_limit
@@ -532,16 +576,28 @@ class _OpenStore:
             yield False
             return
         try:
+            self.check_not_closing()
             self._depth += 1
-            yield self._depth > 1 or self._lock_maintenance(lock, timeout)
+            try:
+                yield self._depth > 1 or self._lock_maintenance(lock, timeout)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    lock.release(self._files[2].fd)
         finally:
-            self._depth -= 1
-            if not self._depth:
-                lock.release(self._files[2].fd)
             self._maintenance_lock.release()
 
+    def check_not_closing(self) -> None:
+        """Raise :class:`StoreClosed` if the store is being closed."""
+        if self.is_closing:
+            raise StoreClosed(f"store {self.place.path} is closing")
+
     def _lock_maintenance(self, lock: FileLock, timeout: float) -> bool:
-        while lock.acquire(self._files[2].fd, timeout):
+        def sleep(seconds: float) -> None:
+            self.check_not_closing()
+            time.sleep(seconds)
+
+        while lock.acquire(self._files[2].fd, timeout, sleep=sleep):
             if self.place.fs.is_linked(self._files[2].fd):
                 return True
             # Guards: others lock another file, if somebody has deleted this one.
@@ -551,8 +607,7 @@ class _OpenStore:
 
     def pause(self) -> None:
         """Let other threads run; end a compaction that would hold up the closing."""
-        if self.is_closing:
-            raise StoreClosed(f"store {self.place.path} is closing")
+        self.check_not_closing()
         # Without this a thread that only computes keeps the interpreter for 5 ms at a time, and
         # slows durable commits many times over.
         time.sleep(0)
@@ -569,13 +624,16 @@ class _OpenStore:
             except (OSError, StoreError):
                 logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
             finally:
-                self.forget()
+                # Not the logs: another thread may be reading.
+                self._close_files()
 
     def _leave(self, fs: FileSystem, lock: FileLock) -> None:
         gate, live = self._files[0].fd, self._files[1].fd
         try:
-            # Where somebody is just opening, this is not the last one.
-            if (not self.follower.is_shared or lock.take(gate)) and lock.take(live):
+            # Where somebody is opening for long, this is not the last one.
+            if (not self.follower.is_shared or lock.acquire(gate, _GATE_TIMEOUT)) and lock.take(
+                live
+            ):
                 slot = self.committer.finish()
                 if slot is not None:
                     _write_slot(fs, live, slot)
@@ -585,7 +643,11 @@ class _OpenStore:
                 lock.release(gate)
 
     def forget(self) -> None:
-        """Let go of the descriptors; in a forked child the locks stay the parent's own."""
+        """In a forked child: close what is the parent's; the locks stay its own."""
+        self._close_files()
+        self.follower.forget()
+
+    def _close_files(self) -> None:
         for file in self._files:
             file.close()
 

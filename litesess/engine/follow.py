@@ -40,18 +40,19 @@ class Live:
 class Follower:
     """What a process has read of a store; any thread may let it read on."""
 
-    def __init__(self, place: Place, chain: Chain, *, is_shared: bool) -> None:
-        """Begin with what was loaded, all of it durable.
+    def __init__(self, place: Place, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
+        """Begin with what was loaded.
 
         Args:
             place: where the store lies.
             chain: what it held.
             is_shared: other processes may write to it.
+            is_synced: all of it is durable.
         """
         self.is_shared = is_shared
         self._place = place
         self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
-        self.live = Live(chain.view, chain.live.table.end, ())
+        self.live = Live(chain.view, chain.live.table.end, ()) if is_synced else _not_synced(chain)
         self._count: int | None = None  # how many keys there are, once somebody has asked
 
     def catch_up(self) -> Live:
@@ -63,17 +64,23 @@ class Follower:
             OSError: a file could not be read.
         """
         live = self.live
-        if live.bad is None and not live.log.has_grown(live.table.end):
+        if live.bad is None and not self.has_grown(live):
             return live
         with self._lock:
             live = self.live
-            while live.log.has_grown(live.table.end):
+            while self.has_grown(live):
                 self._take_in(live)
                 if self.live is live:
                     return live
                 live = self.live
             live.bad = None
             return live
+
+    def has_grown(self, live: Live) -> bool:
+        """Say whether there is anything behind what was followed of the log of *live*."""
+        log, end = live.log, live.table.end
+        # Where memory may not be shared as on a local disk, nothing is made of it.
+        return log.has_grown(end) if self.is_shared else log.goes_on(end)
 
     def count(self) -> int:
         """Return how many keys there are; the first time, each that a log changed is looked at.
@@ -107,15 +114,17 @@ class Follower:
             OSError: it could not be read.
         """
         with self._lock:
+            live = self.live
             if snapshot is None:
-                self._adopt_published(self.live)
+                self._adopt_published(live)
+            elif snapshot.generation == live.log.header.generation:
+                live.view = View(snapshot, (live.table,))
             else:
-                self.live.view = View(snapshot, (self.live.table,))
-            return self.live
+                raise StoreFailed(f"{snapshot.path} is not what {live.log.path} follows")
+            return live
 
     def _take_in(self, live: Live) -> None:
         """Follow the log of *live* to its end, or to its SEAL: then that is live no longer."""
-        live.bad = None
         table = live.table
         for found in live.log.follow(table.end):
             if isinstance(found, form.Bad):
@@ -135,6 +144,7 @@ class Follower:
             live.durable = max(live.durable, found.durable)
             if found.kind != form.POISON:
                 live.unsynced = ()  # whoever wrote this has synced them before
+        live.bad = None
 
     def _pass(self, live: Live, record: form.Record) -> None:
         """Go on in the log that a SEAL names."""
@@ -173,9 +183,21 @@ class Follower:
             raise StoreFailed(
                 f"{log.path} was deleted or replaced; restart the process to begin anew"
             )
-        *sealed, _live = (replayed.log for replayed in chain.logs)
-        self.live = Live(chain.view, form.HEADER_BYTES, tuple(sealed))
+        self.live = _not_synced(chain)
         self._count = None
+
+    def forget(self) -> None:
+        """In a forked child: close what is the parent's, also what its threads were reading."""
+        live = self.live
+        for log in (*live.unsynced, *(table.log for table in live.view.tables)):
+            log.close()
+        if live.view.snapshot is not None:
+            live.view.snapshot.close()
+
+
+def _not_synced(chain: Chain) -> Live:
+    *sealed, _live = (replayed.log for replayed in chain.logs)
+    return Live(chain.view, form.HEADER_BYTES, tuple(sealed))
 
 
 def _gain(view: View, record: form.Record, count: int) -> int:

@@ -240,7 +240,10 @@ class FileSystem:
             elif status.st_nlink == 0:  # deleted since
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             elif status.st_nlink != 1:
-                reason = f"has {status.st_nlink} links, not 1"
+                raise StoreError(
+                    f"{path} has {status.st_nlink} names, so that others may write to it; delete"
+                    " the other ones, and copy it where a link was meant as a backup"
+                )
             elif status.st_mode & _WRITABLE_BY_OTHERS:
                 reason = f"has mode {stat.S_IMODE(status.st_mode):04o}, others can write to it"
             if reason:

@@ -11,7 +11,7 @@ from zlib import crc32
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
 from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.errors import Corruption, StoreFailed
+from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
 RESERVE_STEP: Final = 1 << 18
@@ -73,6 +73,13 @@ class Log:
         window = getattr(self, "_window", b"")
         if not isinstance(window, bytes):
             window.close()
+
+    def close(self) -> None:
+        """Close the file while others may still have this; what they read then is an error."""
+        window, self._window = self._window, b""
+        if not isinstance(window, bytes):
+            window.close()
+        self._file.close()
 
     @classmethod
     def open(
@@ -192,8 +199,12 @@ class Log:
         try:
             self._window = self._fs.map(self._file.fd, size)
         except OSError:  # the file system shares no memory
-            return self._fs.pread(self._file.fd, 1, end) != b"\0"
+            return self.goes_on(end)
         return self._window[end] != 0
+
+    def goes_on(self, end: int) -> bool:
+        """Do as :meth:`has_grown`, and ask the system."""
+        return self._fs.pread(self._file.fd, 1, end) not in (b"", b"\0")
 
     def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
         """Yield the records from *start* on, and at last what stops them, if anything does.
@@ -313,17 +324,12 @@ class Log:
         """Say whether a file still bears the log's name; asked at every operation."""
         return self._fs.exists(self._directory, self._name)
 
-    def check_present(self) -> None:
-        """Raise :class:`StoreFailed` if the file was deleted: writes to it go nowhere."""
-        if not self.is_present():
-            raise StoreFailed(f"{self.path} was deleted; restart the process to begin anew")
+    def is_linked(self) -> bool:
+        """Say whether the file itself still has a name; asked seldom.
 
-    def check_linked(self) -> None:
-        """Do as :meth:`check_present`, and notice another file under the name; asked seldom."""
-        if not self._fs.is_linked(self._file.fd):
-            raise StoreFailed(
-                f"{self.path} was deleted or replaced; restart the process to begin anew"
-            )
+        See :meth:`FileSystem.exists`.
+        """
+        return self._fs.is_linked(self._file.fd)
 
     def sync(self) -> None:
         """Make all that was written durable.

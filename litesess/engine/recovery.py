@@ -26,7 +26,7 @@ from litesess.engine.chain import (
 from litesess.engine.fs import write_all
 from litesess.engine.log import Log
 from litesess.engine.view import Table
-from litesess.errors import Corruption
+from litesess.errors import StoreError
 
 logger = logging.getLogger("litesess.engine")
 
@@ -35,14 +35,14 @@ LARGEST_TORN: Final = 1 << 20
 
 
 def open_store(
-    place: Place, write_slot: Callable[[form.Slot], None], hold: Callable[[Log], None]
+    place: Place, write_slot: Callable[[form.Slot], None], hold: Callable[[int], None]
 ) -> Chain:
     """Open the store at *place*, make it anew if nothing is there, put it right after a crash.
 
     Args:
         place: where it lies; the caller holds the presence lock alone.
         write_slot: makes another slot durable.
-        hold: takes the lock of a log, until the log is closed.
+        hold: takes the lock of an open file, until that is closed.
 
     Returns:
         What is stored, all of it durable.
@@ -56,36 +56,38 @@ def open_store(
         place.unlink(listing.temporary)
         return _create(place)
     chain = load_chain(place, listing, slot)
-    # Order: what the coming deletions rely on must be durable first, the names included.
-    place.fs.sync_directory(place.directory)
-    place.unlink(listing.temporary)
-    if not _was_closed(chain, slot):
-        # Guards: if somebody has deleted the presence lock, others may be writing still.  Held
-        # until the log has a successor, this sends them there.
-        held = chain.live.log
-        hold(held)
-        if held.has_grown(chain.live.table.end):
+    if _was_closed(chain, slot):
+        _drop_garbage(place, chain)
+        return chain
+    # Guards: if somebody has deleted the presence lock, others may be writing, and compacting,
+    # still.  Held until there is another log, these locks send them there.
+    maintenance = place.open_lock(place.names.compact)
+    try:
+        hold(maintenance.fd)
+        if place.listing() != listing:
+            chain = load_chain(place, place.listing(), slot)
+        live = chain.live.log
+        hold(live.fd)
+        if live.goes_on(chain.live.table.end):
             chain = load_chain(place, place.listing(), slot)
         chain = _recover(place, chain)
         write_slot(_slot_at(chain.live))
+        _drop_garbage(place, chain)
+        live.close()
+    finally:
+        maintenance.close()
+    return chain
+
+
+def _drop_garbage(place: Place, chain: Chain) -> None:
+    """Delete what *chain* does not need."""
+    # Order: what the deletions rely on must be durable first, the names included.
+    place.fs.sync_directory(place.directory)
+    listing, names = place.listing(), place.names
     used = {replayed.log.header.generation for replayed in chain.logs}
-    place.unlink(place.names.wal(old) for old in listing.wals if old not in used)
-    place.unlink(place.names.snapshot(old) for old in listing.snapshots[:-1])
-    return chain
-
-
-def join_store(place: Place) -> Chain:
-    """Load the store at *place*, that others have open.
-
-    Raises:
-        Corruption: a file is damaged or missing.
-        OSError: a file could not be read, or what is in it can't be made durable.
-    """
-    chain = load_existing(place)
-    # Before anything is shown: the one who wrote it may have been killed before its sync.
-    for replayed in chain.logs:
-        replayed.log.sync()
-    return chain
+    place.unlink(listing.temporary)
+    place.unlink(names.wal(old) for old in listing.wals if old not in used)
+    place.unlink(names.snapshot(old) for old in listing.snapshots[:-1])
 
 
 def load_existing(place: Place) -> Chain:
@@ -93,11 +95,12 @@ def load_existing(place: Place) -> Chain:
 
     Raises:
         Corruption: a file is damaged or missing.
+        StoreError: there is no store.
         OSError: a file could not be read.
     """
     chain = load_settled(place)
     if chain is None:
-        raise Corruption(place.path_of(place.names.live), 0, "there is no store beside it")
+        raise StoreError(f"{place.path}: there is no store yet")
     return chain
 
 
@@ -114,17 +117,22 @@ def _recover(place: Place, chain: Chain) -> Chain:
     torn = chain.live.torn
     if torn is not None:
         keep_aside(place, chain.live.log, torn)
+        warn_of_torn(chain.live.log, torn)
     return Chain(chain.listing, chain.snapshot, [_copy(place, chain)])
 
 
-def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
-    """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
+def warn_of_torn(log: Log, torn: form.Bad) -> None:
+    """Log that a write was cut short."""
     logger.warning(
         "%s offset %d: the last write was cut short (%s); it was never acknowledged",
         log.path,
         torn.offset,
         torn.reason,
     )
+
+
+def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
+    """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
     name = place.names.torn(log.header.generation)
     try:
         place.unlink(place.listing().torn)
@@ -133,9 +141,8 @@ def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
             write_all(place.fs, fd, log.tail(torn.offset, LARGEST_TORN), 0)
         finally:
             place.fs.close(fd)
-    except OSError:
-        # They are of no use to the store; a full disk must not keep it from opening.
-        logger.warning("%s could not be written", place.path_of(name), exc_info=True)
+    except OSError:  # they are of no use to the store; a full disk must not keep it from opening
+        return
 
 
 def _create(place: Place) -> Chain:

@@ -101,6 +101,11 @@ class Snapshot:
         self._offsets = view[bounds[3] : bounds[4]].cast("Q")
         self._shift = 32 - footer.bits
 
+    def close(self) -> None:
+        """Let the file and the mapped memory go; who reads then gets an error."""
+        self._file.close()
+        self.__del__()
+
     def __del__(self) -> None:
         """Let the mapped memory go."""
         # By hand: a map that is left to the collector of garbage goes without giving up the

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -196,10 +196,12 @@ class EmbeddedStore(Store):
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         spared = kept_handles(keep)
 
-        def is_owned(key: bytes, entry: Entry) -> bool:
-            # Again under the lock: it may have changed hands meanwhile.
-            packed = _unpack(key.hex(), entry)
-            return packed is not None and packed.owner == owner
+        now = self.clock()
+
+        def doom(stored: Lookup, key: bytes) -> bytes | None:
+            # Again under the lock: it may have been rotated, or changed hands, meanwhile.
+            found = _find(stored, key, now)
+            return found.key if found is not None and found.packed.owner == owner else None
 
         deleted = 0
         while True:
@@ -208,7 +210,7 @@ class EmbeddedStore(Store):
                 for key, record in self.records()
                 if record.owner == owner and ids.handle_of(key) not in spared
             )
-            count = self._delete_where(keys, is_owned, sync=self._durable, expired=False)
+            count = self._delete_where(keys, doom, sync=self._durable, expired=False)
             if not count:
                 return deleted
             # Once more: one of them may have been rotated past the search.
@@ -222,12 +224,13 @@ class EmbeddedStore(Store):
         """Delete the sessions that have expired; return how many."""
         now = self.clock()
 
-        def is_expired(_key: bytes, entry: Entry) -> bool:
+        def doom(stored: Lookup, key: bytes) -> bytes | None:
             # Again under the lock: it may have been touched meanwhile.
-            return entry.expires_at <= now
+            entry = stored.get(key)
+            return key if entry is not None and entry.expires_at <= now else None
 
         # Not synced for itself: what comes back after a power cut is expired all the same.
-        return self._delete_where(self._engine.expired(now), is_expired, sync=False, expired=True)
+        return self._delete_where(self._engine.expired(now), doom, sync=False, expired=True)
 
     def close(self) -> None:
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
@@ -240,26 +243,24 @@ class EmbeddedStore(Store):
         return record
 
     def _delete_where(
-        self, keys: Iterator[bytes], is_doomed: _Condition, *, sync: bool, expired: bool
+        self,
+        keys: Iterator[bytes],
+        doom: Callable[[Lookup, bytes], bytes | None],
+        *,
+        sync: bool,
+        expired: bool,
     ) -> int:
         deleted = 0
         while batch := [*islice(keys, DELETE_BATCH)]:
 
             def plan(stored: Lookup, batch: list[bytes] = batch) -> tuple[Sequence[Change], int]:
-                doomed = [
-                    Delete(key, expired)
-                    for key in batch
-                    if (entry := stored.get(key)) is not None and is_doomed(key, entry)
-                ]
-                return doomed, len(doomed)
+                doomed = {doom(stored, key) for key in batch} - {None}
+                deletions = [Delete(key, expired) for key in doomed if key is not None]
+                return deletions, len(deletions)
 
             count, _ = self._engine.transact(plan, sync=sync)
             deleted += count
         return deleted
-
-
-class _Condition(Protocol):
-    def __call__(self, key: bytes, entry: Entry, /) -> bool: ...
 
 
 class _Merge:

@@ -159,6 +159,7 @@ class WALStore(EmbeddedStore):
         """
         with self._engine.maintenance() as is_ours:
             if not is_ours:
+                self._engine.follow()
                 return 0
             deleted = super().collect()
             self._engine.mark()
