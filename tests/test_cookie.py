@@ -48,6 +48,19 @@ def test_the_defaults(name, default):
     assert getattr(CookieSettings(), name) == default
 
 
+@pytest.mark.parametrize("given", [None, {}, CookieSettings(), lambda _environ: {}])
+def test_no_settings_are_the_defaults(given):
+    attributes = Site(cookie=given).visit(write(a=1)).attributes
+    assert attributes == {"path": "/", "httponly": "", "samesite": "Lax"}
+
+
+@pytest.mark.parametrize("given", [42, "x", True, [], object(), CookieSettings])
+def test_what_is_no_settings_is_a_type_error(given):
+    with pytest.raises(TypeError, match="cookie is") as error_info:
+        Site(cookie=given)
+    assert isinstance(error_info.value, ConfigError)
+
+
 @pytest.mark.parametrize(
     ("name", "given", "kept"),
     [
@@ -226,6 +239,12 @@ def test_what_is_no_secret_is_a_type_error(secret):
 )
 def test_a_well_known_secret_is_refused(secret):
     with pytest.raises(ConfigError, match="litesess secret"):
+        check_secrets("secret", secret)
+
+
+@pytest.mark.parametrize("secret", ["d41f8cd98f00b20", b"\x8f\x01\xfe", [SECRET, SECRET[:15]]])
+def test_a_secret_of_less_than_16_bytes_is_refused(secret):
+    with pytest.raises(ConfigError, match="bytes, needs 16, better 32"):
         check_secrets("secret", secret)
 
 
@@ -482,6 +501,39 @@ def test_samesite_on_the_wire(samesite, sent):
 
 
 @pytest.mark.parametrize(
+    ("priority", "sent"), [("low", "Low"), ("medium", "Medium"), ("high", "High"), (None, None)]
+)
+def test_priority_on_the_wire(priority, sent):
+    attributes = Site(cookie={"priority": priority}).visit(write(a=1)).attributes
+    assert attributes.get("priority") == sent
+
+
+@pytest.mark.parametrize(
+    ("cookie", "is_sent"),
+    [({}, False), ({"partitioned": False}, False), ({"partitioned": True}, True)],
+)
+def test_partitioned_on_the_wire(cookie, is_sent):
+    attributes = Site(cookie=cookie).visit(write(a=1), https=True).attributes
+    assert ("partitioned" in attributes) is is_sent
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "https", "sent"),
+    [
+        ("httponly", False, True, {"path": "/", "secure": "", "samesite": "Lax"}),
+        ("secure", True, True, {"path": "/", "httponly": "", "secure": "", "samesite": "Lax"}),
+        ("secure", False, True, {"path": "/", "httponly": "", "samesite": "Lax"}),
+        ("secure", False, False, {"path": "/", "httponly": "", "samesite": "Lax"}),
+    ],
+)
+@pytest.mark.parametrize("secure", ["auto", True])
+def test_what_the_app_sets_on_the_session_is_in_that_response(secure, name, value, https, sent):
+    site = Site(cookie={"secure": secure})
+    response = site.visit(lambda s: (s.update(a=1), setattr(s.cookie, name, value)), https=https)
+    assert response.attributes == sent
+
+
+@pytest.mark.parametrize(
     ("path", "wire"),
     [
         ("/caf\xc3\xa9", "/caf%C3%A9"),
@@ -593,6 +645,16 @@ class TestByHttps:
         attributes = site.visit(write(a=1), **environ).attributes
         assert attributes["samesite"] == ("None" if is_https else "Lax")
 
+    def test_a_secure_one_with_samesite_auto_is_none_or_not_sent(
+        self, trust_proxy, environ, is_https
+    ):
+        site = Site(trust_proxy=trust_proxy, cookie={"secure": True, "samesite": "auto"})
+        response = site.visit(write(a=1), **environ)
+        assert response.said == ("set" if is_https else "")
+        for cookie in response.set_cookies:
+            assert "; secure" in cookie
+            assert "; SameSite=None" in cookie
+
     def test_both_auto_from_a_function_agree(self, trust_proxy, environ, is_https):
         cookie = {"samesite": "auto", "secure": "auto"}
         site = Site(trust_proxy=trust_proxy, cookie=lambda _environ: cookie)
@@ -674,7 +736,12 @@ def test_below_a_mount_the_original_path_counts(script_name, path_info, is_in):
 
 def test_a_host_header_with_a_path_in_it_moves_nothing():
     site = Site(cookie={"path": "/foo/bar"})
-    response = site.visit(None, "/", HTTP_HOST="http://foo/bar")
+
+    def shape(environ, start_response):
+        assert "litesess.session" not in environ
+        return hello(environ, start_response)
+
+    response = site.visit(shape=shape, path="/", HTTP_HOST="http://foo/bar")
     assert response.all("Set-Cookie") == response.all("Vary") == []
 
 

@@ -196,6 +196,17 @@ def test_a_good_signature_costs_one_look_up(site):
     assert site.store.calls["load"] == 2
 
 
+def test_a_session_that_is_only_read_costs_one_look_up_and_one_touch(site, clock):
+    clock.advance(10)
+    site.visit(look)
+    assert site.store.calls == {"load": 1, "touch": 1}
+
+
+def test_a_session_is_written_whenever_it_was_changed_and_only_then(site):
+    writes = [site.writes_of(action) for action in (write(n=1), look, write(n=2), write(n=2))]
+    assert writes == [{"update": 1}, {}, {"update": 1}, {}]
+
+
 def test_a_request_that_does_not_look_costs_nothing(site):
     response = site.visit()
     assert response.all("Set-Cookie") == response.all("Vary") == []
@@ -213,6 +224,33 @@ def test_rolling_moves_the_end_with_each_response(clock):
     first = site.visit(write(a=1)).attributes["expires"]
     clock.advance(1)
     assert site.visit().attributes["expires"] > first
+
+
+def test_rolling_sends_the_same_cookie_with_each_response(clock):
+    site = Site(clock=clock, rolling=True)
+    site.visit(write(a=1))
+    before = site.cookie
+    assert site.visit(look).said == site.visit().said == "set"
+    assert site.cookie == before
+
+
+def test_the_whole_life_reads_the_same_in_every_request(store, clock):
+    site = Site(store, clock=clock, cookie={"max_age": 2000})
+    lives = []
+    for number in range(3):
+        lives.append(site.visit(lambda s: s.cookie.original_max_age).value)
+        site.visit(write(n=number))
+        clock.advance(100)
+    assert lives == [2000.0] * 3
+    assert {type(life) for life in lives} == {float}
+
+
+def test_only_what_the_app_changed_of_the_cookie_is_stored(store, clock):
+    site = Site(store, clock=clock, cookie={"max_age": 2000, "priority": "high"})
+    site.visit(write(a=1))
+    assert [record.cookie for _, record in store.records()] == [None]
+    site.visit(lambda session: setattr(session.cookie, "max_age", 5))
+    assert [record.cookie for _, record in store.records()] == [{"max_age": 5.0}]
 
 
 def test_cookie_and_record_end_in_the_same_second(store, clock):
@@ -717,6 +755,13 @@ def test_unset_destroy_that_fails_sends_nothing(store, clock):
         site.visit(shape=unset)
 
 
+def test_the_body_goes_on_behind_an_unset_session(store, clock):
+    site = Site(store, clock=clock, unset="destroy")
+    site.visit(write(user="ada"))
+    assert site.visit(shape=unset_streaming).body == b"destroyed\nhits: 2"
+    assert site.data == []
+
+
 def test_unset_destroy_while_the_body_streams_deletes_the_session(store, clock):
     def shape(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -790,6 +835,15 @@ def test_overlapping_requests_that_change_different_keys_both_win(site):
 
     site.visit(outer)
     assert site.data == [{"user": "bob", "outer": 1, "inner": 1}]
+
+
+def test_of_overlapping_requests_that_change_one_key_the_last_to_end_wins(site):
+    def outer(session):
+        session["user"] = "eve"
+        site.visit(write(user="bob"), by=tab_of(site))
+
+    site.visit(outer)
+    assert site.data == [{"user": "eve", "cart": [1]}]
 
 
 def test_a_rotation_takes_along_what_another_request_wrote_meanwhile(site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import sys
 from wsgiref.handlers import SimpleHandler
@@ -411,6 +412,66 @@ def test_a_commit_that_fails_leaves_with_nothing_sent(operation):
     assert called == []
 
 
+def test_an_unset_that_fails_leaves_with_nothing_sent():
+    def shape(environ, start_response):
+        del environ[KEY]
+        return hello(environ, start_response)
+
+    site = Site(unset="destroy")
+    site.visit(write(a=1))
+    site.store.failing["delete"] = StoreFailed("broken")
+    called = []
+    environ = environ_of(HTTP_COOKIE=site.header) | {"test.shape": shape}
+    with pytest.raises(StoreFailed):
+        site.middleware(environ, lambda *arguments: called.append(arguments))
+    assert called == []
+    assert site.data == [{"a": 1}]
+
+
+def test_a_commit_that_fails_at_the_first_chunk_is_raised_once_and_the_body_closed_once(site):
+    class Body:
+        closed = 0
+
+        def __iter__(self):
+            yield b"a"
+            yield b"b"
+
+        def close(self):
+            self.closed += 1
+
+    def shape(environ, start_response):
+        environ[KEY]["a"] = 1
+        start_response("200 OK", TEXT)
+        return body
+
+    body = Body()
+    site.store.failing["update"] = StoreFailed("broken")
+    called = []
+    environ = environ_of(HTTP_COOKIE=site.header) | {"test.shape": shape}
+    served = site.middleware(environ, lambda *arguments: called.append(arguments))
+    with pytest.raises(StoreFailed):
+        next(iter(served))
+    served.close()
+    served.close()
+    assert (body.closed, called, site.store.writes) == (1, [], {"update": 1})
+
+
+def test_a_client_that_follows_a_redirect_at_once_finds_its_session():
+    def log_in(environ, start_response):
+        environ[KEY]["user"] = "ada"
+        start_response("303 See Other", [("Location", "/me")])
+        return []
+
+    def start_response(_status, headers):
+        cookie = dict(headers)["Set-Cookie"].partition(";")[0]
+        found.append(site.visit(look, "/me", cookie=cookie).value)
+
+    site = Site()
+    found = []
+    site.middleware(environ_of("/login") | {"test.shape": log_in}, start_response)
+    assert found == [{"user": "ada"}]
+
+
 def test_a_server_turns_a_failed_commit_into_an_error_page(capsys):
     site = Site()
     site.store.failing["create"] = StoreFailed("broken")
@@ -510,6 +571,25 @@ def test_two_that_share_a_store_share_no_session_and_no_settings(clock):
         ages.append("Max-Age=10" in cookie)
     assert ages == [True, False]
     assert len(store) == 2
+
+
+def test_two_that_share_a_store_make_ids_each_its_own_way(clock):
+    store = MemoryStore(clock=clock)
+    sites = [Site(store, genid=lambda _environ, made=made: made) for made in ("apple", "pear")]
+    made = [site.visit(lambda s: s.update(a=1) or s.id).value for site in sites]
+    assert made == ["apple", "pear"]
+
+
+def test_a_store_is_used_as_it_was_given(clock):
+    numbers = itertools.count()
+    store = MemoryStore(clock=clock)
+    before = dict(vars(store)), dict(vars(MemoryStore))
+    site = Site(
+        store, clock=clock, genid=lambda _environ: f"id{next(numbers)}", cookie={"max_age": 5}
+    )
+    site.visit(write(a=1))
+    site.visit(lambda session: session.regenerate())
+    assert (vars(store), dict(vars(MemoryStore))) == before
 
 
 def test_one_inside_itself_is_one():

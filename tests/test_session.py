@@ -12,7 +12,7 @@ from apps import KEY, Site, WatchedWALStore, environ_of, look, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litesess import EncodeError, HeadersSent, Session, SessionGone
+from litesess import EncodeError, HeadersSent, Session, SessionGone, codec
 from litesess.ids import handle_of, key_of
 from litesess.testing import FakeClock
 
@@ -51,6 +51,15 @@ def test_no_key_is_reserved(site, key):
 
     site.visit(use)
     assert site.visit(lambda session: session[key]).value == "nope"
+
+
+@pytest.mark.parametrize("make", [lambda n: {"cookie": n}, lambda n: {"user": {"cookie": n}}])
+def test_a_key_named_cookie_is_data_like_any_other(make):
+    site = Site()
+    site.visit(write(**make(1)))
+    assert site.writes_of(write(**make(1))) == {}
+    assert site.writes_of(write(**make(2))) == {"update": 1}
+    assert site.visit(look).value == make(2)
 
 
 @pytest.mark.parametrize("name", ["save", "id", "handle", "created_at", "modified", "bogus"])
@@ -199,6 +208,42 @@ def test_modified_says_that_it_changed(site, change):
 def test_what_changed_is_written_once(site, change):
     assert sum(site.writes_of(change).values()) == 1
     assert site.writes_of(look) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "after"),
+    [
+        ([1], lambda x: x.append(2), [1, 2]),
+        ([[3, 1, 2]], lambda x: x[0].sort(), [[1, 2, 3]]),
+        ({"a": 1}, lambda x: x.update(b=2), {"a": 1, "b": 2}),
+        ({"a": 1, "b": 2}, lambda x: x.pop("b"), {"a": 1}),
+        ([{1}], lambda x: x[0].add(2), [{1, 2}]),
+        ([{1, 2}], lambda x: x[0].discard(2), [{1}]),
+        (([1],), lambda x: x[0].append(2), ([1, 2],)),
+        ({"a": [{"b": {1: "x"}}]}, lambda x: x["a"][0]["b"].clear(), {"a": [{"b": {}}]}),
+    ],
+)
+def test_a_change_in_any_container_is_written(before, change, after):
+    site = Site()
+    site.visit(write(x=before))
+    assert site.writes_of(lambda session: change(session["x"])) == {"update": 1}
+    assert site.visit(look).value == {"x": after}
+
+
+def test_only_values_that_may_have_changed_are_encoded_again_and_once(site, monkeypatch):
+    encoded = []
+    encode = codec.encode
+
+    def counting(value, key_path):
+        encoded.append(key_path)
+        return encode(value, key_path)
+
+    monkeypatch.setattr(codec, "encode", counting)
+    site.visit()
+    site.visit(lambda session: session["user"])
+    assert encoded == []
+    site.visit(lambda session: session["cart"])
+    assert encoded == ["cart"]
 
 
 @pytest.mark.parametrize("no_change", NO_CHANGES.values(), ids=NO_CHANGES)

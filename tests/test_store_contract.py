@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import tempfile
 
+import pytest
+
 from litesess import MemoryStore, Store, WALStore
 from litesess.testing import FakeClock, StoreContract
+
+OPERATIONS = (
+    "load", "create", "update", "touch", "rotate", "replace", "delete", "records", "clear",
+    "collect", "close",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", OPERATIONS)
+def test_a_store_that_lacks_an_operation_cant_be_made(missing):
+    methods = {name: lambda self: None for name in OPERATIONS if name != missing}
+    with pytest.raises(TypeError, match=missing):
+        type("Partial", (Store,), methods)()
+    assert type("Whole", (Store,), {**methods, missing: lambda self: None})()
 
 
 class TestMemoryStore(StoreContract):

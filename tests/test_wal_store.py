@@ -212,6 +212,16 @@ def test_what_was_acknowledged_is_there_for_the_next_store(tmp_path, durable, cl
         assert store.load(KEY).data == {"a": 1}
 
 
+def test_deleting_what_is_not_there_writes_nothing(tmp_path):
+    with WALStore(tmp_path) as store:
+        put(store)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        assert not store.delete(key_of("second"))
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        assert store.delete(KEY)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} != before
+
+
 def test_debug_logs_what_the_store_does_without_ids(tmp_path, caplog):
     logger = logging.getLogger("litesess")
     before = logger.level

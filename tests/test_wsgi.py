@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import weakref
 from wsgiref.util import FileWrapper
 
 import pytest
@@ -83,6 +84,64 @@ def test_every_shape_of_response_is_committed_and_announced_once(shape):
     assert (response.body, response.said, len(response.set_cookies)) == (b"hello", "set", 1)
     assert site.data == [{"a": 1}]
     assert site.visit(look).value == {"a": 1}
+
+
+@pytest.mark.parametrize("as_body", [list, tuple, iter, lambda chunks: (chunk for chunk in chunks)])
+@pytest.mark.parametrize(
+    "chunks",
+    [[], [b""], [b"session saved"], [b"hello, ", b"world"], [b"", b"hello, ", b"", b"world"]],
+)
+def test_a_stated_length_and_the_chunks_are_left_alone(chunks, as_body):
+    length = str(sum(map(len, chunks)))
+
+    def shape(environ, start_response):
+        environ[KEY]["a"] = 1
+        start_response("200 OK", [*TEXT, ("Content-Length", length)])
+        return as_body(chunks)
+
+    site = Site()
+    response = site.visit(shape=shape)
+    assert (response.all("Content-Length"), response.chunks) == ([length], chunks)
+    assert (response.said, site.data) == ("set", [{"a": 1}])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_the_method_makes_no_difference(method):
+    def shape(environ, start_response):
+        environ["test.use"](environ[KEY])
+        start_response("200 OK", [*TEXT, ("Content-Length", "5")])
+        return [] if method == "HEAD" else [b"hello"]
+
+    site = Site()
+    untouched = site.visit(shape=shape, REQUEST_METHOD=method, **{"test.use": look})
+    assert (untouched.said, site.data) == ("", [])
+    written = site.visit(shape=shape, REQUEST_METHOD=method, **{"test.use": write(a=1)})
+    assert (written.said, written.all("Content-Length")) == ("set", ["5"])
+    assert site.data == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "status", ["201 Created", "302 Found", "404 Not Found", "500 Internal Server Error"]
+)
+def test_the_status_makes_no_difference(status):
+    def shape(environ, start_response):
+        environ[KEY]["a"] = 1
+        start_response(status, TEXT)
+        return [b"page"]
+
+    site = Site()
+    response = site.visit(shape=shape)
+    assert (response.status, response.body, response.said) == (status, b"page", "set")
+    assert site.data == [{"a": 1}]
+
+
+def test_these_tests_see_bad_manners():
+    def shape(_environ, start_response):
+        start_response("200 OK", TEXT)
+        return ["text"]
+
+    with pytest.raises(AssertionError):
+        Site().visit(shape=shape)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
@@ -174,6 +233,88 @@ def test_chunks_pass_as_they_come():
         step = f"got {chunk.decode()}"
         steps.append(step)
     assert steps == ["made 0", "headers", "got 0", "made 1", "got 1", "made 2", "got 2"]
+
+
+def test_an_empty_first_chunk_is_passed_on_behind_the_commit():
+    def shape(environ, start_response):
+        start_response("200 OK", TEXT)
+        environ[KEY]["a"] = 1
+        yield b""
+        yield b"hello"
+
+    site = Site()
+    sent = []
+    body = iter(site.middleware(environ_of() | {"test.shape": shape}, lambda *a: sent.append(a)))
+    assert (sent, site.data) == ([], [])
+    assert next(body) == b""
+    assert (len(sent), site.data) == (1, [{"a": 1}])
+    assert list(body) == [b"hello"]
+
+
+def test_a_slow_body_is_announced_with_its_first_chunk_and_moves_the_end():
+    site = Site(rolling=True, cookie={"max_age": 100})
+    site.visit(write(a=1))
+    sent = []
+
+    def shape(environ, start_response):
+        start_response("200 OK", TEXT)
+        yield b"first"
+        sent.append("second made")
+        yield b"second"
+
+    ends = []
+    for _ in range(2):
+        site.clock.advance(10)
+        environ = environ_of(HTTP_COOKIE=site.header) | {"test.shape": shape}
+        for chunk in site.middleware(environ, lambda _status, headers: sent.append(dict(headers))):
+            sent.append(chunk)  # noqa: PERF402  # a step at a time
+        headers, *steps = sent
+        assert steps == [b"first", "second made", b"second"]
+        ends.append(headers["Set-Cookie"].partition("Expires=")[2][:29])
+        sent.clear()
+    assert ends == ["Tue, 14 Nov 2023 22:15:10 GMT", "Tue, 14 Nov 2023 22:15:20 GMT"]
+
+
+def test_what_was_done_before_write_is_committed_before_it_is_written():
+    def shape(environ, start_response):
+        send = start_response("200 OK", TEXT)
+        environ[KEY]["a"] = 1
+        assert site.data == []
+        send(b"hello")
+        return []
+
+    def start_response(_status, headers):
+        steps.append("Set-Cookie" in dict(headers))
+        return lambda data: steps.append((data, site.data))
+
+    site = Site()
+    steps = []
+    site.middleware(environ_of() | {"test.shape": shape}, start_response)
+    assert steps == [True, (b"hello", [{"a": 1}])]
+
+
+def test_an_error_is_let_go_once_the_server_was_told_of_it():
+    """PEP 3333: no circular reference through the traceback."""
+    errors = []
+
+    def shape(_environ, start_response):
+        try:
+            raise Boom
+        except Boom as error:
+            errors.append(weakref.ref(error))
+            start_response("500 Oops", TEXT, sys.exc_info())
+        yield b"oops"
+        yield b"!"
+
+    told = []
+
+    def start_response(_status, _headers, exc_info):
+        told.append(exc_info[1] is errors[0]())
+
+    body = iter(Site().middleware(environ_of() | {"test.shape": shape}, start_response))
+    assert next(body) == b"oops"
+    assert told == [True]
+    assert errors[0]() is None
 
 
 class Body:
