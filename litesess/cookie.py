@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
@@ -45,7 +44,11 @@ _ATTRIBUTES: Final = frozenset(
 )
 _PATH: Final = re.compile(r"/[^\x00-\x1f;\x7f]*\Z")
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
-_SIGNED: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
+# Base64url without padding, in the one spelling that its bytes have: the bits of the last
+# character that stand for nothing are zero.  Source: RFC 4648 section 3.5.
+_SIGNED: Final = re.compile(
+    rb"(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?\Z"
+)
 #: What an id may look like: it must pass through a header as it is.
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
@@ -277,19 +280,27 @@ class CookieSigner:
             given_name, _, given = piece.partition("=")
             if given_name.strip(" \t") != self.name or not given.isascii():
                 continue
-            for name, value in parse_cookie(piece):
-                # ... and would leave out what follows a value.
-                if name.decode() == self.name and given.strip(" \t").strip('"') == value.decode(
-                    "latin-1"
-                ):
-                    verified = self._verify(value)
-                    if verified is not None:
-                        found.setdefault(verified.session_id, verified)
-                break
+            value = self._value(piece, given.strip(" \t"))
+            verified = None if value is None else self._verify(value)
+            if verified is not None:
+                found.setdefault(verified.session_id, verified)
         return list(found.values())
 
+    def _value(self, piece: str, given: str) -> bytes | None:
+        """Return the value that a piece of the header gives our cookie."""
+        plain = given.encode("ascii")
+        if _SIGNED.match(plain):  # as it is parsed, too, at a fifth of the request's cost
+            return plain
+        for name, value in parse_cookie(piece):
+            # ... and would leave out what follows a value.
+            if name.decode() == self.name and given.strip('"') == value.decode("latin-1"):
+                return bytes(value)
+            break
+        return None
+
     def _verify(self, value: bytes) -> Verified | None:
-        if len(value) > LONGEST_VALUE or not _SIGNED.match(value) or not _is_canonical(value):
+        # WebOb would accept junk between the characters, and lax padding.
+        if len(value) > LONGEST_VALUE or not _SIGNED.match(value):
             return None
         for position, serializer in enumerate(self._serializers):
             try:
@@ -317,15 +328,6 @@ class _Plain:
     @staticmethod
     def loads(data: bytes) -> str:
         return data.decode("ascii")  # UnicodeDecodeError is the ValueError that WebOb expects
-
-
-def _is_canonical(value: bytes) -> bool:
-    """Say whether *value* is the one spelling of its bytes; WebOb accepts junk and lax padding."""
-    try:
-        decoded = urlsafe_b64decode(value + b"=" * (-len(value) % 4))
-    except ValueError:
-        return False
-    return urlsafe_b64encode(decoded).rstrip(b"=") == value
 
 
 _CHECKS: Final = {item.name: item.metadata["check"] for item in fields(CookieSettings)}

@@ -199,8 +199,6 @@ class Manager:
         check_name(checked_options.cookie_name, self._settings or CookieSettings())
         if self._settings is not None and self._settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
-        #: Whether a session that the app did not look at may need something at its end.
-        self._always_commits = checked_options.rolling or checked_options.resave
         self._is_limited_to_path = self._settings is None or self._settings.path != "/"
         self._settings_key = f"{self.environ_key}.cookie"
         #: How many writes came too late: their session had been destroyed meanwhile.
@@ -241,7 +239,7 @@ class Manager:
         cookies: list[str] = []
         if is_unset:
             cookies = self._unset(session)
-        elif session.status is not Status.UNREAD or (self._always_commits and not session.accessed):
+        elif session.status is not Status.UNREAD or self._commits_unread(session):
             cookies = self._commit(session)
         session.is_late = True  # not if that raised: the app may still answer otherwise
         return cookies
@@ -411,6 +409,17 @@ class Manager:
         # Order: no cookie may name a session that is not stored.
         return self._announcements(session)
 
+    def _commits_unread(self, session: Session) -> bool:
+        """Say whether a session that the app did not look at may need something at its end."""
+        if session.accessed:  # it tried, and the store failed
+            return False
+        if self.options.rolling or self.options.resave:
+            return True
+        # Not for one who has a cookie: to tell whether it is good, its session would be loaded.
+        return self.options.save_uninitialized and self._signer.name not in session.environ.get(
+            "HTTP_COOKIE", ""
+        )
+
     def _unset(self, session: Session) -> list[str]:
         if self.options.unset == "keep":
             return []
@@ -573,9 +582,10 @@ class Manager:
         record, session_id = session.record, session.stored_id
         assert record is not None  # it is stored
         assert session_id is not None
-        key, now = ids.key_of(session_id), self._clock()
+        now = self._clock()
         expires_at = self._expiry(session.current_cookie(), record.created_at, now)
         if self.options.resave:
+            key = ids.key_of(session_id)
             try:
                 saved = self.store.update(
                     key, {}, (), expires_at=expires_at, if_version=record.version
@@ -594,6 +604,7 @@ class Manager:
             or self.store.worth_touching(record.expires_at, expires_at, life)
         ):
             return
+        key = ids.key_of(session_id)
         try:
             if self.store.touch(key, expires_at, version=record.version):
                 record.expires_at = expires_at

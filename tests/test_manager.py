@@ -94,7 +94,8 @@ FLAGS = [False, True]
 def expected(state, action, save_uninitialized, resave, rolling, max_age):
     """Return the writes and what is said of the cookie, by the catalogue's decision rules."""
     is_known = state == "live"
-    if action == "ignore" and not (rolling or resave):
+    is_looked_up = rolling or resave or (save_uninitialized and state == "none")
+    if action == "ignore" and not is_looked_up:
         return {}, ""
     if action == "destroy":
         said = "expired" if state in ("live", "dead") else ""
