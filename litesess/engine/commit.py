@@ -455,6 +455,8 @@ class Committer:
         Raises:
             Corruption: something does.
         """
+        if not self._follower.has_grown(live):
+            return
         # Read here: what this process noted of it may be a reader's, on its way.
         torn = next(live.log.follow(live.table.end), None)
         if not isinstance(torn, form.Bad):

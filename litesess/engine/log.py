@@ -20,6 +20,7 @@ DELETE_RESERVE: Final = 1 << 16
 
 _CHUNK_BYTES: Final = 1 << 20
 _FIRST_LOOK_BYTES: Final = 1 << 12
+_NO_ENTRY: Final = 0, b"", form.Entry(b"", 0.0, 0)
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
@@ -34,6 +35,7 @@ class Log:
         "_directory",
         "_file",
         "_fs",
+        "_last_entry",
         "_name",
         "_window",
         "header",
@@ -60,6 +62,7 @@ class Log:
         self._directory = directory
         self._name = name
         self._file = file
+        self._last_entry = _NO_ENTRY  # where it stands, its key, what it stores
         # The file's bytes as memory, as far as it was mapped.
         self._window: mmap.mmap | bytes = b""
 
@@ -253,6 +256,13 @@ class Log:
         Raises:
             Corruption: the record is not what was written.
         """
+        found = self._last_entry
+        # A request that writes asks for the same record twice: to load, and to merge.
+        if found[0] != location or found[1] != key:
+            found = self._last_entry = location, key, self._entry(location, key)
+        return found[2]
+
+    def _entry(self, location: int, key: bytes) -> form.Entry:
         record = self.record(location)
         if record.kind == form.PUT:
             if form.key_of(record.payload) == key:
