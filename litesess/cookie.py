@@ -32,6 +32,8 @@ LONGEST_MAX_AGE: Final = 400 * 86_400
 #: What a browser may send at most is far less; parsing more is work for an attacker.
 LONGEST_HEADER: Final = 16_384
 LONGEST_VALUE: Final = 512
+#: So many verified values are remembered: 0.3 MB.
+_KNOWN_VALUES: Final = 1024
 _LAST_DATE: Final = 253_402_300_799  # 9999-12-31, the last that a cookie date can say
 
 # Source: RFC 3986 section 3.3, what may stand in a path as it is.
@@ -260,6 +262,9 @@ class CookieSigner:
         # A token has no NUL, so no other name and secret make the same key.
         salt = b"litesess/cookie/1/" + name.encode() + b"\0"
         self._serializers = [_serializer(secret, salt) for secret in secrets]
+        # Values that were verified: a client that comes back is not checked again.  Forged ones
+        # never get in, and no dict tells by its time how much of a key was right.
+        self._known: dict[bytes, Verified] = {}
 
     def sign(self, session_id: str) -> str:
         """Return the cookie value that carries *session_id*."""
@@ -299,6 +304,16 @@ class CookieSigner:
         return None
 
     def _verify(self, value: bytes) -> Verified | None:
+        known = self._known.get(value)
+        if known is None:
+            known = self._check(value)
+            if known is not None:
+                if len(self._known) >= _KNOWN_VALUES:
+                    self._known.clear()
+                self._known[value] = known
+        return known
+
+    def _check(self, value: bytes) -> Verified | None:
         # WebOb would accept junk between the characters, and lax padding.
         if len(value) > LONGEST_VALUE or not _SIGNED.match(value):
             return None

@@ -809,3 +809,13 @@ def test_a_function_may_return_settings_or_none():
 def test_a_functions_settings_must_fit_the_name():
     with pytest.raises(ConfigError, match="__Host-"):
         Site(cookie_name="__Host-sid", cookie=lambda _environ: {"path": "/app"}).visit(None, "/app")
+
+
+def test_no_more_than_a_thousand_verified_values_are_remembered():
+    signer = CookieSigner("sid", (b"k" * 32,))
+    for number in range(2500):
+        value = signer.sign(f"id{number}")
+        for _ in range(2):
+            assert [item.session_id for item in signer.verified(f"sid={value}")] == [f"id{number}"]
+        assert signer.verified(f"sid={value[:-1]}") == []
+        assert len(signer._known) <= 1024
