@@ -282,7 +282,7 @@ def test_a_compaction_that_fails_at_any_call_loses_nothing(disk, number):
             engine.compact()
         fresh.fault = lambda call: None
         assert content(engine) == expected
-        if engine._open.committer._failure is None:
+        if not engine._open.committer._appender.is_poisoned:
             put(engine, "more", b"y")
             expected[key("more")] = b"y", FAR
             engine.compact()

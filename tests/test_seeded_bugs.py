@@ -11,6 +11,7 @@ from sweeps import every_flip, every_lost_record, every_sync
 
 from litesess.engine import chain, commit, compaction, db, recovery
 from litesess.engine import format as form
+from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
 from litesess.engine.db import Engine
 from litesess.engine.log import Log
@@ -103,7 +104,7 @@ def write_the_slot_before_the_sync(monkeypatch) -> None:
 
 
 def split_groups(monkeypatch) -> None:
-    real = Committer._encode
+    real = Appender.encode
 
     def encode(self, live, kind, flags, payload, sequence):
         if kind != form.GROUP:
@@ -114,7 +115,7 @@ def split_groups(monkeypatch) -> None:
             for at, (one, flag, part) in enumerate(form.members(record))
         )
 
-    monkeypatch.setattr(Committer, "_encode", encode)
+    monkeypatch.setattr(Appender, "encode", encode)
 
 
 def erase_nothing(monkeypatch) -> None:
@@ -125,7 +126,7 @@ def write_on_after_a_failed_sync(monkeypatch) -> None:
     def poison(self, _error, _log):
         return commit.StoreFailed("sync failed")
 
-    monkeypatch.setattr(Committer, "_poison", poison)
+    monkeypatch.setattr(Appender, "_poison", poison)
 
 
 def know_no_watermark(monkeypatch) -> None:
@@ -158,11 +159,11 @@ def check_no_sequence(monkeypatch) -> None:
 
 
 def lock_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(Committer, "_lock_end", lambda self, _timeout: self._follower.catch_up())
+    monkeypatch.setattr(Appender, "_lock_end", lambda self, _timeout: self._follower.catch_up())
 
 
 def write_where_it_ended(monkeypatch) -> None:
-    real = Committer._lock_end
+    real = Appender._lock_end
 
     def lock_end(self, timeout):
         self._follower.catch_up, follow = lambda: self._follower.live, self._follower.catch_up
@@ -171,7 +172,7 @@ def write_where_it_ended(monkeypatch) -> None:
         finally:
             self._follower.catch_up = follow
 
-    monkeypatch.setattr(Committer, "_lock_end", lock_end)
+    monkeypatch.setattr(Appender, "_lock_end", lock_end)
 
 
 def read_what_was_followed(monkeypatch) -> None:

@@ -13,17 +13,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import dropwhile
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from litesess.engine import format as form
+from litesess.engine.append import Appender
 from litesess.engine.chain import Place
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import store_error
-from litesess.engine.lock import FileLock
-from litesess.engine.log import DELETE_RESERVE, Log
-from litesess.engine.recovery import keep_aside, warn_of_torn
+from litesess.engine.log import DELETE_RESERVE
 from litesess.engine.view import View
 from litesess.errors import (
     Corruption,
@@ -31,7 +29,6 @@ from litesess.errors import (
     StoreError,
     StoreFailed,
     StoreFull,
-    StoreLocked,
     StoreReadOnly,
 )
 
@@ -40,9 +37,6 @@ ResultT = TypeVar("ResultT")
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
 #: interrupted before it could wake anybody.
 _LOOK_UP_INTERVAL: Final = 0.05
-#: A writer, or reader, relies for so long, in seconds, on a log's being the one that bears its
-#: name: asking makes the next sync dearer.
-LINKED_FOR: Final = 1.0
 #: What may be written on a full disk.
 _FREEING: Final = (form.Delete, form.Clear)
 
@@ -110,26 +104,13 @@ class _Draft:
 class Committer:
     """The writing side of an open store."""
 
-    def __init__(
-        self,
-        place: Place,
-        follower: Follower,
-        lock: FileLock,
-        lock_timeout: float,
-        monotonic: Callable[[], float],
-    ) -> None:
+    def __init__(self, place: Place, follower: Follower, appender: Appender) -> None:
         self._place = place
-        self._monotonic = monotonic
         self._follower = follower
-        self._lock = lock
-        self._lock_timeout = lock_timeout
-        # Guards: everything below but _waiting.  In front of the lock between processes, which
-        # does not tell threads apart.
+        self._appender = appender
+        # Guards: _appender, _is_closed.  In front of the lock between processes, which does not
+        # tell threads apart.
         self._append_lock = threading.Lock()
-        self._locked: Log | None = None  # whose lock this process may have
-        self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
-        self._linked_at = float("-inf")  # when the log last was the one that bears its name
-        self._failure: OSError | None = None
         self._is_closed = False
         self._waiting: deque[_Ticket] = deque()
 
@@ -176,7 +157,7 @@ class Committer:
 
         def work() -> None:
             self.check_writable()
-            self._at_end(lambda _live: None)
+            self._appender.at_end(lambda _live: None)
 
         self._alone(work)
 
@@ -191,8 +172,8 @@ class Committer:
 
         def work() -> None:
             live = self._follower.live
-            self._sync_sealed(live)
-            self._sync(live, live.table.end)
+            self._appender.sync_sealed(live)
+            self._appender.sync(live, live.table.end)
 
         self._alone(work)
 
@@ -231,7 +212,7 @@ class Committer:
             return
         try:
             with self._append_lock:
-                self._at_end(lambda _live: None, timeout=0)
+                self._appender.at_end(lambda _live: None, timeout=0)
         except Corruption:
             raise
         except (StoreError, OSError):  # that is for a writer to say
@@ -253,7 +234,7 @@ class Committer:
         Raises:
             StoreError: as :meth:`transact`.
         """
-        return self._alone(lambda: None if self._is_poisoned() else self._mark(always=False))
+        return self._alone(lambda: None if self._appender.is_poisoned else self._mark(always=False))
 
     def hold(self) -> None:
         """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
@@ -271,20 +252,7 @@ class Committer:
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:
             raise StoreClosed(f"{path}: the store was closed")
-        self._check_sound()
-
-    def _check_sound(self) -> None:
-        if self._is_poisoned():
-            path = self._follower.live.log.path
-            raise StoreFailed(
-                f"{path}: an earlier sync failed; stop all processes that use the store, and"
-                " start them again, to recover"
-            ) from self._failure
-
-    def _is_poisoned(self) -> bool:
-        return self._failure is not None or self._follower.live.table.last_kind == form.POISON
-
-    # The queue.
+        self._appender.check_sound()
 
     def _see_through(self, ticket: _Ticket) -> None:
         """Lead, or wait for somebody who does, until *ticket* is done."""
@@ -341,137 +309,42 @@ class Committer:
         finally:
             self._wake_next()
 
-    # The log's end.
-
     def _commit(self, batch: list[_Ticket]) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
-        live, end = self._at_end(lambda live: (live, self._write_batch(live, batch)))
+        live, end = self._appender.at_end(lambda live: (live, self._write_batch(live, batch)))
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
             # What a plan saw and left as it was must be as durable as a change would be.
-            self._sync(live, end)
+            self._appender.sync(live, end)
         if self._follower.catch_up() is live and live.table.end < end:
             raise StoreFailed(f"{live.log.path}: what was just written there can't be read back")
 
     def _seal(self, generation: int, salt: bytes) -> Live:
         self.check_writable()
-        self._sync_all()
+        self._appender.sync_all()
 
         def write(live: Live) -> tuple[Live, int]:
             payload = form.encode_seal(live.table.count, generation, salt)
-            return live, self._write_record(live, form.SEAL, payload)
+            return live, self._appender.write_record(live, form.SEAL, payload)
 
-        live, end = self._at_end(write)
-        self._sync(live, end)
+        live, end = self._appender.at_end(write)
+        self._appender.sync(live, end)
         return self._follower.catch_up()
 
     def _mark(self, *, always: bool) -> form.Slot:
-        self._sync_all()
+        self._appender.sync_all()
 
         def write(live: Live) -> tuple[Live, int]:
             if always or live.table.last_kind != form.MARK:
-                return live, self._write_record(live, form.MARK, b"")
+                return live, self._appender.write_record(live, form.MARK, b"")
             return live, live.table.end
 
-        live, end = self._at_end(write)
-        self._sync(live, end)
+        live, end = self._appender.at_end(write)
+        self._appender.sync(live, end)
         self._follower.catch_up()
         header = live.log.header
         return form.Slot(header.store, header.generation, end)
-
-    def _at_end(self, work: Callable[[Live], ResultT], timeout: float | None = None) -> ResultT:
-        """Do *work* where no other process writes meanwhile: at the end of the live log."""
-        try:
-            live = self._take_end(self._lock_timeout if timeout is None else timeout)
-            return work(live)
-        finally:
-            # Twice: a signal handler may raise where the first is about to begin.
-            try:
-                self._let_end_go()
-            finally:
-                self._let_end_go()
-            torn, self._torn = self._torn, None
-            if torn is not None:  # not under the lock: a handler of the host's takes its time
-                warn_of_torn(*torn)
-
-    def _take_end(self, timeout: float) -> Live:
-        """Let no other process write, and return the live log, followed to its end.
-
-        Behind that there are only zeros then, and nothing before it is still to be synced.
-        """
-        live = self._lock_end(timeout)
-        while not self._is_there(live.log):
-            # Under the lock nobody seals it: it was deleted, or recovered by a process that did
-            # not know of this one.
-            self._follower.find_anew()
-            live = self._lock_end(timeout)
-        self._check_sound()
-        self._repair(live)
-        # Order: what is acknowledged in this log relies on the SEALs before it.
-        self._sync_sealed(live)
-        return live
-
-    def _is_there(self, log: Log) -> bool:
-        """Say whether the log has its name; now and then, whether the name is the log's."""
-        now = self._monotonic()
-        if now - self._linked_at < LINKED_FOR:
-            return log.is_present()
-        if not log.is_linked():
-            return False
-        self._linked_at = now
-        return True
-
-    def _lock_end(self, timeout: float) -> Live:
-        while True:
-            log = self._follower.live.log
-            if self._follower.is_shared:
-                if log is not self._locked:
-                    self._let_end_go()
-                # Noted first: to let go of what was not got is harmless, to keep it is not.  And
-                # taken in any case: what is noted may not have been got.
-                self._locked = log
-                if not self._lock.acquire(log.fd, timeout):
-                    raise StoreLocked(
-                        log.path,
-                        f"is locked by another process, and was not free within {timeout:g} s;"
-                        " is one stopped, or its disk stuck?",
-                    )
-            live = self._follower.catch_up()
-            if live.log is log:
-                return live
-
-    def _let_end_go(self) -> None:
-        log = self._locked
-        if log is not None:
-            self._lock.release(log.fd)
-            self._locked = None
-
-    def _repair(self, live: Live) -> None:
-        """Overwrite what a killed or interrupted writer left half-way, if one did.
-
-        Every writer does this first, so that nothing can stand behind it.
-
-        Raises:
-            Corruption: something does.
-        """
-        if not self._follower.has_grown(live):
-            return
-        # Read here: what this process noted of it may be a reader's, on its way.
-        torn = next(live.log.follow(live.table.end), None)
-        if not isinstance(torn, form.Bad):
-            return
-        behind = next(live.log.find_records(torn.offset), None)
-        if behind is not None:
-            raise Corruption(
-                live.log.path,
-                torn.offset,
-                f"{torn.reason}, and a record follows at offset {behind.offset}",
-            )
-        keep_aside(self._place, live.log, torn)
-        live.log.erase(torn.offset)
-        live.bad = None
-        self._torn = live.log, torn
 
     def _write_batch(self, live: Live, batch: list[_Ticket]) -> int:
         """Write what the plans of *batch* want; return where the log ends then."""
@@ -488,18 +361,15 @@ class Committer:
         if not data:
             return start
         try:
-            live.log.write(data, start)
+            return self._appender.write(live, data)
         except OSError as error:
             if error.errno is None:
                 raise
-            # Others may have followed what is whole already: that can't be taken back.
-            self._take_back(live)
             last = live.table.sequence
             # And all behind the first that is refused: they have seen what it wanted.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             _fail(refused, store_error(error, live.log.path), error)
             return live.table.end
-        return start + len(data)
 
     def _run(self, batch: list[_Ticket], live: Live, *, deletes_only: StoreFull | None) -> bytes:
         """Run the plans and return their records; those that only delete if there is no room."""
@@ -515,7 +385,7 @@ class Committer:
                     continue
                 if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                     raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-                record = self._encode(live, *form.encode_changes(changes), sequence + 1)
+                record = self._appender.encode(live, *form.encode_changes(changes), sequence + 1)
             except Exception as error:  # noqa: BLE001  # a plan may raise anything; its own thread raises it again
                 ticket.error = error
                 continue
@@ -524,67 +394,6 @@ class Committer:
             draft.apply(changes, sequence)
             records.append(record)
         return b"".join(records)
-
-    def _encode(self, live: Live, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
-        return form.encode_record(live.log.salt_crc, kind, flags, payload, sequence, live.durable)
-
-    def _write_record(self, live: Live, kind: int, payload: bytes) -> int:
-        """Write a record of the engine's own; return where it ends."""
-        start = live.table.end
-        data = self._encode(live, kind, 0, payload, live.table.sequence + 1)
-        try:
-            live.log.write(data, start)
-        except OSError as error:
-            if error.errno is not None:
-                self._take_back(live)
-            raise
-        return start + len(data)
-
-    def _take_back(self, live: Live) -> None:
-        """Follow what of a write that failed is whole, and erase what is not."""
-        # Not if that was a SEAL, and whole: it is not for this log to be written any more.
-        if self._follower.catch_up() is live:
-            with suppress(OSError):  # the next one to write here repairs it
-                live.log.erase(live.table.end)
-
-    def _sync_all(self) -> None:
-        live = self._follower.catch_up()
-        self._sync(live, live.table.end)
-
-    def _sync(self, live: Live, end: int) -> None:
-        if live.durable < end:
-            self._sync_log(live.log)
-            live.durable = max(live.durable, end)
-
-    def _sync_sealed(self, live: Live) -> None:
-        for log in live.unsynced:
-            self._sync_log(log)
-        live.unsynced = ()
-
-    def _sync_log(self, log: Log) -> None:
-        try:
-            log.sync()
-        except OSError as error:
-            if error.errno is None:  # a signal handler's; the disk said nothing
-                raise
-            raise self._poison(error, log) from error
-
-    def _poison(self, error: OSError, log: Log) -> StoreFailed:
-        # Invariant: after a failed sync the page cache proves nothing: the kernel may have
-        # dropped the pages and called them clean.  Never retried, never written over.
-        # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
-        self._failure = error
-        with suppress(OSError, StoreError):
-            # Whoever reads the log next must not build on it, even if its pages look good:
-            # other processes, and those that start later, get no error from their syncs.
-            live = self._lock_end(self._lock_timeout)
-            self._repair(live)
-            self._write_record(live, form.POISON, b"")
-        self._let_end_go()
-        return StoreFailed(
-            f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"
-            " processes that use the store, and start them again, to recover"
-        )
 
 
 def _wake(ticket: _Ticket) -> None:

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Final
 
 from litesess.engine import format as form
+from litesess.engine.append import LINKED_FOR, Appender
 from litesess.engine.chain import Chain, Place, check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
-from litesess.engine.commit import LINKED_FOR, Committer, Plan, ResultT
+from litesess.engine.commit import Committer, Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
@@ -369,7 +370,7 @@ class Engine:
             chain, is_synced = self._enter(place, files[1].fd, network)
             files.append(place.open_lock(self._names.compact))
             follower = Follower(place, chain, is_shared=not network, is_synced=is_synced)
-            committer = Committer(place, follower, self._lock, self._lock_timeout, self._monotonic)
+            committer = self._committer(place, follower)
             committer.sync()
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
@@ -378,6 +379,10 @@ class Engine:
             raise
         logger.debug("opened %s, generation %d", self.path, chain.live.log.header.generation)
         return _OpenStore(place, files, follower, committer, self._wal_limit)
+
+    def _committer(self, place: Place, follower: Follower) -> Committer:
+        appender = Appender(place, follower, self._lock, self._lock_timeout, self._monotonic)
+        return Committer(place, follower, appender)
 
     def _enter(self, place: Place, live: int, network: str) -> tuple[Chain, bool]:
         """Become one of those that have the store open; return what it holds, and if durably."""
@@ -417,7 +422,7 @@ class Engine:
         found = load_existing(place)
         logger.debug("opened %s, generation %d", self.path, found.live.log.header.generation)
         follower = Follower(place, found, is_shared=True, is_synced=True)
-        committer = Committer(place, follower, self._lock, self._lock_timeout, self._monotonic)
+        committer = self._committer(place, follower)
         return _OpenStore(place, [directory], follower, committer, self._wal_limit)
 
     @contextmanager

@@ -70,6 +70,8 @@ def open_store(
         hold(live.fd)
         if live.goes_on(chain.live.table.end):
             chain = load_chain(place, place.listing(), slot)
+        # Order: before a log that replaces what a snapshot does not hold, that snapshot's name.
+        place.fs.sync_directory(place.directory)
         chain = _recover(place, chain)
         write_slot(_slot_at(chain.live))
         _drop_garbage(place, chain)
