@@ -14,9 +14,12 @@ logger = logging.getLogger("litesess.caches")
 #: A response's headers, as WSGI passes them.
 Headers: TypeAlias = "list[tuple[str, str]]"
 
-_SHARED: Final = re.compile(r"(public|s-maxage)\b", re.IGNORECASE)
-_NOT_STORED: Final = re.compile(r"no-store\b", re.IGNORECASE)
-_PRIVATE: Final = re.compile(r"private\b", re.IGNORECASE)
+_SHARED: Final = re.compile(r"(public|s-maxage)(=|\Z)", re.IGNORECASE)
+_NOT_STORED: Final = re.compile(r"no-store\Z", re.IGNORECASE)
+# Not private="X-Field", which keeps shared caches from that field alone (RFC 9111 5.2.2.7).
+_PRIVATE: Final = re.compile(r"private\Z", re.IGNORECASE)
+# Commas within quotes part nothing.
+_DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
 
 def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
@@ -30,7 +33,9 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     if not cookies:
         return headers
     stated = [value for name, value in headers if name.lower() == "cache-control"]
-    directives = [part.strip() for value in stated for part in value.split(",") if part.strip()]
+    directives = [
+        part.strip() for value in stated for part in _DIRECTIVE.findall(value) if part.strip()
+    ]
     if any(_NOT_STORED.match(part) for part in directives):
         return headers
     is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)

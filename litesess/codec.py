@@ -36,7 +36,7 @@ MAX_KEY_BYTES = 0xFFFF
 _TAG = "~"
 _TAG_BYTES = b'{"~'
 _SESSION = struct.Struct("<dHH")  # created_at f64, owner size u16, cookie size u16
-_MOVED = ord(">")
+_MOVED, _CLOSED = b">|"
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -153,6 +153,8 @@ class Packed(NamedTuple):
     frames: Frames
     #: The key that the session was moved to; what else is here means nothing then.
     moved_to: str | None = None
+    #: What is changed under the old key is done to the moved session.
+    takes_changes: bool = True
 
 
 def pack(
@@ -179,9 +181,9 @@ def pack(
     return b"".join(parts)
 
 
-def pack_moved(key: str) -> bytes:
+def pack_moved(key: str, *, takes_changes: bool) -> bytes:
     """Return what a store keeps under the old key of a session that was moved to *key*."""
-    mark = b">" + key.encode()
+    mark = bytes([_MOVED if takes_changes else _CLOSED]) + key.encode()
     return _SESSION.pack(0.0, len(mark), 0) + mark
 
 
@@ -192,14 +194,19 @@ def unpack(packed: bytes) -> Packed:
         ValueError: *packed* was not made by :func:`pack`.
     """
     owner = moved_to = None
+    takes_changes = True
     try:
         created_at, owner_size, cookie_size = _SESSION.unpack_from(packed)
         at = _SESSION.size
         if owner_size:
             text = packed[at + 1 : at + owner_size].decode()
-            owner, moved_to = (None, text) if packed[at] == _MOVED else (text, None)
+            is_mark = packed[at] in (_MOVED, _CLOSED)
+            owner, moved_to = (None, text) if is_mark else (text, None)
+            takes_changes = packed[at] != _CLOSED
         at += owner_size
         cookie = decode(packed[at : at + cookie_size]) if cookie_size else None
+        if type(cookie) not in (dict, type(None)):
+            raise ValueError("a packed session's cookie settings are no object")
         at += cookie_size
         end = len(packed)
         frames = {}
@@ -214,7 +221,7 @@ def unpack(packed: bytes) -> Packed:
         raise ValueError("a packed session is cut short") from error
     if at != end:
         raise ValueError("a packed session is cut short")
-    return Packed(created_at, owner, cookie, frames, moved_to)
+    return Packed(created_at, owner, cookie, frames, moved_to, takes_changes)
 
 
 def _plain(value: object, path: str, depth: int) -> object:

@@ -32,6 +32,9 @@ LONGEST_MAX_AGE: Final = 400 * 86_400
 #: What a browser may send at most is far less; parsing more is work for an attacker.
 LONGEST_HEADER: Final = 16_384
 LONGEST_VALUE: Final = 512
+#: Of the cookie's name, path and domain: browsers ignore an attribute of more than 1024 octets, and
+#: a cookie whose name and value have more than 4096.  Source: RFC 6265bis section 5.6.
+LONGEST_NAME: Final = 1024
 #: So many verified values are remembered: 0.3 MB.
 _KNOWN_VALUES: Final = 1024
 _LAST_DATE: Final = 253_402_300_799  # 9999-12-31, the last that a cookie date can say
@@ -190,6 +193,9 @@ def check_name(name: str, settings: CookieSettings) -> None:
 
     Source: RFC 6265bis section 4.1.3, the rules of the prefixes.
     """
+    for what, text in ("name", name), ("path", settings.path), ("domain", settings.domain or ""):
+        if len(text) > LONGEST_NAME:
+            raise ConfigError(f"cookie {what} has {len(text)} characters, limit {LONGEST_NAME}")
     if not _TOKEN.match(name) or name.lower() in _ATTRIBUTES:
         raise ConfigError(
             f"cookie_name {name!r} is not a token of RFC 6265, or an attribute's name"

@@ -6,6 +6,7 @@ import secrets
 from hashlib import sha256
 
 ID_BYTES = 32
+KEY_DIGITS = 64
 HANDLE_DIGITS = 16
 
 

@@ -12,7 +12,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -37,6 +36,7 @@ from litesess.errors import (
     EncodeError,
     SessionGone,
     StoreError,
+    StoreFull,
     VersionConflict,
 )
 from litesess.options import (
@@ -81,6 +81,7 @@ _OUTLIVES_RELOAD: Final = (
     "is_forced_touch",
     "is_stale",
     "is_written",
+    "loaded_until",
     "written_at",
 )
 
@@ -239,8 +240,14 @@ class Manager:
         cookies: list[str] = []
         if is_unset:
             cookies = self._unset(session)
-        elif session.status is not Status.UNREAD or self._commits_unread(session):
+        elif session.status is not Status.UNREAD:
             cookies = self._commit(session)
+        elif self._commits_unread(session):
+            try:
+                cookies = self._commit(session)
+            except StoreFull:
+                # The page has nothing to do with it; who has a session keeps it.
+                logger.exception("a session that the app did not look at was not stored")
         session.is_late = True  # not if that raised: the app may still answer otherwise
         return cookies
 
@@ -350,30 +357,50 @@ class Manager:
             record = self.store.load(ids.key_of(session_id))
         if record is None:
             session.lose(Status.LOST)
-            raise SessionGone("the session was destroyed, has expired or was never stored")
+            raise SessionGone(
+                "the session was destroyed, has expired, was given another id or was never stored"
+            )
+        self._begin_again(session, record)
+
+    @staticmethod
+    def _begin_again(session: Session, record: Record) -> None:
         kept = {name: getattr(session, name) for name in _OUTLIVES_RELOAD}
-        session.begin(session_id, record)
+        session.begin(session.stored_id, record)
         for name, value in kept.items():
             setattr(session, name, value)
 
     def atomic(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
         """Store what *function* does to the session if nobody else has written it meanwhile."""
-        if session.status is Status.NEW or session.is_changed:
+        if session.status is Status.NEW:
+            before, _ = session.changes()
+            try:
+                return function(session)
+            except BaseException:
+                if session.status is Status.NEW:
+                    session.revert(before)
+                raise
+        if session.is_changed:
             self.save(session)
+        is_touched = session.is_forced_touch
+        try:
+            return self._repeat(session, function)
+        except BaseException:
+            # By what is in memory: the store may be what failed.  Else it would be stored when
+            # the request ends, over what others have stored by then.
+            if session.status is Status.STORED and session.record is not None:
+                self._begin_again(session, session.record)
+                session.is_forced_touch = is_touched
+            raise
+
+    def _repeat(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
         deadline = self._monotonic() + self.store.lock_timeout
         wait = _FIRST_WAIT
         while True:
             self.reload(session)
-            try:
-                result = function(session)
-            except BaseException:
-                with suppress(SessionGone):
-                    self.reload(session)
-                raise
+            result = function(session)
             if session.status is not Status.STORED or self._write_if_current(session):
                 return result
             if self._monotonic() >= deadline:
-                self.reload(session)  # or it would be stored when the request ends
                 raise VersionConflict(
                     f"others have written the session whenever atomic() was about to, for"
                     f" {self.store.lock_timeout:g} s"
@@ -382,15 +409,23 @@ class Manager:
             self._sleep(random.uniform(0, wait))  # noqa: S311  # no secret
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    def last_seen_at(self, session: Session, record: Record) -> float:
-        """Return when a request used the session last."""
-        life = session.current_cookie().original_max_age
-        seen_at = record.expires_at - (self.store.ttl if life is None else life)
-        return max(seen_at, record.created_at)
+    def last_seen_at(self, session: Session, record: Record) -> float | None:
+        """Return when a request used the session last, if that can be told."""
+        cookie = self._stored_cookie(session, record)
+        ends_at, life = session.loaded_until, cookie.original_max_age
+        is_capped = self.options.absolute_timeout is not None and (
+            ends_at == record.created_at + self.options.absolute_timeout
+        )
+        # An end that does not move with the use.
+        if ends_at is None or is_capped or cookie.ends_at(0.0) != life:
+            return None
+        seen_at = ends_at - (self.store.ttl if life is None else life)
+        return min(max(seen_at, record.created_at), self._clock())
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
-        if session.status is Status.STORED and session.stored_id is not None:
+        is_stored = session.status in (Status.STORED, Status.LOST)
+        if is_stored and session.stored_id is not None:
             self.store.delete(ids.key_of(session.stored_id))
         session.lose(Status.DESTROYED)
 
@@ -406,8 +441,20 @@ class Manager:
             self._write(session)
             if session.status is Status.STORED and not session.is_written:
                 self._prolong(session)
+        self._check_announced(session)
         # Order: no cookie may name a session that is not stored.
         return self._announcements(session)
+
+    def _check_announced(self, session: Session) -> None:
+        """Lose a session that is about to be announced, was not written, and may be gone."""
+        if (
+            session.status is Status.STORED
+            and session.written_at is None
+            and session.stored_id is not None
+            and self._is_announced(session)
+            and self.store.load(ids.key_of(session.stored_id)) is None
+        ):
+            session.lose(Status.LOST)
 
     def _commits_unread(self, session: Session) -> bool:
         """Say whether a session that the app did not look at may need something at its end."""
@@ -485,10 +532,33 @@ class Manager:
             # the old one, perhaps to a login's session, is shown nothing of what it holds now.
             session.lose(Status.LOST)
             return True
+        self._count_life_anew(session, record, is_cookie=is_cookie)
         session.is_content_written |= is_content
         session.is_cookie_written |= is_cookie
         session.stored_as(session.current_id(), record, changed)
         return True
+
+    def _count_life_anew(self, session: Session, record: Record, *, is_cookie: bool) -> None:
+        """Let *record* expire by what others have made of it meanwhile, not by what was loaded."""
+        before, now = session.record, session.written_at
+        assert before is not None  # it is stored
+        assert now is not None  # just now
+        is_other = record.created_at != before.created_at or (
+            not is_cookie and record.cookie != before.cookie
+        )
+        if not is_other or session.move is Move.REGENERATE:
+            return
+        expires_at = self._expiry(self._stored_cookie(session, record), record.created_at, now)
+        key = ids.key_of(session.current_id())
+        if expires_at != record.expires_at and self.store.touch(
+            key, expires_at, version=record.version
+        ):
+            record.expires_at = expires_at
+
+    def _stored_cookie(self, session: Session, record: Record) -> SessionCookie:
+        """Return the cookie settings that a session is stored with."""
+        settings = self._settings_of(session.environ)
+        return SessionCookie(self._signer.name, settings, record.cookie, None, self._clock)
 
     def _write_if_current(self, session: Session) -> bool:
         """Write the changed data of a stored session unless somebody else has written it."""

@@ -66,8 +66,8 @@ class Keeper(Protocol):
     def atomic(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
         """Store what *function* does to the session if nobody else has written it meanwhile."""
 
-    def last_seen_at(self, session: Session, record: Record) -> float:
-        """Return when a request used the session last."""
+    def last_seen_at(self, session: Session, record: Record) -> float | None:
+        """Return when a request used the session last, if that can be told."""
 
 
 class _Unread:
@@ -111,6 +111,7 @@ class Session(Messages):
         "is_late",
         "is_stale",
         "is_written",
+        "loaded_until",
         "status",
         "written_at",
     )
@@ -186,6 +187,8 @@ class Session(Messages):
         self._move = None
         self._new_id = None
         self._new_owner = []
+        #: Until when it was to live when this request began.
+        self.loaded_until = None if record is None else record.expires_at
         #: The id that the client came with and will come with again, unless it is told another.
         self.client_id = session_id
         #: The client is to be told, whether or not the app wrote anything.
@@ -260,6 +263,11 @@ class Session(Messages):
         if self._cookie is not None:
             self._cookie.stored_until(record.expires_at)
 
+    def revert(self, frames: codec.Frames) -> None:
+        """Make the data of a new session what *frames* say."""
+        self._data = {key: codec.decode(frame) for key, frame in frames.items()}
+        self._assigned = set(self._data)
+
     def lose(self, status: Status) -> None:
         """Stand for nothing any more."""
         self.status = status
@@ -311,9 +319,10 @@ class Session(Messages):
 
     @property
     def last_seen_at(self) -> float | None:
-        """When a request before this one used it, in Unix seconds; None: not stored yet.
+        """When a request before this one used it, in Unix seconds.
 
-        To within ``touch_interval``: what is not worth a touch leaves no trace.
+        To within ``touch_interval``: what is not worth a touch leaves no trace.  None: it is not
+        stored yet, or has an end that no request moves, so that nothing tells.
         """
         record = self._standing()
         return None if record is None else self._keeper.last_seen_at(self, record)
@@ -359,6 +368,8 @@ class Session(Messages):
     def save(self) -> None:
         """Store the session now, whether or not it was changed.
 
+        If another request has rotated it meanwhile, it is stored, and gone for this one.
+
         Raises:
             SessionGone: it was destroyed or has expired; nothing is stored.
             EncodeError: a value can't be stored; nothing is.
@@ -386,7 +397,8 @@ class Session(Messages):
         If another request, of this process or another, has written the session meanwhile,
         nothing is stored, and *function* is called again with what that has made of it: for
         counters, and for what is looked at before it is set.  Nothing is locked while it runs.
-        What was changed before is saved first.
+        What was changed before is saved first; values taken out of the session before are not
+        its own any more.  A new session, which nobody else knows, is stored with the response.
 
         Args:
             function: called once or more; it may change the data, and destroy the session, but
@@ -397,7 +409,7 @@ class Session(Messages):
 
         Raises:
             VersionConflict: others were faster for as long as the store's ``lock_timeout``.
-            SessionGone: the session was destroyed or has expired.
+            SessionGone: the session was destroyed, has expired or was given another id.
             Exception: what *function* raised; nothing that it did is stored.
         """
         self._check_writable()
@@ -420,8 +432,8 @@ class Session(Messages):
             StoreError: the store can't work; the session lives on.
         """
         self._look()
-        if self.status is not Status.LOST:
-            self._keeper.destroy(self)
+        # Also if another request has moved it, or was faster.
+        self._keeper.destroy(self)
 
     def regenerate(self) -> None:
         """Go on as a new, empty session with another id; the old one ends at the next write.
@@ -433,7 +445,10 @@ class Session(Messages):
         self._check_announceable()
         self._check_not_atomic()
         if self.status in (Status.DESTROYED, Status.LOST):
+            self._keeper.destroy(self)
+            came_with = self.client_id, self.has_cookie
             self.begin(None, None)
+            self.client_id, self.has_cookie = came_with
         self._data = {}
         self._frames = {}
         self._assigned.clear()

@@ -322,12 +322,29 @@ class StoreContract(ABC):
         late = self.store.update(KEY, {"d": 5}, [])
         assert late is not None
         assert self.get(THIRD).data == {"b": 3, "c": 4, "d": 5}
-        conflicts = 0
-        try:
-            self.store.update(KEY, {"e": 6}, [], if_version=before.version)
-        except VersionConflict:
-            conflicts += 1
-        assert conflicts == 1
+        assert self.store.update(KEY, {"e": 6}, [], if_version=before.version) is None
+
+    def test_what_began_before_a_change_of_owner_changes_nothing_behind_it(self) -> None:
+        self.put(data={"a": 1})
+        self.store.rotate(KEY, OTHER, {"a": 2}, [], owner="7")
+        assert self.store.update(KEY, {"a": 3}, []) is None
+        assert self.get(OTHER).data == {"a": 2}
+        assert self.store.delete(KEY)
+        assert self.store.load(OTHER) is None
+
+    def test_a_life_counted_from_before_a_rotation_is_not_taken(self) -> None:
+        self.put()
+        expires_at = self.clock() + 5000
+        self.store.rotate(KEY, OTHER, {}, [], expires_at=expires_at)
+        self.store.update(KEY, {"b": 2}, [], expires_at=self.clock() + 10)
+        assert self.get(OTHER).expires_at == expires_at
+
+    def test_a_session_kept_by_its_old_key_is_kept(self) -> None:
+        self.put(KEY, owner="7")
+        self.put(THIRD, owner="7")
+        self.store.rotate(KEY, OTHER, {}, [])
+        assert self.store.delete_owner("7", keep=[KEY]) == 1
+        assert self.get(OTHER).owner == "7"
 
     def test_a_deletion_that_overlaps_a_rotation_sticks(self) -> None:
         self.put()

@@ -7,7 +7,7 @@ import threading
 import pytest
 from apps import Boom, Site, WatchedWALStore, look, write
 
-from litesess import SessionGone, VersionConflict
+from litesess import EncodeError, SessionGone, StoreFailed, VersionConflict
 
 
 @pytest.fixture(params=["memory", "wal"])
@@ -115,11 +115,51 @@ def test_what_was_changed_before_is_saved_first(site):
     assert site.visit(look).value == {"count": 1, "user": "ada"}
 
 
-def test_a_new_session_is_stored_and_announced(site):
+def test_a_new_session_is_stored_and_announced_with_the_response(site):
     browser = site.new_browser()
     response = site.visit(lambda session: session.atomic(write(user="alan")), by=browser)
     assert response.said == "set"
     assert site.visit(look, by=browser).value == {"user": "alan"}
+
+
+def test_a_new_session_that_is_left_empty_is_not_stored(site):
+    assert site.visit(lambda session: session.atomic(look), by=site.new_browser()).said == ""
+
+    def fail(session):
+        session["user"] = "alan"
+        raise Boom
+
+    def attempt(session):
+        session["kept"] = [1]
+        with pytest.raises(Boom):
+            session.atomic(fail)
+
+    browser = site.new_browser()
+    site.visit(attempt, by=browser)
+    assert site.visit(look, by=browser).value == {"kept": [1]}
+
+
+@pytest.mark.parametrize("operation", ["load", "update"])
+def test_what_a_failing_store_refused_is_not_stored_later(site, operation):
+    def attempt(session):
+        look(session)
+        site.store.failing[operation] = StoreFailed("the disk is gone")
+        with pytest.raises(StoreFailed):
+            session.atomic(increment)
+        site.store.failing.clear()
+        site.visit(write(count=10), by=twin(site))
+
+    site.visit(attempt)
+    assert site.data == [{"count": 10}]
+
+
+def test_what_cant_be_stored_fails_atomic_and_not_the_response(site):
+    def attempt(session):
+        with pytest.raises(EncodeError):
+            session.atomic(lambda session: session.update(bad=object()))
+
+    assert site.visit(attempt).status.startswith("200")
+    assert site.data == [{"count": 0}]
 
 
 def test_a_function_that_changes_nothing_writes_nothing(site):

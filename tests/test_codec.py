@@ -332,12 +332,14 @@ def test_a_packed_session_is_these_bytes():
 
 def test_a_packed_session_is_unpacked_as_it_was():
     found = codec.unpack(PACKED)
-    assert found == (1.5, "7", {"max_age": 5.0}, {"a": b"1", "\u00e9": b"null"}, None)
+    assert found == (1.5, "7", {"max_age": 5.0}, {"a": b"1", "\u00e9": b"null"}, None, True)
 
 
 def test_a_mark_says_where_a_session_was_moved_to():
-    found = codec.unpack(codec.pack_moved("ab" * 32))
+    found = codec.unpack(codec.pack_moved("ab" * 32, takes_changes=True))
     assert (found.moved_to, found.owner, found.frames) == ("ab" * 32, None, {})
+    assert found.takes_changes
+    assert not codec.unpack(codec.pack_moved("ab" * 32, takes_changes=False)).takes_changes
 
 
 @pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9", "+", ">ab"])
@@ -387,4 +389,4 @@ def test_parts_that_are_too_long_are_refused(owner, cookie, path):
 def test_any_session_is_unpacked_as_it_was_packed(created_at, owner, cookie, data):
     frames = codec.encode_items(data)
     packed = codec.unpack(codec.pack(created_at, owner, cookie, frames))
-    assert packed == (created_at, owner, cookie, frames, None)
+    assert packed == (created_at, owner, cookie, frames, None, True)

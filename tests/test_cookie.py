@@ -819,3 +819,16 @@ def test_no_more_than_a_thousand_verified_values_are_remembered():
             assert [item.session_id for item in signer.verified(f"sid={value}")] == [f"id{number}"]
         assert signer.verified(f"sid={value[:-1]}") == []
         assert len(signer._known) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("n" * 1025, {}),
+        ("sid", {"path": "/" + "p" * 1024}),
+        ("sid", {"domain": "d" * 1025}),
+    ],
+)
+def test_what_browsers_would_ignore_for_its_length_is_refused(name, settings):
+    with pytest.raises(ConfigError, match="limit 1024"):
+        Site(cookie_name=name, cookie=settings)

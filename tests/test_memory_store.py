@@ -175,7 +175,7 @@ def test_of_many_threads_that_update_one_version_one_succeeds(store, clock):
 
 def test_owners_sessions_are_kept_by_session_object(store, clock):
     class Kept:
-        handle = key_of("first")[:16]
+        id = stored_id = "first"
 
     for key in KEY, OTHER:
         store.create(key, Record({}, clock(), clock() + 100, owner="7"))

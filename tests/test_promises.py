@@ -243,6 +243,111 @@ def test_a_logout_that_overlaps_a_rotation_sticks(site):
     assert site.visit(look, by=tab).value == {}
 
 
+def log_out_by_regenerate(session):
+    session.regenerate()
+
+
+@pytest.mark.parametrize(
+    "log_out", [lambda session: session.destroy(), log_out_by_regenerate], ids=["destroy", "anew"]
+)
+def test_a_logout_sticks_though_the_session_was_saved_behind_a_rotation(site, log_out):
+    site.visit(write(user="ada"))
+    tab = other_tab(site)
+
+    def slow(session):
+        session["late"] = 1
+        site.visit(lambda session: session.rotate(), by=tab)
+        session.save()
+        log_out(session)
+
+    site.visit(slow)
+    assert all("user" not in data for data in site.data)
+    assert site.visit(look, by=tab).value == {}
+
+
+def test_what_began_before_a_login_has_no_part_in_it(site):
+    site.visit(write(cart="mine"))
+    tab = other_tab(site)
+
+    def log_in(session):
+        session.owner = "7"
+        session.new_csrf_token()
+
+    def slow(session):
+        session.new_csrf_token()
+        session["email"] = "eve@example.org"
+        site.visit(log_in, by=tab)
+        site.token = site.visit(lambda session: session.get_csrf_token(), by=tab).value
+
+    assert site.visit(slow).said == ""
+    assert site.manager.discarded_count == 1
+    found = site.visit(look, by=tab).value
+    assert "email" not in found
+    assert found["_csrft_"] == site.token
+
+
+def test_a_late_write_does_not_shorten_or_lengthen_what_others_have_set(site):
+    site.visit(write(user="ada"))
+    tab = other_tab(site)
+
+    def remember(session):
+        session.cookie.max_age = 30 * 86_400
+
+    def slow(session):
+        session["late"] = 1
+        site.visit(remember, by=tab)
+
+    site.visit(slow)
+    site.clock.advance(20 * 86_400)
+    assert site.visit(look).value == {"user": "ada", "late": 1}
+
+
+def test_who_keeps_his_own_session_keeps_it_though_it_is_about_to_be_rotated(site):
+    site.visit(lambda session: setattr(session, "owner", "7"))
+    other = site.new_browser()
+    site.visit(lambda session: setattr(session, "owner", "7"), by=other)
+
+    def change_password(session):
+        session.rotate()
+        session["changed"] = True
+        return site.store.delete_owner("7", keep=[session])
+
+    assert site.visit(change_password).value == 1
+    assert site.visit(look).value == {"changed": True}
+    assert site.visit(lambda session: session.owner, by=other).value is None
+
+
+def test_a_dead_id_is_not_announced_though_every_response_announces(clock):
+    site = Site(clock=clock, rolling=True)
+    site.visit(write(user="ada"))
+    tab = other_tab(site)
+
+    def slow(session):
+        look(session)
+        site.visit(lambda session: session.rotate(), by=tab)
+
+    assert site.visit(slow).said == ""
+    assert site.visit(look, by=tab).value == {"user": "ada"}
+
+
+def test_when_a_session_was_seen_last_is_not_guessed_where_its_end_does_not_move(clock):
+    site = Site(clock=clock, absolute_timeout=90_000)
+    site.visit(write(a=1))
+    clock.advance(50_000)
+    site.visit(look)
+    clock.advance(10)
+    assert site.visit(lambda session: session.last_seen_at).value is None
+    fixed = Site(clock=clock)
+
+    def end_then(session):
+        session["a"] = 1
+        session.cookie.expires = clock() + 1000
+
+    fixed.visit(end_then)
+    clock.advance(100)
+    assert fixed.visit(lambda session: session.last_seen_at).value is None
+
+
 def test_a_request_with_the_old_id_is_shown_nothing_that_came_after_the_rotation(site):
     site.visit(write(cart="mine"))
     tab = other_tab(site)

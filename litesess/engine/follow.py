@@ -137,10 +137,12 @@ class Follower:
                 return
             if found.kind == form.MARK:
                 self._adopt_published(live)
-            gain = 0 if self._count is None else _gain(live.view, found, self._count)
+            count = self._count
+            if count is not None:
+                count += _gain(live.view, found, count)
+                self._count = None  # counted anew, if what comes next is interrupted
             table.apply(found)
-            if self._count is not None:
-                self._count += gain
+            self._count = count
             live.durable = max(live.durable, found.durable)
             if found.kind != form.POISON:
                 live.unsynced = ()  # whoever wrote this has synced them before

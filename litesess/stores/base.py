@@ -198,6 +198,8 @@ class Store(ABC):
         From then on nothing can be loaded under the key *old*, nor rotated.  What requests that
         were under way do with it, ``update`` and ``delete``, is done to the session for
         ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
+        If *owner* is another than before, only a deletion is: what began before a login has no
+        part in what it began.
 
         None: the old session is gone, and nothing was stored.
 
@@ -286,4 +288,15 @@ class Store(ABC):
 
 def kept_handles(keep: Collection[Any]) -> set[str]:
     """Return the handles of the keys, handles or Sessions in *keep*."""
-    return {ids.handle_of(item) if isinstance(item, str) else item.handle for item in keep}
+    handles = {ids.handle_of(item) for item in keep if isinstance(item, str)}
+    return handles | {ids.handle_of(key) for key in kept(keep)}
+
+
+def kept(keep: Collection[Any]) -> set[str]:
+    """Return the keys in *keep*, and those of its Sessions: now, and from the next write on."""
+    keys = {item for item in keep if isinstance(item, str) and len(item) == ids.KEY_DIGITS}
+    for item in keep:
+        if not isinstance(item, str):
+            stored = item.stored_id
+            keys |= {ids.key_of(item.id)} | ({ids.key_of(stored)} if stored is not None else set())
+    return keys

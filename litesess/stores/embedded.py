@@ -15,7 +15,7 @@ from litesess import codec, ids
 from litesess.engine.commit import Lookup, Plan, ResultT
 from litesess.engine.format import Change, Clear, Delete, Entry, Put, Touch
 from litesess.errors import StoreFull, VersionConflict
-from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept_handles
+from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept, kept_handles
 
 logger = logging.getLogger("litesess.store")
 
@@ -71,20 +71,15 @@ class EmbeddedStore(Store):
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = _put(_raw(key), record)
-        limit = self._max_sessions if record.owner is None else None
-        if limit is not None:
+        if self._max_sessions is not None:
             self._engine.count()  # the first time that takes long, so not under the lock
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(put.key)
-            if entry is not None and entry.expires_at > now:
+            if entry is not None and entry.expires_at > now and not _is_moved(put.key, entry):
                 return [], False
-            if limit is not None and entry is None and self._engine.count() >= limit:
-                # Nobody is put out for a newcomer: who floods the store must not end logins.
-                raise StoreFull(
-                    f"{self!r} holds max_sessions={limit}, also counting expired ones that were"
-                    " not collected yet; only sessions with an owner are begun"
-                )
+            if entry is None:
+                self._check_room(record)
             return [put], True
 
         is_created, _ = self._engine.transact(plan, sync=self._durable)
@@ -105,8 +100,10 @@ class EmbeddedStore(Store):
         merge = _Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
-            found = _find(stored, merge.key, merge.now)
+            found = _find(stored, merge.key, merge.now, to_change=True)
             if found is None:
+                return [], None
+            if if_version is not None and found.key != merge.key:
                 return [], None
             if if_version is not None and found.entry.version != if_version:
                 raise VersionConflict(f"version {found.entry.version} is stored, not {if_version}")
@@ -157,8 +154,10 @@ class EmbeddedStore(Store):
             record = merge.into(found)
             put = _put(_raw(new), record)
             _check_free(stored.get(put.key), now)
-            mark = Put(merge.key, codec.pack_moved(new), now + MOVED_FOR)
-            return [mark, put], record
+            # What began before a login has no part in what it began.
+            is_same = record.owner == found.packed.owner
+            mark = codec.pack_moved(new, takes_changes=is_same)
+            return [Put(merge.key, mark, now + MOVED_FOR), put], record
 
         return self._merged(plan)
 
@@ -168,7 +167,10 @@ class EmbeddedStore(Store):
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], None]:
             _check_free(stored.get(put.key), now)
-            return [*_deletions(stored, raw, now)[0], put], None
+            deletions, _ = _deletions(stored, raw, now)
+            if not deletions:
+                self._check_room(record)
+            return [*deletions, put], None
 
         self._engine.transact(plan, sync=self._durable)
 
@@ -195,13 +197,20 @@ class EmbeddedStore(Store):
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         spared = kept_handles(keep)
+        kept_keys = [bytes.fromhex(key) for key in kept(keep)]
 
         now = self.clock()
 
         def doom(stored: Lookup, key: bytes) -> bytes | None:
             # Again under the lock: it may have been rotated, or changed hands, meanwhile.
             found = _find(stored, key, now)
-            return found.key if found is not None and found.packed.owner == owner else None
+            if found is None or found.packed.owner != owner:
+                return None
+            kept_now = (_find(stored, one, now) for one in kept_keys)
+            is_spared = ids.handle_of(found.key.hex()) in spared or any(
+                one is not None and one.key == found.key for one in kept_now
+            )
+            return None if is_spared else found.key
 
         deleted = 0
         while True:
@@ -236,6 +245,16 @@ class EmbeddedStore(Store):
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
 
+    def _check_room(self, record: Record) -> None:
+        """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""
+        limit = self._max_sessions
+        if limit is not None and record.owner is None and self._engine.count() >= limit:
+            # Nobody is put out for a newcomer: who floods the store must not end logins.
+            raise StoreFull(
+                f"{self!r} holds max_sessions={limit}, also counting expired ones that were not"
+                " collected yet; only sessions with an owner are begun"
+            )
+
     def _merged(self, plan: Plan[Record | None]) -> Record | None:
         record, version = self._engine.transact(plan, sync=self._durable)
         if record is not None:
@@ -256,7 +275,8 @@ class EmbeddedStore(Store):
             def plan(stored: Lookup, batch: list[bytes] = batch) -> tuple[Sequence[Change], int]:
                 doomed = {doom(stored, key) for key in batch} - {None}
                 deletions = [Delete(key, expired) for key in doomed if key is not None]
-                return deletions, len(deletions)
+                marks = sum(_is_moved(it.key, stored.get(it.key)) for it in deletions)
+                return deletions, len(deletions) - marks
 
             count, _ = self._engine.transact(plan, sync=sync)
             deleted += count
@@ -295,10 +315,12 @@ class _Merge:
             frames.pop(name, None)
         frames.update(self._frames)
         owner = packed.owner if self._owner is KEEP else self._owner
+        # A life that was counted from what another request has changed since is none.
+        is_kept = found.key != self.key
         return Record(
             codec.Encoded(frames),
             packed.created_at if owner == packed.owner else self.now,
-            found.entry.expires_at if self._expires_at is None else self._expires_at,
+            found.entry.expires_at if is_kept or self._expires_at is None else self._expires_at,
             packed.cookie if self._cookie is None else (self._cookie or None),
             owner,
         )
@@ -312,8 +334,15 @@ class _Found(NamedTuple):
     packed: codec.Packed
 
 
-def _find(stored: Lookup, key: bytes, now: float) -> _Found | None:
-    """Return what is stored under *key* or, if it was moved, under the key it has now."""
+def _find(stored: Lookup, key: bytes, now: float, *, to_change: bool = False) -> _Found | None:
+    """Return what is stored under *key* or, if it was moved, under the key it has now.
+
+    Args:
+        stored: what is.
+        key: of the session, or that it had.
+        now: in Unix seconds.
+        to_change: not beyond a change of owner.
+    """
     while True:
         entry = stored.get(key)
         if entry is None or entry.expires_at <= now:
@@ -323,6 +352,8 @@ def _find(stored: Lookup, key: bytes, now: float) -> _Found | None:
             return None
         if packed.moved_to is None:
             return _Found(key, entry, packed)
+        if to_change and not packed.takes_changes:
+            return None
         key = bytes.fromhex(packed.moved_to)
 
 
@@ -335,8 +366,8 @@ def _deletions(stored: Lookup, key: bytes, now: float) -> tuple[Sequence[Change]
     return doomed, found is not None
 
 
-def _is_moved(key: bytes, entry: Entry) -> bool:
-    packed = _unpack(key.hex(), entry)
+def _is_moved(key: bytes, entry: Entry | None) -> bool:
+    packed = None if entry is None else _unpack(key.hex(), entry)
     return packed is not None and packed.moved_to is not None
 
 
