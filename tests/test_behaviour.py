@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
-from pathlib import Path
-
 import pytest
+from catalogues import Row, missing, rows_with_tests
 
-from litesess import testing
-
-HERE = Path(__file__).parent
-
-ROWS: dict[int, str | tuple[str, ...]] = {
+ROWS: dict[int, Row] = {
     # A. Construction
     1: "test_loading::test_the_building_blocks_are_public",
     2: "test_options::test_a_wrong_option_of_the_middleware_is_named",
@@ -551,23 +544,6 @@ def test_every_row_of_the_groups_is_there():
     assert list(ROWS) == list(range(1, 310))
 
 
-def names_of(row):
-    """Return the tests that a row names, each with its module."""
-    named = ROWS[row]
-    names = (named,) if isinstance(named, str) else named
-    return [name for name in names if not name.startswith("none: ")]
-
-
-@cache
-def names_in(module):
-    """Return the functions of a module of the tests, or of the suite that every store must pass."""
-    path = Path(testing.__file__) if module == "testing" else HERE / f"{module}.py"
-    tree = ast.parse(path.read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if names_of(row)])
+@pytest.mark.parametrize("row", rows_with_tests(ROWS))
 def test_the_tests_of_each_row_exist(row):
-    for named in names_of(row):
-        module, _, name = named.partition("::")
-        assert name in names_in(module)
+    assert missing(ROWS[row]) == []
