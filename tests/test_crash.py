@@ -8,7 +8,7 @@ import pytest
 from crashes import HUNTS, Workload
 from engines import small_files
 
-#: LITESESS_CRASH_SEEDS sets how many random workloads are run (docs/design.rst).
+#: LITESESS_CRASH_SEEDS sets how many random workloads are run (docs/testing.rst).
 COUNT = int(os.environ.get("LITESESS_CRASH_SEEDS", "10"))
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, COUNT))]
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from counters import COUNTERS, Writer, stored_counters
 
-#: LITESESS_KILLS sets how many processes are killed in each profile (docs/design.rst).
+#: LITESESS_KILLS sets how many processes are killed in each profile (docs/testing.rst).
 KILLS = int(os.environ.get("LITESESS_KILLS", "50"))
 
 

@@ -22,7 +22,7 @@ from counters import COUNTERS, Writer, stored_counters
 
 pytestmark = pytest.mark.slow
 
-#: LITESESS_POWER_CUTS sets how often the power is cut (docs/design.rst).
+#: LITESESS_POWER_CUTS sets how often the power is cut (docs/testing.rst).
 CUTS = int(os.environ.get("LITESESS_POWER_CUTS", "15"))
 _FICLONE = 0x40049409  # linux/fs.h
 

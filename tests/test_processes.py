@@ -25,7 +25,7 @@ from webtest import TestApp
 from litesess import Record, SessionMiddleware, StoreLocked, WALStore
 from litesess.engine import format as form
 
-#: How much is done (docs/design.rst).
+#: How much is done (docs/testing.rst).
 OPERATIONS = int(os.environ.get("LITESESS_OPERATIONS", "50000"))
 KILLS = int(os.environ.get("LITESESS_KILLS", "50"))
 SOAK_SECONDS = float(os.environ.get("LITESESS_SOAK_SECONDS", "5"))

@@ -14,7 +14,7 @@ from simdisk import SimDisk
 from litesess.engine import format as form
 from litesess.engine import log
 
-#: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/design.rst).
+#: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/testing.rst).
 EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "300"))
 STEPS = int(os.environ.get("LITESESS_STEPS", "50"))
 

@@ -9,7 +9,7 @@ from engines import small_files
 from linearizability import NEVER, UNKNOWN, Operation, explains
 from schedules import explore, starting_points, step
 
-#: LITESESS_SCHEDULES sets how many are explored (docs/design.rst).
+#: LITESESS_SCHEDULES sets how many are explored (docs/testing.rst).
 SCHEDULES = int(os.environ.get("LITESESS_SCHEDULES", "10000"))
 PARTS = 10
 

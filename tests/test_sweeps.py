@@ -1,6 +1,6 @@
 """Every bit, every length, every failing call: nothing wrong is shown, nothing kept is lost.
 
-LITESESS_SWEEP_STORES and LITESESS_SWEEP_SEEDS set how much is tried (docs/design.rst).
+LITESESS_SWEEP_STORES and LITESESS_SWEEP_SEEDS set how much is tried (docs/testing.rst).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import pytest
 import requests
 from servers import SECRET, Client, Server, gunicorn, wait_until
 
-#: LITESESS_REQUESTS sets how many are sent in each test (docs/design.rst).
+#: LITESESS_REQUESTS sets how many are sent in each test (docs/testing.rst).
 REQUESTS = int(os.environ.get("LITESESS_REQUESTS", "10000"))
 CLIENTS = 8
 CUT_OFF = requests.ConnectionError, requests.exceptions.ChunkedEncodingError
