@@ -406,7 +406,7 @@ class Manager:
                     f" {self.store.lock_timeout:g} s"
                 )
             # At random, or those that compete would meet again.
-            self._sleep(random.uniform(0, wait))  # noqa: S311  # no secret
+            self._sleep(random.uniform(0, wait))  # noqa: S311  # a guess at it gains nobody anything
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def last_seen_at(self, session: Session, record: Record) -> float | None:

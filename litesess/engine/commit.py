@@ -386,7 +386,7 @@ class Committer:
                 if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                     raise StoreFull(*deletes_only.args) from deletes_only.__cause__
                 record = self._appender.encode(live, *form.encode_changes(changes), sequence + 1)
-            except Exception as error:  # noqa: BLE001  # a plan may raise anything; its own thread raises it again
+            except Exception as error:  # noqa: BLE001  # transact() raises it again, to the one whose plan it was
                 ticket.error = error
                 continue
             sequence += 1

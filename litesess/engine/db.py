@@ -135,15 +135,15 @@ class Engine:
 
     def _look_again(self, opened: _OpenStore, now: float) -> Live:
         """Return what is live, after a look whether it is still there."""
-        follower = opened.follower
+        live = opened.follower.catch_up()
         # Now and then, whether the name is the file's: another store may have been made there.
         is_due = now - opened.linked_at > LINKED_FOR
-        for live in follower.live, follower.catch_up():
-            if live.log.is_linked() if is_due else live.log.is_present():
-                opened.seen_at = now
-                opened.linked_at = now if is_due else opened.linked_at
-                return live
-        return follower.find_anew()
+        if not (live.log.is_linked() if is_due else live.log.is_present()):
+            return opened.follower.find_anew()
+        opened.seen_at = now
+        if is_due:
+            opened.linked_at = now
+        return live
 
     def _judge_in_time(self, opened: _OpenStore, offset: int) -> None:
         """Have what is bad at the log's end judged, unless it may still be being written."""
@@ -221,9 +221,7 @@ class Engine:
             raise store_error(error, self.path) from error
 
     def _current_view(self) -> View:
-        opened = self._opened()
-        opened.follower.catch_up()
-        return self._look_again(opened, self._monotonic()).view
+        return self._look_again(self._opened(), self._monotonic()).view
 
     def follow(self) -> None:
         """Let go of what others have merged into a snapshot, if this process has it open.
@@ -555,8 +553,8 @@ class _OpenStore:
         self._wal_limit = wal_limit
         self._postponed = 0
         # In front of the lock between processes, which does not tell threads apart.
-        self._maintenance_lock = threading.RLock()  # Guards: compactor, _depth.
-        self._depth = 0
+        self._maintenance_lock = threading.RLock()  # Guards: compactor, _is_maintaining.
+        self._is_maintaining = False
 
     @property
     def log_bytes(self) -> int:
@@ -582,13 +580,15 @@ class _OpenStore:
             return
         try:
             self.check_not_closing()
-            self._depth += 1
+            if self._is_maintaining:  # this thread, which has come here again
+                yield True
+                return
             try:
-                yield self._depth > 1 or self._lock_maintenance(lock, timeout)
+                self._is_maintaining = self._lock_maintenance(lock, timeout)
+                yield self._is_maintaining
             finally:
-                self._depth -= 1
-                if not self._depth:
-                    lock.release(self._files[2].fd)
+                self._is_maintaining = False
+                lock.release(self._files[2].fd)
         finally:
             self._maintenance_lock.release()
 

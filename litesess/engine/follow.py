@@ -85,8 +85,7 @@ class Follower:
     def count(self) -> int:
         """Return how many keys there are; the first time, each that a log changed is looked at.
 
-        Raises:
-            As :meth:`catch_up`.
+        It raises what :meth:`catch_up` does.
         """
         live = self.catch_up()
         with self._lock:

@@ -7,11 +7,13 @@ records.  What costs nothing extra in production is bound to ``os`` directly.
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import re
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,12 +56,12 @@ def _full_sync(fd: int) -> None:
 
     Source: fsync(2) of macOS: only F_FULLFSYNC empties the drive's cache.
     """
-    import fcntl  # noqa: PLC0415  # Windows has no such module
-
-    try:
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]  # only macOS has it
-    except (AttributeError, OSError):
-        os.fsync(fd)
+    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
+    if full_sync is not None:
+        with suppress(OSError):  # not every file system there has it
+            fcntl.fcntl(fd, full_sync)
+            return
+    os.fsync(fd)
 
 
 _sync: Callable[[int], None] = getattr(os, "fdatasync", _full_sync)

@@ -71,8 +71,7 @@ class EmbeddedStore(Store):
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = _put(_raw(key), record)
-        if self._max_sessions is not None:
-            self._engine.count()  # the first time that takes long, so not under the lock
+        self._count_first()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(put.key)
@@ -164,6 +163,7 @@ class EmbeddedStore(Store):
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
         raw, put, now = _raw(old), _put(_raw(new), record), self.clock()
+        self._count_first()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], None]:
             _check_free(stored.get(put.key), now)
@@ -198,7 +198,6 @@ class EmbeddedStore(Store):
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         spared = kept_handles(keep)
         kept_keys = [bytes.fromhex(key) for key in kept(keep)]
-
         now = self.clock()
 
         def doom(stored: Lookup, key: bytes) -> bytes | None:
@@ -245,6 +244,11 @@ class EmbeddedStore(Store):
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
 
+    def _count_first(self) -> None:
+        """Have the sessions counted before the lock is taken: the first time that takes long."""
+        if self._max_sessions is not None:
+            self._engine.count()
+
     def _check_room(self, record: Record) -> None:
         """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""
         limit = self._max_sessions
@@ -273,10 +277,11 @@ class EmbeddedStore(Store):
         while batch := [*islice(keys, DELETE_BATCH)]:
 
             def plan(stored: Lookup, batch: list[bytes] = batch) -> tuple[Sequence[Change], int]:
-                doomed = {doom(stored, key) for key in batch} - {None}
-                deletions = [Delete(key, expired) for key in doomed if key is not None]
-                marks = sum(_is_moved(it.key, stored.get(it.key)) for it in deletions)
-                return deletions, len(deletions) - marks
+                found = (doom(stored, key) for key in batch)
+                # Once each: two keys may lead to one session.
+                doomed = dict.fromkeys(key for key in found if key is not None)
+                marks = sum(_is_moved(key, stored.get(key)) for key in doomed)
+                return [Delete(key, expired) for key in doomed], len(doomed) - marks
 
             count, _ = self._engine.transact(plan, sync=sync)
             deleted += count

@@ -79,8 +79,9 @@ class _MemoryEngine:
         self._check_open()
         return self._entries.get(key)
 
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:  # noqa: ARG002  # KeyValueEngine asks for it
-        """Run *plan* and make its changes; there is nothing to sync."""
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
+        """Run *plan* and make its changes."""
+        assert not sync  # nothing here outlasts the process
         with self._lock:
             self._check_open()
             changes, result = plan(self._entries)
