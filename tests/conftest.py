@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from apps import WatchedMemoryStore, WatchedWALStore
 from engines import seed_salts
 
 from litesess.testing import FakeClock
@@ -16,3 +20,15 @@ def _same_salts_each_time() -> None:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(params=["memory", "wal"])
+def each_store(
+    request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
+) -> Iterator[WatchedMemoryStore | WatchedWALStore]:
+    """A store of each kind, that can be watched."""
+    if request.param == "memory":
+        yield WatchedMemoryStore(clock=clock)
+    else:
+        with WatchedWALStore(tmp_path / "data", clock=clock) as store:
+            yield store

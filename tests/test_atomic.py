@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 
 import pytest
-from apps import Boom, Site, WatchedWALStore, look, write
+from apps import Boom, Site, look, write
 
 from litesess import EncodeError, SessionGone, StoreFailed, VersionConflict
 
 
-@pytest.fixture(params=["memory", "wal"])
-def site(request, clock, tmp_path):
-    store = WatchedWALStore(tmp_path / "data", clock=clock) if request.param == "wal" else None
-    site = Site(store, clock=clock)
+@pytest.fixture
+def site(each_store, clock):
+    site = Site(each_store, clock=clock)
     site.visit(write(count=0))
-    yield site
-    site.store.close()
+    return site
 
 
 def increment(session):

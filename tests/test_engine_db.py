@@ -13,6 +13,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from children import in_child
 from engines import abandon, content, delete, key, make_engine, put
 
 import litesess.engine
@@ -31,19 +32,6 @@ def path(tmp_path):
 
 def descriptors() -> list[str]:
     return os.listdir("/proc/self/fd")
-
-
-def in_child(work) -> int:
-    """Run *work* in a forked child; return its exit status, 99 for an exception."""
-    pid = os.fork()
-    if pid == 0:
-        status = 99
-        try:
-            status = work()
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 def test_nothing_is_made_or_held_before_the_first_operation(path):

@@ -15,7 +15,6 @@ from apps import (
     OLD_SECRET,
     SECRET,
     Site,
-    WatchedMemoryStore,
     WatchedWALStore,
     environ_of,
     look,
@@ -433,14 +432,9 @@ def test_an_id_anywhere_but_in_the_cookie_selects_nothing():
 # The clock.
 
 
-@pytest.fixture(params=["memory", "wal"])
-def site(request, clock, tmp_path):
-    store = (
-        WatchedMemoryStore(clock=clock)
-        if request.param == "memory"
-        else WatchedWALStore(tmp_path / "data", clock=clock)
-    )
-    site = Site(store, clock=clock, cookie={"max_age": 100})
+@pytest.fixture
+def site(each_store, clock):
+    site = Site(each_store, clock=clock, cookie={"max_age": 100})
     yield site
     site.middleware.close()
 

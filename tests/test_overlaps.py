@@ -7,19 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apps import COOKIE, Response, Site, WatchedMemoryStore, WatchedWALStore, look, write
+from apps import COOKIE, Response, Site, look, write
 
 PATIENCE = 10.0
 
 
-@pytest.fixture(params=["memory", "wal"])
-def site(request, clock, tmp_path):
-    store = (
-        WatchedMemoryStore(clock=clock)
-        if request.param == "memory"
-        else WatchedWALStore(tmp_path / "data", clock=clock)
-    )
-    site = Site(store, clock=clock)
+@pytest.fixture
+def site(each_store, clock):
+    site = Site(each_store, clock=clock)
     site.visit(write(user="ada", count=1))
     site.store.calls.clear()
     yield site

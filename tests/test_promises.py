@@ -12,8 +12,6 @@ from apps import (
     SECRET,
     Boom,
     Site,
-    WatchedMemoryStore,
-    WatchedWALStore,
     environ_of,
     hello,
     look,
@@ -33,15 +31,9 @@ from litesess import (
 from litesess.testing import FakeClock
 
 
-@pytest.fixture(params=["memory", "wal"])
-def site(request, tmp_path):
-    clock = FakeClock()
-    store = (
-        WatchedMemoryStore(clock=clock)
-        if request.param == "memory"
-        else WatchedWALStore(tmp_path / "data", clock=clock)
-    )
-    site = Site(store, clock=clock)
+@pytest.fixture
+def site(each_store, clock):
+    site = Site(each_store, clock=clock)
     yield site
     site.middleware.close()
 

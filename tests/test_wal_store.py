@@ -7,8 +7,10 @@ import os
 import stat
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from children import in_child
 
 from litesess import ConfigError, Record, StoreClosed, StoreError, WALStore
 from litesess.ids import key_of
@@ -83,11 +85,19 @@ def test_a_name_too_long_for_the_file_system_is_refused(tmp_path):
         WALStore(tmp_path / ("x" * 300))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="a mode of 0500 keeps nobody out who is root")
-def test_a_place_that_cant_be_written_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="can't write"):
-        WALStore(tmp_path / "data")
+def test_a_place_that_cant_be_written_is_refused():
+    # Not below a directory of the tests, which is closed to the user that this goes on as.
+    with TemporaryDirectory() as place:
+        os.chmod(place, 0o555)
+
+        def work() -> int:
+            if os.geteuid() == 0:  # whom no mode keeps out
+                os.setuid(12345)
+            with pytest.raises(ConfigError, match="can't write"):
+                WALStore(os.path.join(place, "data"))
+            return 7
+
+        assert in_child(work) == 7
 
 
 def test_the_constructor_makes_nothing_and_holds_nothing(tmp_path):
