@@ -312,7 +312,7 @@ def measure_all(
 def syncs_per_write(directory: str, count: int = 200) -> float:
     """Return how many syncs a request that writes one key costs, one client at a time."""
     store = WALStore(f"{directory}/counted")
-    store._engine._fs = Counting()  # noqa: SLF001  # only here, to count
+    store._engine._entrance.fs = Counting()  # noqa: SLF001  # only here, to count
     app = ours(store).app
     client = Client(app, "write", session_cookie(app))
     before = Counting.syncs

@@ -134,7 +134,7 @@ def recovered(disk: SimDisk) -> tuple[Engine, dict[bytes, tuple[bytes, float]]]:
 
 def check_goes_on(engine: Engine, found: dict[bytes, tuple[bytes, float]]) -> None:
     """What a restarted store acknowledges survives the next power cut."""
-    disk = engine._fs
+    disk = engine._entrance.fs
     assert isinstance(disk, SimDisk)
     put(engine, "after", b"restart")
     abandon(engine)

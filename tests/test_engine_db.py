@@ -156,14 +156,14 @@ def test_two_engines_on_one_directory_in_one_process_share_it(path):
 def test_two_collections_share_a_directory(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")
-    engine._names = engine._names._replace(collection="other")
+    engine._entrance.names = engine._entrance.names._replace(collection="other")
     engine._opening_lock.acquire()
     first, engine._open = engine._open, None
     engine._opening_lock.release()
     assert engine.get(key("first")) is None
     put(engine, "second", b"2")
     engine.close()
-    first.close(engine._fs, engine._lock)
+    first.close()
     assert {name.split(".")[0] for name in os.listdir(path)} == {"sessions", "other"}
 
 

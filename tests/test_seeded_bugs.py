@@ -9,7 +9,7 @@ from schedules import ContendedLock, explore, starting_points
 from simdisk import SimDisk
 from sweeps import every_flip, every_lost_record, every_sync
 
-from litesess.engine import chain, commit, compaction, db, recovery
+from litesess.engine import chain, commit, compaction, presence, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
@@ -86,7 +86,7 @@ def trust_names_at_reopen(monkeypatch) -> None:
         finally:
             fs.sync_directory = sync_directory
 
-    monkeypatch.setattr(db, "open_store", open_store)
+    monkeypatch.setattr(presence, "open_store", open_store)
 
 
 def write_the_slot_before_the_sync(monkeypatch) -> None:

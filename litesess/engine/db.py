@@ -9,37 +9,31 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.append import LINKED_FOR, Appender
-from litesess.engine.chain import Chain, Place, check_headers
+from litesess.engine.append import LINKED_FOR
+from litesess.engine.chain import check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
-from litesess.engine.commit import Committer, Plan, ResultT
+from litesess.engine.commit import Plan, ResultT
 from litesess.engine.compaction import compact
-from litesess.engine.follow import Follower, Live
-from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
+from litesess.engine.follow import Live
+from litesess.engine.fs import FileSystem, store_error
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
-from litesess.engine.recovery import load_existing, open_store
+from litesess.engine.presence import Entrance, OpenStore
 from litesess.engine.view import View
-from litesess.errors import Corruption, StoreClosed, StoreError, StoreLocked, StoreReadOnly
+from litesess.errors import Corruption, StoreClosed, StoreError, StoreLocked
 
 logger = logging.getLogger("litesess.engine")
 
 #: A log at so many times its limit is compacted by the writer that sees it.
 _OVERDUE: Final = 4
-_LARGEST_LIMIT: Final = 1 << 26
 #: A read relies for so long, in seconds, on the log's having been there: far less than it takes
 #: anybody to delete it and to ask again.
 _SEEN_FOR: Final = 1e-4
 #: What looks like a half-written record for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
-_PID_BYTES: Final = 20
-#: Whoever closes a store waits so long, in seconds, for others that do the same.
-_GATE_TIMEOUT: Final = 0.1
 
 
 class Engine:
@@ -77,18 +71,24 @@ class Engine:
             monotonic: returns seconds that never go back.
         """
         self.path = path
-        self._names = Names(collection)
-        self._wal_limit = wal_limit
         self._lock_timeout = lock_timeout
         self._read_only = read_only
         self._before_compaction = before_compaction
-        self._random_bytes = random_bytes
-        self._fs = fs
-        self._lock = lock
         self._monotonic = monotonic
+        self._entrance = Entrance(
+            path,
+            Names(collection),
+            wal_limit=wal_limit,
+            lock_timeout=lock_timeout,
+            random_bytes=random_bytes,
+            fs=fs,
+            lock=lock,
+            monotonic=monotonic,
+            sleep=self._sleep_unless_closed,
+        )
         self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
-        self._open: _OpenStore | None = None
-        self._closing: _OpenStore | None = None  # what a fork must know of, too
+        self._open: OpenStore | None = None
+        self._closing: OpenStore | None = None  # what a fork must know of, too
         self._is_closed = False
         self._refusals = 0
         _engines.add(self)
@@ -101,7 +101,7 @@ class Engine:
             StoreError: the directory or a file can't be used.
         """
         try:
-            with self._looking() as place:
+            with self._entrance.looking() as place:
                 check_headers(place)
         except FileNotFoundError:
             return
@@ -133,7 +133,7 @@ class Engine:
         except OSError as error:
             raise store_error(error, self.path) from error
 
-    def _look_again(self, opened: _OpenStore, now: float) -> Live:
+    def _look_again(self, opened: OpenStore, now: float) -> Live:
         """Return what is live, after a look whether it is still there."""
         live = opened.follower.catch_up()
         # Now and then, whether the name is the file's: another store may have been made there.
@@ -145,7 +145,7 @@ class Engine:
             opened.linked_at = now
         return live
 
-    def _judge_in_time(self, opened: _OpenStore, offset: int) -> None:
+    def _judge_in_time(self, opened: OpenStore, offset: int) -> None:
         """Have what is bad at the log's end judged, unless it may still be being written."""
         now = self._monotonic()
         if opened.bad_at is None or opened.bad_at[0] != offset:
@@ -238,17 +238,8 @@ class Engine:
 
     @contextmanager
     def maintenance(self, timeout: float = 0.0) -> Iterator[bool]:
-        """Keep other threads and processes from what needs to be done by one.
-
-        A thread may do this again inside it.
-
-        Args:
-            timeout: how long to wait for others, in seconds.
-
-        Yields:
-            Whether it is ours; False where nothing may be written, too.
-        """
-        with self._opened().maintenance(self._lock, timeout) as is_ours:
+        """Keep others from what needs to be done by one; see :meth:`OpenStore.maintenance`."""
+        with self._opened().maintenance(timeout) as is_ours:
             yield is_ours
 
     def compact(self) -> None:
@@ -260,7 +251,7 @@ class Engine:
         """
         opened = self._opened()
         opened.committer.check_writable()
-        with opened.maintenance(self._lock, self._lock_timeout) as is_ours:
+        with opened.maintenance(self._lock_timeout) as is_ours:
             if not is_ours:
                 raise StoreLocked(
                     self.path,
@@ -277,7 +268,7 @@ class Engine:
             StoreError: something could not be read.
         """
         try:
-            with self._looking() as place:
+            with self._entrance.looking() as place:
                 return verify(place)
         except OSError as error:
             raise store_error(error, self.path) from error
@@ -289,7 +280,7 @@ class Engine:
             StoreError: something could not be read.
         """
         try:
-            with self._looking() as place:
+            with self._entrance.looking() as place:
                 return salvage(place)
         except OSError as error:
             raise store_error(error, self.path) from error
@@ -304,18 +295,18 @@ class Engine:
             opened, self._open = self._open, None
             self._closing = opened or self._closing
         if opened is not None:
-            opened.close(self._fs, self._lock)
+            opened.close()
             self._closing = None
             logger.debug("closed %s", self.path)
 
-    def hold(self) -> _OpenStore | None:
+    def hold(self) -> OpenStore | None:
         """Before a fork: let nothing be opened, written or closed; return what is open."""
         self._opening_lock.acquire()
         if self._open is not None:
             self._open.committer.hold()
         return self._open
 
-    def let_go(self, opened: _OpenStore | None) -> None:
+    def let_go(self, opened: OpenStore | None) -> None:
         """In the parent, after a fork: end what :meth:`hold` began."""
         if opened is not None:
             opened.committer.let_go()
@@ -330,7 +321,7 @@ class Engine:
             if opened is not None:
                 opened.forget()
 
-    def _opened(self) -> _OpenStore:
+    def _opened(self) -> OpenStore:
         refusals = self._refusals
         with self._opening_lock:
             if self._is_closed:
@@ -340,7 +331,7 @@ class Engine:
                     # Another thread has waited for it while this one waited for that thread.
                     raise StoreLocked(self.path, "is in use by another process")
                 try:
-                    self._open = self._open_now()
+                    self._open = self._entrance.open(read_only=self._read_only)
                 except StoreLocked:
                     self._refusals += 1
                     raise
@@ -348,110 +339,12 @@ class Engine:
                     raise store_error(error, self.path) from error
             return self._open
 
-    def _open_now(self) -> _OpenStore:
-        if not self._read_only:
-            try:
-                return self._open_for_writing()
-            except OSError as error:
-                if not isinstance(store_error(error, self.path), StoreReadOnly):
-                    raise
-                logger.warning("%s can't be written (%s), opened for reading", self.path, error)
-        return self._open_for_reading()
-
-    def _open_for_writing(self) -> _OpenStore:
-        self._fs.make_directory(self.path)
-        files = [OpenFile(self._fs.open_directory(self.path), self._fs.close)]
-        try:
-            place = self._place(files[0].fd)
-            files.append(place.open_lock(self._names.live))
-            network = self._fs.network_type(self.path)
-            chain, is_synced = self._enter(place, files[1].fd, network)
-            files.append(place.open_lock(self._names.compact))
-            follower = Follower(place, chain, is_shared=not network, is_synced=is_synced)
-            committer = self._committer(place, follower)
-            committer.sync()
-        except BaseException:
-            # At once: the exception's traceback would keep the lock for as long as it lives.
-            for file in files:
-                file.close()
-            raise
-        logger.debug("opened %s, generation %d", self.path, chain.live.log.header.generation)
-        return _OpenStore(place, files, follower, committer, self._wal_limit)
-
-    def _committer(self, place: Place, follower: Follower) -> Committer:
-        appender = Appender(place, follower, self._lock, self._lock_timeout, self._monotonic)
-        return Committer(place, follower, appender)
-
-    def _enter(self, place: Place, live: int, network: str) -> tuple[Chain, bool]:
-        """Become one of those that have the store open; return what it holds, and if durably."""
-        # Guards: who opens or closes.  Between being told that others are there and joining them
-        # the last of those may be killed, and nobody would put right what it left.
-        gate = live if network else place.directory
-        if not self._lock.acquire(gate, self._lock_timeout, sleep=self._sleep_unless_closed):
-            raise StoreLocked(self.path, self._who_holds(live, network))
-        if network:
-            chain = open_store(place, partial(_write_slot, self._fs, live), self._hold)
-            pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
-            write_all(self._fs, live, pid, form.SLOT_BYTES)
-            return chain, True
-        try:
-            is_first = self._lock.take(live)
-            if is_first:
-                chain = open_store(place, partial(_write_slot, self._fs, live), self._hold)
-            else:
-                chain = load_existing(place)
-            if not self._lock.take(live, shared=True):
-                raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
-        finally:
-            self._lock.release(gate)
-        return chain, is_first
-
-    def _hold(self, fd: int) -> None:
-        if not self._lock.acquire(fd, self._lock_timeout):
-            raise StoreLocked(
-                self.path,
-                "is in use by a process that does not know of this one: its .live file was"
-                " deleted; stop that process",
-            )
-
-    def _open_for_reading(self) -> _OpenStore:
-        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
-        place = replace(self._place(directory.fd), read_only=True)
-        found = load_existing(place)
-        logger.debug("opened %s, generation %d", self.path, found.live.log.header.generation)
-        follower = Follower(place, found, is_shared=True, is_synced=True)
-        committer = self._committer(place, follower)
-        return _OpenStore(place, [directory], follower, committer, self._wal_limit)
-
-    @contextmanager
-    def _looking(self) -> Iterator[Place]:
-        """Open the directory for a look that changes nothing."""
-        directory = OpenFile(self._fs.open_directory(self.path), self._fs.close)
-        try:
-            yield replace(self._place(directory.fd), read_only=True)
-        finally:
-            directory.close()
-
     def _sleep_unless_closed(self, seconds: float) -> None:
         if self._is_closed:
             raise StoreClosed(f"store {self.path} was closed")
         time.sleep(seconds)
 
-    def _place(self, directory: int) -> Place:
-        return Place(self._fs, directory, self.path, self._names, self._random_bytes)
-
-    def _who_holds(self, fd: int, network: str) -> str:
-        limit = f"within {self._lock_timeout:g} s"
-        if not network:
-            return f"is being opened by another process, which did not end {limit}"
-        pid = self._fs.pread(fd, _PID_BYTES, form.SLOT_BYTES).decode("ascii", "replace").strip()
-        return (
-            f"is in use by process {pid or '(unknown)'}, and was not free {limit}; on a network"
-            f" file system ({network}) only one process can have it: put it on a local disk, or"
-            " serve with one process and several threads"
-        )
-
-    def _compact_soon(self, opened: _OpenStore) -> None:
+    def _compact_soon(self, opened: OpenStore) -> None:
         """Compact in the background; at once if the log got far beyond its limit."""
         if opened.compactor == threading.get_ident():  # what it does before it compacts
             return
@@ -469,13 +362,13 @@ class Engine:
             except RuntimeError:  # the interpreter is about to exit, or may have no threads
                 opened.background.release()
 
-    def _compact_in_background(self, opened: _OpenStore) -> None:
+    def _compact_in_background(self, opened: OpenStore) -> None:
         try:
             self._compact_if_due(opened, inline=False)
         finally:
             opened.background.release()
 
-    def _compact_if_due(self, opened: _OpenStore, *, inline: bool) -> bool:
+    def _compact_if_due(self, opened: OpenStore, *, inline: bool) -> bool:
         """Compact unless somebody else does; say whether it was our turn.
 
         What goes wrong is logged, and tried again when the log has grown.
@@ -483,7 +376,7 @@ class Engine:
         # In the background it waits: nobody else is started as long as this one is under way.
         is_ours = False
         try:
-            with opened.maintenance(self._lock, 0 if inline else self._lock_timeout) as is_ours:
+            with opened.maintenance(0 if inline else self._lock_timeout) as is_ours:
                 # Somebody else may have been faster.
                 if is_ours and opened.follower.catch_up().table.end > opened.limit:
                     self._collect_and_compact(opened, inline=inline)
@@ -491,10 +384,10 @@ class Engine:
             return False
         except (OSError, StoreError):
             logger.exception("%s was not compacted; will retry as the log grows", self.path)
-            opened.postpone(self._wal_limit)
+            opened.postpone_compaction()
         return is_ours
 
-    def _collect_and_compact(self, opened: _OpenStore, *, inline: bool) -> None:
+    def _collect_and_compact(self, opened: OpenStore, *, inline: bool) -> None:
         if inline:
             logger.warning(
                 "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
@@ -509,157 +402,14 @@ class Engine:
         finally:
             opened.compactor = 0
 
-    def _compact(self, opened: _OpenStore) -> None:
+    def _compact(self, opened: OpenStore) -> None:
         try:
             compact(opened.place, opened.follower, opened.committer, opened.pause)
         except OSError as error:
             raise store_error(error, self.path) from error
-        opened.postpone(0)
+        opened.note_compaction()
         generation = opened.follower.live.log.header.generation
         logger.debug("compacted %s, generation %d", self.path, generation)
-
-
-class _OpenStore:
-    """What a process holds while it has a store open."""
-
-    def __init__(
-        self,
-        place: Place,
-        files: list[OpenFile],
-        follower: Follower,
-        committer: Committer,
-        wal_limit: int,
-    ) -> None:
-        """Take over what was opened.
-
-        Args:
-            place: where the store lies.
-            files: its directory and, if it may be written, presence and maintenance lock.
-            follower: its reading side.
-            committer: its writing side.
-            wal_limit: bytes of log after which it is compacted.
-        """
-        self.place = place
-        self.follower = follower
-        self.committer = committer
-        self.background = threading.Lock()  # held while a thread compacts in the background
-        self.compactor = 0
-        self.seen_at = float("-inf")  # when a read last found the log's name there
-        self.linked_at = float("-inf")  # when the name last was the log's
-        self.bad_at: tuple[int, float] | None = None  # where and when a read found no record
-        self.damage: tuple[str, int, str] | None = None  # what was found wrong there
-        self.is_closing = False
-        self._files = files
-        self._wal_limit = wal_limit
-        self._postponed = 0
-        # In front of the lock between processes, which does not tell threads apart.
-        self._maintenance_lock = threading.RLock()  # Guards: compactor, _is_maintaining.
-        self._is_maintaining = False
-
-    @property
-    def log_bytes(self) -> int:
-        """How long the live log is."""
-        return self.follower.live.table.end
-
-    @property
-    def limit(self) -> int:
-        """How long it may get: in proportion to the snapshot, as a merge writes all of that."""
-        snapshot = self.follower.live.view.snapshot
-        share = min(snapshot.size // 2, _LARGEST_LIMIT) if snapshot is not None else 0
-        return max(self._wal_limit, share, self._postponed)
-
-    def postpone(self, more: int) -> None:
-        """Let the log grow by *more* bytes, whatever the limit; 0: not beyond the limit."""
-        self._postponed = self.log_bytes + more if more else 0
-
-    @contextmanager
-    def maintenance(self, lock: FileLock, timeout: float) -> Iterator[bool]:
-        """See :meth:`Engine.maintenance`."""
-        if self.place.read_only or not self._maintenance_lock.acquire(timeout=timeout):
-            yield False
-            return
-        try:
-            self.check_not_closing()
-            if self._is_maintaining:  # this thread, which has come here again
-                yield True
-                return
-            try:
-                self._is_maintaining = self._lock_maintenance(lock, timeout)
-                yield self._is_maintaining
-            finally:
-                self._is_maintaining = False
-                lock.release(self._files[2].fd)
-        finally:
-            self._maintenance_lock.release()
-
-    def check_not_closing(self) -> None:
-        """Raise :class:`StoreClosed` if the store is being closed."""
-        if self.is_closing:
-            raise StoreClosed(f"store {self.place.path} is closing")
-
-    def _lock_maintenance(self, lock: FileLock, timeout: float) -> bool:
-        def sleep(seconds: float) -> None:
-            self.check_not_closing()
-            time.sleep(seconds)
-
-        while lock.acquire(self._files[2].fd, timeout, sleep=sleep):
-            if self.place.fs.is_linked(self._files[2].fd):
-                return True
-            # Guards: others lock another file, if somebody has deleted this one.
-            file, self._files[2] = self._files[2], self.place.open_lock(self.place.names.compact)
-            file.close()
-        return False
-
-    def pause(self) -> None:
-        """Let other threads run; end a compaction that would hold up the closing."""
-        self.check_not_closing()
-        # Without this a thread that only computes keeps the interpreter for 5 ms at a time, and
-        # slows durable commits many times over.
-        time.sleep(0)
-
-    def close(self, fs: FileSystem, lock: FileLock) -> None:
-        """Leave the store; the last to do so marks the log's end, and notes it in the slot."""
-        self.is_closing = True
-        with self._maintenance_lock:
-            # Order: nothing is written any more when others no longer know of this process.
-            self.committer.close()
-            try:
-                if not self.place.read_only:
-                    self._leave(fs, lock)
-            except (OSError, StoreError):
-                logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
-            finally:
-                # Not the logs: another thread may be reading.
-                self._close_files()
-
-    def _leave(self, fs: FileSystem, lock: FileLock) -> None:
-        gate, live = self._files[0].fd, self._files[1].fd
-        try:
-            # Where somebody is opening for long, this is not the last one.
-            if (not self.follower.is_shared or lock.acquire(gate, _GATE_TIMEOUT)) and lock.take(
-                live
-            ):
-                slot = self.committer.finish()
-                if slot is not None:
-                    _write_slot(fs, live, slot)
-        finally:
-            lock.release(live)
-            if self.follower.is_shared:
-                lock.release(gate)
-
-    def forget(self) -> None:
-        """In a forked child: close what is the parent's; the locks stay its own."""
-        self._close_files()
-        self.follower.forget()
-
-    def _close_files(self) -> None:
-        for file in self._files:
-            file.close()
-
-
-def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
-    write_all(fs, fd, slot.encode(), 0)
-    fs.sync(fd)
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -673,7 +423,7 @@ class _Forks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # Guards: _held; one fork at a time.
-        self._held: list[tuple[Engine, _OpenStore | None]] = []
+        self._held: list[tuple[Engine, OpenStore | None]] = []
 
     def before(self) -> None:
         """Hold every engine."""
