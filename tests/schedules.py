@@ -82,9 +82,9 @@ class World:
             self.history.append(Operation(process.name, what, UNKNOWN, began_at, NEVER))
 
     def end(self) -> None:
-        """Let go of what was killed."""
+        """Let go of what was killed, and of what a failure left standing."""
         self.is_over = True
-        for process in self.dead:
+        for process in [*self.dead, *self.alive]:
             if not process.dead:
                 process.throw(GreenletExit)
 

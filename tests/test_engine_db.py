@@ -6,6 +6,7 @@ import ast
 import errno
 import os
 import shutil
+import signal
 import stat
 import threading
 import time
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from children import in_child
-from engines import abandon, content, delete, key, make_engine, put
+from engines import FAR, abandon, content, delete, key, make_engine, put
 
 import litesess.engine
 from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
+from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, mounted_type
 from litesess.engine.lock import FileLock
 
@@ -244,6 +246,29 @@ def test_a_fork_in_the_middle_of_commits_deadlocks_nobody(path):
         for thread in threads:
             thread.join()
     assert len(content(engine)) == 14
+    engine.close()
+
+
+def test_a_signal_handler_may_fork_in_the_midst_of_a_commit(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    statuses = []
+
+    def work() -> int:
+        return 7 if engine.get(key("first")).value == b"1" else 1
+
+    def plan(_stored: object) -> tuple[list[form.Change], None]:
+        signal.raise_signal(signal.SIGUSR1)
+        return [form.Put(key("second"), b"2", FAR)], None
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: statuses.append(in_child(work)))
+    try:
+        engine.transact(plan, sync=True)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert statuses == [7]
+    assert engine.get(key("second")).value == b"2"
+    put(engine, "third", b"3")
     engine.close()
 
 

@@ -236,9 +236,16 @@ class Committer:
         """
         return self._alone(lambda: None if self._appender.is_poisoned else self._mark(always=False))
 
-    def hold(self) -> None:
-        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`."""
-        self._append_lock.acquire()
+    def hold(self, timeout: float) -> bool:
+        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`.
+
+        Args:
+            timeout: how long to wait, in seconds.
+
+        Returns:
+            Whether it is held.
+        """
+        return self._append_lock.acquire(timeout=timeout)
 
     def let_go(self) -> None:
         """End what :meth:`hold` began."""

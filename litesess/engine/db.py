@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from litesess.engine import format as form
@@ -34,6 +34,9 @@ _OVERDUE: Final = 4
 _SEEN_FOR: Final = 1e-4
 #: What looks like a half-written record for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
+#: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
+#: in the very thread that holds one.
+_FORK_PATIENCE: Final = 1.0
 
 
 class Engine:
@@ -299,18 +302,13 @@ class Engine:
             self._closing = None
             logger.debug("closed %s", self.path)
 
-    def hold(self) -> OpenStore | None:
-        """Before a fork: let nothing be opened, written or closed; return what is open."""
-        self._opening_lock.acquire()
-        if self._open is not None:
-            self._open.committer.hold()
-        return self._open
-
-    def let_go(self, opened: OpenStore | None) -> None:
-        """In the parent, after a fork: end what :meth:`hold` began."""
-        if opened is not None:
-            opened.committer.let_go()
-        self._opening_lock.release()
+    def hold(self, held: ExitStack) -> None:
+        """Before a fork: let nothing be opened, written or closed until *held* is closed."""
+        if self._opening_lock.acquire(timeout=_FORK_PATIENCE):
+            held.callback(self._opening_lock.release)
+        opened = self._open
+        if opened is not None and opened.committer.hold(_FORK_PATIENCE):
+            held.callback(opened.committer.let_go)
 
     def forget(self) -> None:
         """In the child, after a fork: hold nothing of the parent's; open at the first operation."""
@@ -418,29 +416,28 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 class _Forks:
     """What is held while a process forks.
 
-    No append may be under way, or the child would find its lock held by nobody.
+    No append may be under way, or the child would keep files open that nobody there knows of.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # Guards: _held; one fork at a time.
-        self._held: list[tuple[Engine, OpenStore | None]] = []
+        self._held = ExitStack()
 
     def before(self) -> None:
         """Hold every engine."""
         self._lock.acquire()
-        self._held.extend((engine, engine.hold()) for engine in list(_engines))
+        for engine in list(_engines):
+            engine.hold(self._held)
 
     def after_in_parent(self) -> None:
         """Let them go on."""
-        while self._held:
-            engine, opened = self._held.pop()
-            engine.let_go(opened)
+        self._held.close()
         self._lock.release()
 
     def after_in_child(self) -> None:
         """Hold nothing of the parent's."""
         self._lock = threading.Lock()  # the parent's is held
-        self._held.clear()
+        self._held = ExitStack()
         # All of them, held or not: a server written in C may fork without the first hook.
         for engine in list(_engines):
             engine.forget()
