@@ -23,11 +23,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from benchmarks.disk import by_hand
+from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.db import Engine
 from litesess.engine.fs import FileSystem
@@ -48,7 +50,12 @@ class Unshared(FileSystem):
         return "pretended"
 
 
-def make_engine(path: str, wal_limit: int = 1 << 20, fs: FileSystem | None = None) -> Engine:
+def make_engine(
+    path: str,
+    wal_limit: int = 1 << 20,
+    fs: FileSystem | None = None,
+    key: EncryptionKey | None = None,
+) -> Engine:
     """Return an engine on the directory *path*."""
     return Engine(
         path,
@@ -58,6 +65,7 @@ def make_engine(path: str, wal_limit: int = 1 << 20, fs: FileSystem | None = Non
         read_only=False,
         before_compaction=lambda: None,
         random_bytes=os.urandom,
+        encryption_key=key,
         fs=fs or FileSystem(),
         lock=FileLock(),
     )
@@ -148,6 +156,13 @@ def rate(work: Callable[[int], object], count: int, threads: int) -> float:
     return threads * count / (time.perf_counter() - began)
 
 
+#: What is wanted of a ratio, by what it is over and by what was measured.
+WANTED: dict[str, dict[str, str]] = {
+    "one without following and locks": {"get": "<= 1.25", "durable put": "<= 1.25"},
+    "plain": {"get": "<= 1.3", "durable put": "<= 1.05", "not durable put": "<= 1.25"},
+}
+
+
 def median_ratio(ours: list[float], theirs: list[float]) -> float:
     """Return the median of the ratios of rounds."""
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
@@ -229,36 +244,80 @@ def measure_gets(directory: str, options: argparse.Namespace) -> None:
     report("  over SQLite", f"{median_ratio(many['ours'], many['sqlite']):.2f}", ">= 1.5")
 
 
-def measure_sharing(directory: str, options: argparse.Namespace) -> None:
-    """What it costs one process that others might be there."""
+def compare(engines: dict[str, Engine], rounds: int, *, over: str) -> None:
+    """Report what gets and puts take in one engine, and how that compares with another one.
+
+    Args:
+        engines: two, by what they are.
+        rounds: how many times each is measured, in turn.
+        over: the name of the one that the other is compared with.
+    """
     count = 20_000
-    engines = {
-        "shared": make_engine(f"{directory}/shared", 1 << 26),
-        "alone": make_engine(f"{directory}/alone", 1 << 26, Unshared()),
-    }
     for engine in engines.values():
         fill(engine, count)
     value = random.randbytes(VALUE_BYTES)
     keys = [key_of(random.randrange(count)) for _ in range(4000)]
-    gets: dict[str, list[float]] = {name: [] for name in engines}
-    puts: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(options.rounds):
-        for name, engine in engines.items():
-
-            def get(number: int, engine: Engine = engine) -> None:
-                engine.get(keys[number])
-
-            def put_one(number: int, engine: Engine = engine) -> None:
-                put(engine, keys[number], value)
-
-            gets[name].append(statistics.median(timed(get, 4000)))
-            puts[name].append(statistics.median(timed(put_one, 500)))
+    works: dict[str, tuple[Callable[[Engine, int], object], int]] = {
+        "get": (lambda engine, number: engine.get(keys[number]), 4000),
+        "durable put": (lambda engine, number: put(engine, keys[number], value), 500),
+        "not durable put": (
+            lambda engine, number: put(engine, keys[number], value, sync=False),
+            2000,
+        ),
+        "get of what was just put": (lambda engine, number: engine.get(keys[number]), 2000),
+    }
+    times: dict[str, dict[str, list[float]]] = {
+        what: {name: [] for name in engines} for what in works
+    }
+    for _ in range(rounds):
+        for what, (work, calls) in works.items():
+            for name, engine in engines.items():
+                found = timed(partial(work, engine), calls)
+                times[what][name].append(statistics.median(found))
     for engine in engines.values():
         engine.close()
-    for what, times in ("get", gets), ("durable put", puts):
-        report(f"{what}, shareable, us", f"{statistics.median(times['shared']):.1f}")
-        ratio = median_ratio(times["shared"], times["alone"])
-        report("  over one without following and locks", f"{ratio:.3f}", "<= 1.25")
+    (other,) = engines.keys() - {over}
+    for what, found_times in times.items():
+        report(f"{what}, {other}, us", f"{statistics.median(found_times[other]):.1f}")
+        ratio = median_ratio(found_times[other], found_times[over])
+        report(f"  over {over}", f"{ratio:.3f}", WANTED[over].get(what, ""))
+
+
+def measure_sharing(directory: str, options: argparse.Namespace) -> None:
+    """What it costs one process that others might be there."""
+    engines = {
+        "shareable": make_engine(f"{directory}/shared", 1 << 26),
+        "one without following and locks": make_engine(f"{directory}/alone", 1 << 26, Unshared()),
+    }
+    compare(engines, options.rounds, over="one without following and locks")
+
+
+def measure_encryption(directory: str, options: argparse.Namespace) -> None:
+    """What it costs to seal what is stored."""
+    key = EncryptionKey(os.urandom(32))
+    engines = {
+        "encrypted": make_engine(f"{directory}/encrypted", 1 << 26, key=key),
+        "plain": make_engine(f"{directory}/plain", 1 << 26),
+    }
+    compare(engines, options.rounds, over="plain")
+    count = options.sessions
+    for name, encryption_key in ("plain", None), ("encrypted", key):
+        path = f"{directory}/large {name}"
+        engine = make_engine(path, wal_limit=1 << 30, key=encryption_key)
+        fill(engine, count)
+        put(engine, key_of(1), b"first")
+        began = time.perf_counter()
+        engine.compact()
+        report(f"compacting {count} sessions, {name}, s", f"{time.perf_counter() - began:.1f}")
+        engine.close()
+        opened = []
+        for _ in range(options.rounds):
+            engine = make_engine(path, wal_limit=1 << 30, key=encryption_key)
+            began = time.perf_counter()
+            engine.get(key_of(1))
+            opened.append(time.perf_counter() - began)
+            engine.close()
+        report(f"opening {count} sessions, {name}, s", f"{statistics.median(opened):.3f}")
 
 
 def processes_rate(make_put: Callable[[], Callable[[int], object]], count: int, each: int) -> float:
@@ -437,6 +496,7 @@ PARTS: dict[str, Callable[[str, Any], None]] = {
     "puts": measure_puts,
     "gets": measure_gets,
     "sharing": measure_sharing,
+    "encryption": measure_encryption,
     "processes": measure_processes,
     "opening": measure_opening,
     "compaction": measure_compaction,

@@ -19,7 +19,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="litesess", description="Sessions for WSGI apps.")
     parser.add_argument("--version", action="version", version=f"litesess {version('litesess')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("secret", help="print a new secret for signing cookies")
-    parser.parse_args(arguments)
-    sys.stdout.write(f"{ids.new_secret()}\n")
+    secret = commands.add_parser("secret", help="print a new secret for signing cookies")
+    kinds = secret.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--passphrase",
+        dest="make",
+        action="store_const",
+        const=ids.new_passphrase,
+        default=ids.new_secret,
+        help="print a passphrase to encrypt a store by",
+    )
+    kinds.add_argument(
+        "--key",
+        dest="make",
+        action="store_const",
+        const=ids.new_secret,
+        help="print 32 random bytes in hex, to encrypt a store by bytes.fromhex(...)",
+    )
+    sys.stdout.write(f"{parser.parse_args(arguments).make()}\n")
     return 0

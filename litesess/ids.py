@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from base64 import b32encode
+from collections.abc import Callable
 from hashlib import sha256
 
 ID_BYTES = 32
 KEY_DIGITS = 64
 HANDLE_DIGITS = 16
+
+#: Returns so many random bytes.
+random_bytes: Callable[[int], bytes] = os.urandom
 
 
 def new_id() -> str:
@@ -34,11 +40,12 @@ def handle_of(key: str) -> str:
     return key[:HANDLE_DIGITS]
 
 
-def random_bytes(size: int) -> bytes:
-    """Return *size* random bytes."""
-    return secrets.token_bytes(size)
-
-
 def new_secret() -> str:
-    """Return a secret for signing cookies: 256 random bits in hex."""
+    """Return a secret: 256 random bits in hex."""
     return secrets.token_hex(32)
+
+
+def new_passphrase() -> str:
+    """Return a passphrase that can be read aloud: 150 random bits in six groups of letters."""
+    letters = b32encode(secrets.token_bytes(20)).decode().lower()
+    return "-".join(letters[at : at + 5] for at in range(0, 30, 5))

@@ -7,8 +7,10 @@ at least as many as had been acknowledged; and the store works on.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
+import engines
 from engines import FAR, abandon, change, content, delete, key, make_engine, put, touch
 from simdisk import SimDisk
 
@@ -17,6 +19,11 @@ from litesess.engine import format as form
 from litesess.engine.db import Engine
 
 NAMES = range(6)
+#: What is done, and how often.
+KINDS = {
+    "put": 12, "put twice": 3, "touch": 3, "delete": 4, "move": 3, "clear": 1, "compact": 2,
+    "reopen": 2,
+}  # fmt: skip
 
 
 class Lost(AssertionError):
@@ -34,6 +41,7 @@ class Workload:
         self.states: list[dict[bytes, tuple[bytes, float]]] = [{}]
         self.acknowledged = 0
         self.maybe: list[dict[bytes, tuple[bytes, float]]] = []
+        self.is_encrypted = engines.encryption_key is not None
 
     def run(self) -> None:
         for _ in range(self.steps):
@@ -43,10 +51,7 @@ class Workload:
     def step(self) -> None:
         rng, now = self.rng, dict(self.states[-1])
         name = rng.choice(NAMES)
-        kind = rng.choices(
-            ["put", "put twice", "touch", "delete", "move", "clear", "compact", "reopen"],
-            [12, 3, 3, 4, 3, 1, 2, 2],
-        )[0]
+        kind = rng.choices([*KINDS], [*KINDS.values()])[0]
         value = rng.randbytes(rng.choice([0, 20, 300, 1500]))
         if kind == "put":
             now[key(name)] = value, FAR
@@ -71,7 +76,7 @@ class Workload:
         elif kind == "clear":
             self.do({}, lambda engine: change(engine, form.Clear()))
         elif kind == "compact":
-            self.compact()
+            self.compact(self.engine.rekey if self.is_encrypted and rng.random() < 0.5 else None)
         elif kind == "reopen":
             if rng.random() < 0.5:
                 self.engine.close()
@@ -81,8 +86,8 @@ class Workload:
             if self.maybe:
                 self.learn()
 
-    def compact(self) -> None:
-        """Compact, and put something while the snapshot is being written."""
+    def compact(self, compact: Callable[[], object] | None = None) -> None:
+        """Compact, or do what does that, too; put something while the snapshot is written."""
         name, value = self.rng.choice(NAMES), self.rng.randbytes(30)
         opened = self.engine._open or self.engine._opened()
         is_due = True
@@ -95,7 +100,7 @@ class Workload:
                 self.do(state, lambda engine: put(engine, name, value))
 
         opened.pause = pause
-        self.engine.compact()
+        (compact or self.engine.compact)()
 
     def forgive(self) -> None:
         """A step was refused: what it wanted may be there or not; find out, if that is possible."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from simdisk import SimDisk, SimLock
 
+from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine import log
 from litesess.engine.db import Engine
@@ -20,6 +21,9 @@ from litesess.engine.lock import FileLock
 PATH = "/store"
 FAR = 1e10
 
+
+#: What every store of a test is encrypted by; the fixture ``encrypted`` sets it.
+encryption_key: EncryptionKey | None = None
 
 _salts = random.Random()
 
@@ -39,6 +43,7 @@ def make_engine(
     lock_timeout: float = 0.05,
     read_only: bool = False,
     monotonic: Callable[[], float] | None = None,
+    encrypted_by: EncryptionKey | None = None,
 ) -> Engine:
     """Return an engine, on a simulated disk with locks of that."""
     if lock is None:
@@ -50,6 +55,7 @@ def make_engine(
         lock_timeout=lock_timeout,
         read_only=read_only,
         before_compaction=lambda: None,
+        encryption_key=encrypted_by or encryption_key,
         random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
         fs=fs or FileSystem(),
         lock=lock,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-from litesess.engine.format import decode_slot
+from litesess.engine.format import HEADER_BYTES, SLOT_BYTES, decode_slot
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -206,13 +206,13 @@ def id_in(cookie: str) -> bytes:
 
 def is_closed_cleanly(data: Path) -> bool:
     """Say whether the slot of the last one to close the store ends where the last log does."""
-    slot = decode_slot((data / "sessions.live").read_bytes()[:64])
+    decoded = decode_slot((data / "sessions.live").read_bytes()[:SLOT_BYTES])
     log = max(data.glob("sessions.*.wal"))
     records = log.read_bytes()
-    end = 64  # the header
+    end = HEADER_BYTES
     while records.startswith(b"\xa1\x5c", end):
         end += 2 + 1 + 1 + 4 + 8 + 8 + 4 + struct.unpack_from("<I", records, end + 4)[0]
-    return slot is not None and (log.name, slot.length) == (
-        f"sessions.{slot.generation:016x}.wal",
+    return decoded is not None and (log.name, decoded[0].length) == (
+        f"sessions.{decoded[0].generation:016x}.wal",
         end,
     )

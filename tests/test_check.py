@@ -155,7 +155,11 @@ def test_salvage_goes_on_where_a_snapshot_can_t_be_read_at_all(disk):
 
 def test_data_that_looks_like_records_is_never_salvaged_as_records(disk):
     engine = make_engine(disk)
-    put(engine, "forger", form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0) * 3)
+    put(
+        engine,
+        "forger",
+        form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0, None) * 3,
+    )
     abandon(engine)
     assert kept(disk.files()) == {key("forger")}
 

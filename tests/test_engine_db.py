@@ -312,7 +312,7 @@ def test_a_refused_opening_lets_go_at_once(path):
         file.seek(100)
         file.write(byte)
     assert make_engine(path=path).get(key("first")).value == b"1"
-    assert caught.value.offset == 64
+    assert caught.value.offset == form.HEADER_BYTES
 
 
 def ask_in_vain(engine, expected: type[StoreError], refused: list[StoreError]) -> None:

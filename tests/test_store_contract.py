@@ -50,6 +50,10 @@ class TestWALStoreThatIsNotDurable(OnDisk):
     options = {"durable": False}
 
 
+class TestWALStoreThatIsEncrypted(OnDisk):
+    options = {"encryption_key": bytes(range(32))}
+
+
 class TestWALStoreThatReopensBeforeEachLook(OnDisk):
     """What a look finds was read from the disk, log or snapshot, by a store just opened."""
 
@@ -60,6 +64,8 @@ class TestWALStoreThatReopensBeforeEachLook(OnDisk):
 
 
 class TestWALStoreThatCompactsBeforeEachLook(OnDisk):
+    options = {"encryption_key": bytes(range(32))}
+
     def get(self, key: str = "") -> object:
         self.store.compact()
         return super().get(key) if key else super().get()

@@ -119,7 +119,7 @@ class Appender:
 
     def encode(self, live: Live, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
         """Return a record for the log of *live*."""
-        return form.encode_record(live.log.salt_crc, kind, flags, payload, sequence, live.durable)
+        return live.log.encode(kind, flags, payload, sequence, live.durable)
 
     def sync_all(self) -> None:
         """Make durable all that was written until now; see :meth:`sync`."""

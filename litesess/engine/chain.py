@@ -6,17 +6,20 @@ verifies it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.keys import KeyPlace, Keys
 from litesess.engine.log import Log
 from litesess.engine.names import Listing, Names
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
-from litesess.errors import Corruption, StoreError
+from litesess.errors import Corruption, DecryptError, StoreError
 
 FIRST_GENERATION: Final = 1
 
@@ -33,11 +36,18 @@ class Place:
     path: str
     names: Names
     random_bytes: Callable[[int], bytes]
+    keys: Keys
     read_only: bool = False
 
     def path_of(self, name: str) -> str:
         """Return the whole path of a file, for errors."""
         return f"{self.path}/{name}"
+
+    @property
+    def key_place(self) -> KeyPlace:
+        """Where the key file lies."""
+        name = self.names.keys
+        return KeyPlace(self.fs, self.directory, name, self.path_of(name))
 
     def slot(self) -> form.Slot | None:
         """Return what the last one to close the store wrote, if it did."""
@@ -47,7 +57,7 @@ class Place:
         except FileNotFoundError:
             return None
         try:
-            return form.decode_slot(self.fs.pread(fd, form.SLOT_BYTES, 0))
+            return self.keys.verify_slot(self.fs.pread(fd, form.SLOT_BYTES, 0), self.key_place)
         finally:
             self.fs.close(fd)
 
@@ -69,7 +79,15 @@ class Place:
     def open_log(self, generation: int) -> Log:
         """Open the log of *generation*; its header must say so too."""
         name = self.names.wal(generation)
-        log = Log.open(self.fs, self.directory, name, self.path_of(name), write=not self.read_only)
+        path = self.path_of(name)
+        log = Log.open(
+            self.fs,
+            self.directory,
+            name,
+            path,
+            partial(self._read_head, path, form.WAL_MAGIC),
+            write=not self.read_only,
+        )
         if log.header.generation != generation:
             raise Corruption(log.path, 28, f"is of generation {log.header.generation:016x}")
         return log
@@ -77,25 +95,37 @@ class Place:
     def open_snapshot(self, generation: int) -> Snapshot:
         """Open the snapshot of *generation*; its header must say so too."""
         name = self.names.snapshot(generation)
-        snapshot = Snapshot.open(self.fs, self.directory, name, self.path_of(name))
+        path = self.path_of(name)
+        snapshot = Snapshot.open(self.fs, self.directory, name, path, self.read_snapshot_head(path))
         if snapshot.generation != generation:
             raise Corruption(snapshot.path, 28, f"is of generation {snapshot.generation:016x}")
         return snapshot
 
-    def create_log(
-        self,
-        store: bytes,
-        generation: int,
-        *,
-        replaces: int = 0,
-        salt: bytes = b"",
-        records: Iterable[bytes] = (),
-    ) -> Log:
-        """Publish a new log, durably; *records* are encoded with *salt*."""
-        name = self.names.wal(generation)
-        salt = salt or self.random_bytes(form.SALT_BYTES)
-        header = form.Header(form.WAL_MAGIC, store, generation, salt, replaces)
-        return Log.create(self.fs, self.directory, name, self.path_of(name), header, records)
+    def read_snapshot_head(self, path: str) -> Callable[[int], form.Head]:
+        """Return what reads the head of the open snapshot that is, or will be, at *path*."""
+        return partial(self._read_head, path, form.SNAPSHOT_MAGIC)
+
+    def _read_head(self, path: str, magic: bytes, fd: int) -> form.Head:
+        try:
+            return self.keys.verify(
+                self.fs.pread(fd, form.HEADER_BYTES, 0), path, magic, self.key_place
+            )
+        except DecryptError:
+            if not self.fs.is_linked(fd):  # it went meanwhile, and the key that it was made under
+                raise FileNotFoundError(errno.ENOENT, "was deleted meanwhile", path) from None
+            raise
+
+    def new_head(self, magic: bytes, store: bytes, generation: int, link: int) -> form.Head:
+        """Return what a new log or snapshot begins with."""
+        name = self.names.wal if magic == form.WAL_MAGIC else self.names.snapshot
+        salt = self.random_bytes(form.SALT_BYTES)
+        header = form.Header(magic, store, generation, salt, link)
+        return self.keys.sign(header, self.path_of(name(generation)), self.key_place)
+
+    def create_log(self, head: form.Head, records: Iterable[bytes] = ()) -> Log:
+        """Publish a new log, durably; *records* are encoded for its *head*."""
+        name = self.names.wal(head.header.generation)
+        return Log.create(self.fs, self.directory, name, self.path_of(name), head, records)
 
     def unlink(self, names: Iterable[str]) -> None:
         """Take files out of the directory."""
@@ -196,7 +226,9 @@ def check_headers(place: Place) -> None:
 
     Raises:
         Corruption: one is damaged, of another store or of an unknown version.
+        DecryptError: the key file, or one that is sealed, does not go with the encryption key.
     """
+    place.keys.check(place.key_place)
     listing = place.listing()
     snapshot = place.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
     _check_stores(snapshot, [place.open_log(generation) for generation in listing.wals])
@@ -297,7 +329,12 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
 
 
 def check_order(table: Table, record: form.Record) -> None:
-    """Raise :class:`Corruption` unless *record* may follow what *table* took in."""
+    """Let *record* follow what *table* took in, if it may.
+
+    Raises:
+        Corruption: it may not.
+        DecryptError: it may not, though it was sealed: somebody has moved it.
+    """
     reason = ""
     if record.sequence != table.sequence + 1:
         reason = f"sequence {record.sequence} after {table.sequence}"
@@ -307,6 +344,8 @@ def check_order(table: Table, record: form.Record) -> None:
         count = form.decode_seal(record.payload).record_count
         if count != table.count:
             reason = f"SEAL counts {count} records, {table.count} were read"
+    if reason and table.log.sealer is not None:
+        raise table.log.sealer.tampered()
     if reason:
         raise Corruption(table.log.path, record.offset, reason)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from litesess.engine import format as form
 from litesess.engine.chain import Place, load_settled
 from litesess.engine.log import Log
-from litesess.errors import Corruption
+from litesess.errors import Corruption, DecryptError
 
 
 class Verification(NamedTuple):
@@ -117,15 +117,15 @@ class _Findings:
 def _take_in_snapshot(place: Place, generation: int, found: _Findings) -> None:
     try:
         snapshot = place.open_snapshot(generation)
-    except Corruption as error:
-        found.add_hole(error)
+    except (Corruption, DecryptError) as error:
+        found.add_hole(_hole(error, place.path_of(place.names.snapshot(generation))))
         return
     for position in range(snapshot.count):
         try:
             key, entry = snapshot.entry(position)
-        except Corruption as error:
+        except (Corruption, DecryptError) as error:
             # Its neighbours are whole, and nothing else is written between them.
-            found.holes.append(error)
+            found.holes.append(_hole(error, snapshot.path))
         else:
             found.entries[key] = entry
             found.certain.add(key)
@@ -138,7 +138,11 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
         if record.sequence != found.sequence + 1:
             missing = f"sequence {record.sequence} after {found.sequence}"
             found.add_hole(Corruption(log.path, end, missing))
-        found.take_in(record)
+        try:
+            found.take_in(log.opened(record))
+        except DecryptError as error:
+            found.add_hole(_hole(error, log.path))
+            found.sequence, found.last_kind = record.sequence, record.kind
         end = record.end
     is_short = slot is not None and slot.generation == log.header.generation and slot.length > end
     if is_short or not log.is_zero(end):
@@ -154,6 +158,10 @@ def _readable_logs(place: Place, generations: list[int], found: _Findings) -> It
             continue
         try:
             logs.append(place.open_log(generation))
-        except Corruption as error:
-            found.holes.append(error)
+        except (Corruption, DecryptError) as error:
+            found.holes.append(_hole(error, place.path_of(place.names.wal(generation))))
     yield from reversed(logs)
+
+
+def _hole(error: Corruption | DecryptError, path: str) -> Corruption:
+    return error if isinstance(error, Corruption) else Corruption(path, 0, str(error))

@@ -25,6 +25,7 @@ from litesess.engine.log import DELETE_RESERVE
 from litesess.engine.view import View
 from litesess.errors import (
     Corruption,
+    DecryptError,
     StoreClosed,
     StoreError,
     StoreFailed,
@@ -213,7 +214,7 @@ class Committer:
         try:
             with self._append_lock:
                 self._appender.at_end(lambda _live: None, timeout=0)
-        except Corruption:
+        except (Corruption, DecryptError):
             raise
         except (StoreError, OSError):  # that is for a writer to say
             return

@@ -48,7 +48,8 @@ def compact(
     if len(live.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
         generation = max(listing.newest, current) + 1
-        following = place.create_log(live.log.header.store, generation)
+        head = place.new_head(form.WAL_MAGIC, live.log.header.store, generation, 0)
+        following = place.create_log(head)
         live = committer.seal(following.header.generation, following.header.salt)
     generation = live.log.header.generation
     follower.adopt(_publish(place, live, pause))
@@ -56,6 +57,11 @@ def compact(
     listing = place.listing()
     place.unlink(names.wal(old) for old in listing.wals if old < generation)
     place.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
+    snapshot = live.view.snapshot
+    if snapshot is not None and all(map(place.keys.is_newest, (live.log.sealer, snapshot.sealer))):
+        # Order: what was made under another data key is gone, durably, before that is.
+        place.fs.sync_directory(place.directory)
+        place.keys.drop_old(place.key_place)
 
 
 def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
@@ -63,22 +69,18 @@ def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
     view = View(live.view.snapshot, live.view.tables[1:])
     name = place.names.snapshot(live.log.header.generation)
     temporary = name + TEMPORARY_SUFFIX
-    header = form.Header(
-        form.SNAPSHOT_MAGIC,
-        live.log.header.store,
-        live.log.header.generation,
-        place.random_bytes(form.SALT_BYTES),
-        live.table.before,
-    )
+    header = live.log.header
+    head = place.new_head(form.SNAPSHOT_MAGIC, header.store, header.generation, live.table.before)
     file = OpenFile(create_anew(place.fs, place.directory, temporary), place.fs.close)
     try:
-        writer = SnapshotWriter(place.fs, file.fd, header, pause)
+        writer = SnapshotWriter(place.fs, file.fd, head, pause)
         _merge(view, writer, pause)
         writer.finish()
         # Order: read back and checked before it takes the name that everything relies on; the
         # directory after that, because what it replaces is deleted next.
         check(place.fs, file.fd, place.path_of(temporary))
-        snapshot = Snapshot(place.fs, file, place.path_of(name))
+        path = place.path_of(name)
+        snapshot = Snapshot(place.fs, file, path, place.read_snapshot_head(path))
     except BaseException:
         file.close()
         forget(place.fs, place.directory, temporary)

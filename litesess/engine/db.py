@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.append import LINKED_FOR
 from litesess.engine.chain import check_headers
@@ -19,6 +20,7 @@ from litesess.engine.commit import Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.follow import Live
 from litesess.engine.fs import FileSystem, store_error
+from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
 from litesess.engine.presence import Entrance, OpenStore
@@ -55,6 +57,7 @@ class Engine:
         read_only: bool,
         before_compaction: Callable[[], object],
         random_bytes: Callable[[int], bytes],
+        encryption_key: EncryptionKey | None,
         fs: FileSystem,
         lock: FileLock,
         monotonic: Callable[[], float] = time.monotonic,
@@ -69,6 +72,7 @@ class Engine:
             read_only: change nothing, take no lock.
             before_compaction: called in the thread that compacts by itself, before it does.
             random_bytes: returns so many.
+            encryption_key: what opens the store; None: it is not encrypted.
             fs: the door to the disk.
             lock: the locks between processes.
             monotonic: returns seconds that never go back.
@@ -84,6 +88,7 @@ class Engine:
             wal_limit=wal_limit,
             lock_timeout=lock_timeout,
             random_bytes=random_bytes,
+            keys=Keys(encryption_key, random_bytes),
             fs=fs,
             lock=lock,
             monotonic=monotonic,
@@ -101,6 +106,7 @@ class Engine:
 
         Raises:
             Corruption: a file's header is damaged, or of an unknown version.
+            DecryptError: the encryption key is not the one.
             StoreError: the directory or a file can't be used.
         """
         try:
@@ -252,6 +258,49 @@ class Engine:
             StoreLocked: another process was at it for too long.
             StoreError: it could not be done; the store is as good as before.
         """
+        with self._maintaining() as opened:
+            self._compact(opened)
+
+    def rekey(self) -> None:
+        """Seal everything anew, under a new data key; the old one is gone then.
+
+        Others may use the store meanwhile, if they have its encryption key.
+
+        Raises:
+            StoreLocked: another process was at it for too long.
+            DecryptError: the store is not encrypted, or under another encryption key by now.
+            StoreError: it could not be done; the store is as good as before.
+        """
+        with self._maintaining() as opened:
+            place, follower = opened.place, opened.follower
+            if len(follower.adopt().view.tables) > 1:  # what a compaction that failed has left
+                self._compact(opened)
+            try:
+                # One that is published, but that no log was made under yet, is as good as new.
+                if place.keys.is_newest(follower.catch_up().log.sealer):
+                    place.keys.add(place.key_place)
+            except OSError as error:
+                raise store_error(error, self.path) from error
+            self._compact(opened)
+
+    def change_key(self, new: EncryptionKey) -> None:
+        """Let *new* open the store from now on, and the encryption key that did so no more.
+
+        Nothing is sealed anew, and who has the store open goes on.
+
+        Raises:
+            StoreLocked: another process was at it for too long.
+            DecryptError: the store is not encrypted, or under another encryption key by now.
+            StoreError: it could not be done; the old one opens it still.
+        """
+        with self._maintaining() as opened:
+            try:
+                opened.place.keys.change(opened.place.key_place, new)
+            except OSError as error:
+                raise store_error(error, self.path) from error
+
+    @contextmanager
+    def _maintaining(self) -> Iterator[OpenStore]:
         opened = self._opened()
         opened.committer.check_writable()
         with opened.maintenance(self._lock_timeout) as is_ours:
@@ -261,7 +310,7 @@ class Engine:
                     "is being compacted by another process, which did not end within"
                     f" {self._lock_timeout:g} s",
                 )
-            self._compact(opened)
+            yield opened
 
     def verify(self) -> Verification:
         """Check every byte that counts, without opening the store; it may be in use.

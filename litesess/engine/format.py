@@ -6,11 +6,12 @@ Everything here is pure: bytes in, values out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from litesess.errors import Corruption, EncodeError
+from litesess.crypto import SEALING_BYTES, TAG_BYTES, Sealer, ValueSealers
+from litesess.errors import Corruption, DecryptError, EncodeError
 
 VERSION: Final = 1
 
@@ -19,10 +20,13 @@ SALT_BYTES: Final = 16
 STORE_BYTES: Final = 16
 MAX_VALUE_BYTES: Final = 1 << 20
 MAX_PAYLOAD_BYTES: Final = 1 << 22
+ENCRYPTED: Final = 1  # flag of headers and slots
 
-# magic, version u16, flags u16, store, generation u64, salt, link u64; then crc u32
+# magic, version u16, flags u16, store, generation u64, salt, link u64; then tag, crc u32
 _HEADER: Final = struct.Struct("<8sHH16sQ16sQ")
-HEADER_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 16 + 8 + 4
+HEADER_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 16 + 8 + TAG_BYTES + 4
+_CONTEXT: Final = struct.Struct("<8s16sQ")  # magic, store, generation u64
+_NO_TAG: Final = bytes(TAG_BYTES)
 WAL_MAGIC: Final = b"LSESSWAL"
 SNAPSHOT_MAGIC: Final = b"LSESSNAP"
 
@@ -31,6 +35,7 @@ RECORD: Final = struct.Struct("<HBBIQQI")
 RECORD_BYTES: Final = 2 + 1 + 1 + 4 + 8 + 8 + 4
 CRC_OFFSET: Final = RECORD_BYTES - 4
 RECORD_MAGIC: Final = 0x5CA1
+_MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + SEALING_BYTES
 _CHECKED: Final = struct.Struct("<HBBIQQ")
 _CRC: Final = struct.Struct("<I")
 
@@ -47,14 +52,14 @@ _ENTRY: Final = struct.Struct("<32sQII")
 ENTRY_BYTES: Final = 32 + 8 + 4 + 4
 _ENTRY_CHECKED: Final = ENTRY_BYTES - 4
 
-# magic, index offset u64, count u64, bits u32, index crc u32, sha256, zero u32; then crc u32
-_FOOTER: Final = struct.Struct("<8sQQII32sI")
-FOOTER_BYTES: Final = 8 + 8 + 8 + 4 + 4 + 32 + 4 + 4
+# magic, index offset u64, count u64, bits u32, index crc u32, sha256; then proof, crc u32
+_FOOTER: Final = struct.Struct("<8sQQII32s")
+FOOTER_BYTES: Final = 8 + 8 + 8 + 4 + 4 + 32 + SEALING_BYTES + 4
 _FOOTER_MAGIC: Final = b"LSESSEND"
 
-# magic, version u16, flags u16, store, generation u64, length u64, zeros; then crc u32
-_SLOT: Final = struct.Struct("<8sHH16sQQ16x")
-SLOT_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 8 + 16 + 4
+# magic, version u16, flags u16, store, generation u64, length u64; then tag, crc u32
+_SLOT: Final = struct.Struct("<8sHH16sQQ")
+SLOT_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 8 + TAG_BYTES + 4
 _SLOT_MAGIC: Final = b"LSESSLIV"
 
 
@@ -96,6 +101,10 @@ class Clear(NamedTuple):
 Change: TypeAlias = "Put | Touch | Delete | Clear"
 
 
+#: Returns what proves that bytes in the clear were written by somebody who has the key.
+Sign: TypeAlias = "Callable[[bytes], bytes]"
+
+
 class Header(NamedTuple):
     """The first bytes of a log or a snapshot."""
 
@@ -104,16 +113,35 @@ class Header(NamedTuple):
     generation: int
     salt: bytes
     link: int
+    is_encrypted: bool = False
 
-    def encode(self) -> bytes:
-        """Return the header's bytes."""
-        return _with_crc(
-            _HEADER.pack(self.magic, VERSION, 0, self.store, self.generation, self.salt, self.link)
-        )
+    def encode(self, sign: Sign | None = None) -> bytes:
+        """Return the header's bytes; *sign* makes the tag of an encrypted one."""
+        flags = ENCRYPTED if self.is_encrypted else 0
+        magic, *rest = self[:5]
+        return _signed(_HEADER.pack(magic, VERSION, flags, *rest), sign)
+
+    @property
+    def context(self) -> bytes:
+        """What tells the file from every other one, for what is sealed in it."""
+        return _CONTEXT.pack(self.magic, self.store, self.generation)
+
+    @property
+    def values_context(self) -> bytes:
+        """What tells the store from every other one, for what moves from file to file."""
+        return self.context[: -struct.calcsize("<Q")]
 
 
-def decode_header(data: bytes, path: str, magic: bytes) -> Header:
-    """Return the header of the file at *path*.
+class Head(NamedTuple):
+    """What a file begins with, and what seals in it; None if it is not encrypted."""
+
+    header: Header
+    data: bytes
+    sealer: Sealer | None
+
+
+def decode_header(data: bytes, path: str, magic: bytes) -> tuple[Header, bytes, bytes]:
+    """Return the header of the file at *path*, the bytes that its tag was made for, and the tag.
 
     Raises:
         Corruption: *data* is no header of that kind, or of a version that is not known here.
@@ -123,14 +151,17 @@ def decode_header(data: bytes, path: str, magic: bytes) -> Header:
     found, version, flags, store, generation, salt, link = _HEADER.unpack_from(data)
     if found != magic:
         raise Corruption(path, 0, f"begins with {found!r}, not {magic!r}")
-    _check_crc(data[:HEADER_BYTES], path, 0, "header")
-    if version != VERSION or flags:
+    data = data[:HEADER_BYTES]
+    _check_crc(data, path, 0, "header")
+    if version != VERSION or flags & ~ENCRYPTED:
         raise Corruption(
             path,
             8,
-            f"format version {version} flags {flags:#x}, this litesess reads {VERSION} and 0",
+            f"format version {version} flags {flags:#x}, this litesess reads {VERSION} and at most"
+            f" {ENCRYPTED:#x}",
         )
-    return Header(found, store, generation, salt, link)
+    header = Header(found, store, generation, salt, link, bool(flags))
+    return header, data[: _HEADER.size], data[_HEADER.size : -_CRC.size]
 
 
 def encode_changes(changes: Sequence[Change]) -> tuple[int, int, bytes]:
@@ -188,7 +219,13 @@ def decode_seal(payload: bytes) -> Seal:
 
 
 def encode_record(
-    salt_crc: int, kind: int, flags: int, payload: bytes, sequence: int, durable: int
+    salt_crc: int,
+    kind: int,
+    flags: int,
+    payload: bytes,
+    sequence: int,
+    durable: int,
+    sealer: Sealer | None,
 ) -> bytes:
     """Return a record.
 
@@ -199,8 +236,12 @@ def encode_record(
         payload: at most ``MAX_PAYLOAD_BYTES``.
         sequence: its number.
         durable: how much of the file is known to be synced.
+        sealer: seals the payload; None: it stays in the clear.
     """
-    head = _CHECKED.pack(RECORD_MAGIC, kind, flags, len(payload), sequence, durable)
+    length = len(payload) if sealer is None else len(payload) + SEALING_BYTES
+    head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
+    if sealer is not None:
+        payload = sealer.seal(payload, head)
     return b"%b%b%b" % (head, _CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
 
 
@@ -215,6 +256,14 @@ class Record(NamedTuple):
     durable: int
     payload: bytes
 
+    @property
+    def head(self) -> bytes:
+        """What stands before its checksum and stored payload."""
+        length = self.end - self.offset - RECORD_BYTES
+        return _CHECKED.pack(
+            RECORD_MAGIC, self.kind, self.flags, length, self.sequence, self.durable
+        )
+
 
 class Bad(NamedTuple):
     """Why there is no record at an offset."""
@@ -224,8 +273,14 @@ class Bad(NamedTuple):
     short: bool  # the bytes end before the record does
 
 
-def decode_record(data: bytes, at: int, base: int, salt_crc: int) -> Record | Bad:
-    """Return the record at *at* in *data*, whose first byte stands at *base* in the file."""
+def decode_record(
+    data: bytes, at: int, base: int, salt_crc: int, sealer: Sealer | None
+) -> Record | Bad:
+    """Return the record at *at* in *data*, whose first byte stands at *base* in the file.
+
+    Raises:
+        DecryptError: it is whole, yet was not sealed for this place.
+    """
     offset = base + at
     if len(data) - at < RECORD_BYTES:
         return Bad(offset, f"record header has {len(data) - at} bytes, not {RECORD_BYTES}", True)
@@ -233,15 +288,18 @@ def decode_record(data: bytes, at: int, base: int, salt_crc: int) -> Record | Ba
     if magic != RECORD_MAGIC:
         return Bad(offset, f"record magic {magic:#06x}, not {RECORD_MAGIC:#06x}", False)
     # Guards: a flipped length must not make anyone wait for, or allocate, 4 GiB.
-    if length > MAX_PAYLOAD_BYTES:
-        return Bad(offset, f"record length {length}, limit {MAX_PAYLOAD_BYTES}", False)
+    if length > _MAX_LENGTH:
+        return Bad(offset, f"record length {length}, limit {_MAX_LENGTH}", False)
     end = at + RECORD_BYTES + length
     if end > len(data):
         return Bad(offset, f"record ends {end - len(data)} bytes past the end", True)
-    payload = data[at + RECORD_BYTES : end]
-    actual = crc32(payload, crc32(data[at : at + CRC_OFFSET], salt_crc))
+    payload, head = data[at + RECORD_BYTES : end], data[at : at + CRC_OFFSET]
+    actual = crc32(payload, crc32(head, salt_crc))
+    # Order: the checksum is over the sealed bytes, so that a torn record is no tampered one.
     if actual != crc:
         return Bad(offset, f"record checksum {actual:#010x}, stored {crc:#010x}", False)
+    if sealer is not None:
+        payload = sealer.open(payload, head)
     return Record(offset, base + end, kind, flags, sequence, durable, payload)
 
 
@@ -275,27 +333,46 @@ def decode_touch(payload: bytes) -> Touch:
     return Touch(*_TOUCH.unpack(payload))
 
 
-def encode_entry(store_crc: int, key: bytes, entry: Entry) -> bytes:
+def encode_entry(store_crc: int, key: bytes, entry: Entry, sealers: ValueSealers | None) -> bytes:
     """Return a snapshot's entry; its expiry stands in the index alone."""
-    head = _ENTRY.pack(key, entry.version, len(entry.value), 0)[:_ENTRY_CHECKED]
-    return b"%b%b%b" % (head, _CRC.pack(crc32(entry.value, crc32(head, store_crc))), entry.value)
+    value = entry.value
+    length = len(value) if sealers is None else len(value) + SEALING_BYTES
+    head = _ENTRY.pack(key, entry.version, length, 0)[:_ENTRY_CHECKED]
+    if sealers is not None:
+        value = sealers[key[0]].seal(value, head)
+    return b"%b%b%b" % (head, _CRC.pack(crc32(value, crc32(head, store_crc))), value)
 
 
 def decode_entry(
-    data: bytes, store_crc: int, expires_at: float, path: str, offset: int
+    data: bytes,
+    store_crc: int,
+    expires_at: float,
+    path: str,
+    offset: int,
+    sealers: ValueSealers | None,
 ) -> tuple[bytes, Entry]:
     """Return the key and the content of a snapshot's entry.
 
     Raises:
         Corruption: its checksum or length is wrong.
+        DecryptError: it is whole, yet was not sealed for this key and version.
     """
     if len(data) < ENTRY_BYTES:
         raise Corruption(path, offset, f"entry has {len(data)} bytes, not {ENTRY_BYTES}")
     key, version, length, crc = _ENTRY.unpack_from(data)
-    value = data[ENTRY_BYTES:]
-    actual = crc32(value, crc32(data[:_ENTRY_CHECKED], store_crc))
+    value, head = data[ENTRY_BYTES:], data[:_ENTRY_CHECKED]
+    refusal = None
+    if sealers is not None and length == len(value):
+        # The tag alone tells; the checksum says what kind of damage.
+        try:
+            return key, Entry(sealers[key[0]].open(value, head), expires_at, version)
+        except DecryptError as error:
+            refusal = error
+    actual = crc32(value, crc32(head, store_crc))
     if actual != crc or length != len(value):
         raise Corruption(path, offset, f"entry checksum {actual:#010x}, stored {crc:#010x}")
+    if refusal is not None:
+        raise refusal
     return key, Entry(value, expires_at, version)
 
 
@@ -307,10 +384,17 @@ class Footer(NamedTuple):
     bits: int
     index_crc: int
     sha256: bytes
+    #: Vouches for the index and for this, in an encrypted snapshot.
+    proof: bytes = bytes(SEALING_BYTES)
+
+    @property
+    def vouched(self) -> bytes:
+        """What the proof is for, after the index."""
+        return _FOOTER.pack(_FOOTER_MAGIC, *self[:5])
 
     def encode(self) -> bytes:
         """Return the footer's bytes."""
-        return _with_crc(_FOOTER.pack(_FOOTER_MAGIC, *self, 0))
+        return _with_crc(self.vouched + self.proof)
 
 
 def decode_footer(data: bytes, path: str, offset: int) -> Footer:
@@ -321,11 +405,12 @@ def decode_footer(data: bytes, path: str, offset: int) -> Footer:
     """
     if len(data) != FOOTER_BYTES:
         raise Corruption(path, offset, f"footer has {len(data)} bytes, not {FOOTER_BYTES}")
-    magic, *fields, _zero = _FOOTER.unpack_from(data)
+    magic, index_offset, count, bits, index_crc, digest = _FOOTER.unpack_from(data)
     if magic != _FOOTER_MAGIC:
         raise Corruption(path, offset, f"ends with {magic!r}, not {_FOOTER_MAGIC!r}")
     _check_crc(data, path, offset, "footer")
-    return Footer(*fields)
+    proof = data[_FOOTER.size : -_CRC.size]
+    return Footer(index_offset, count, bits, index_crc, digest, proof)
 
 
 class Slot(NamedTuple):
@@ -335,17 +420,17 @@ class Slot(NamedTuple):
     generation: int
     length: int
 
-    def encode(self) -> bytes:
-        """Return the slot's bytes."""
-        return _with_crc(
-            _SLOT.pack(_SLOT_MAGIC, VERSION, 0, self.store, self.generation, self.length)
-        )
+    def encode(self, sign: Sign | None = None) -> bytes:
+        """Return the slot's bytes; *sign* makes the tag of an encrypted store's."""
+        flags = 0 if sign is None else ENCRYPTED
+        return _signed(_SLOT.pack(_SLOT_MAGIC, VERSION, flags, *self), sign)
 
 
-def decode_slot(data: bytes) -> Slot | None:
-    """Return the slot, or None if none was written or it does not hold together.
+def decode_slot(data: bytes) -> tuple[Slot, bytes | None, bytes] | None:
+    """Return the slot, the bytes that its tag was made for, and the tag; None if there is none.
 
-    A damaged slot is no corruption: without one the store opens as after a crash.
+    The bytes are None in a store that is not encrypted.  A damaged slot is no corruption: without
+    one the store opens as after a crash.
     """
     if (
         len(data) < SLOT_BYTES
@@ -353,9 +438,14 @@ def decode_slot(data: bytes) -> Slot | None:
     ):
         return None
     magic, version, flags, store, generation, length = _SLOT.unpack_from(data)
-    if magic != _SLOT_MAGIC or version != VERSION or flags:
+    if magic != _SLOT_MAGIC or version != VERSION or flags & ~ENCRYPTED:
         return None
-    return Slot(store, generation, length)
+    signed = data[: _SLOT.size] if flags else None
+    return Slot(store, generation, length), signed, data[_SLOT.size : SLOT_BYTES - _CRC.size]
+
+
+def _signed(data: bytes, sign: Sign | None) -> bytes:
+    return _with_crc(data + (_NO_TAG if sign is None else sign(data)))
 
 
 def _with_crc(data: bytes) -> bytes:

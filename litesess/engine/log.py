@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 from zlib import crc32
@@ -42,6 +42,7 @@ class Log:
         "path",
         "reserved",
         "salt_crc",
+        "sealer",
     )
 
     def __init__(
@@ -51,13 +52,15 @@ class Log:
         name: str,
         path: str,
         file: OpenFile,
-        header: form.Header,
+        head: form.Head,
     ) -> None:
         #: The file's length: beyond its records it holds zeros.
         self.reserved = fs.size(file.fd)
-        self.header = header
+        self.header = head.header
         self.path = path
-        self.salt_crc = crc32(header.salt)
+        self.salt_crc = crc32(head.header.salt)
+        #: Seals its payloads; None: they are in the clear.
+        self.sealer = head.sealer
         self._fs = fs
         self._directory = directory
         self._name = name
@@ -86,19 +89,33 @@ class Log:
 
     @classmethod
     def open(
-        cls, fs: FileSystem, directory: int, name: str, path: str, *, write: bool = True
+        cls,
+        fs: FileSystem,
+        directory: int,
+        name: str,
+        path: str,
+        read_head: Callable[[int], form.Head],
+        *,
+        write: bool = True,
     ) -> Log:
         """Open the log *name*, for writing or only for reading, and check its header.
 
+        Args:
+            fs: the door to the disk.
+            directory: where it lies.
+            name: its name there.
+            path: its whole path.
+            read_head: takes the open file, returns what it begins with.
+            write: for writing, too.
+
         Raises:
             Corruption: the header does not hold together.
+            DecryptError: the file was not made under a key that is known.
             StoreError: the name was not made by litesess.
         """
         file = OpenFile(fs.open(directory, name, path, write=write), fs.close)
         try:
-            data = fs.pread(file.fd, form.HEADER_BYTES, 0)
-            header = form.decode_header(data, path, form.WAL_MAGIC)
-            return cls(fs, directory, name, path, file, header)
+            return cls(fs, directory, name, path, file, read_head(file.fd))
         except BaseException:
             file.close()
             raise
@@ -110,7 +127,7 @@ class Log:
         directory: int,
         name: str,
         path: str,
-        header: form.Header,
+        head: form.Head,
         records: Iterable[bytes] = (),
     ) -> Log:
         """Publish a new log that holds *records*, durably; they are taken one at a time.
@@ -121,14 +138,14 @@ class Log:
         temporary = name + TEMPORARY_SUFFIX
         file = OpenFile(create_anew(fs, directory, temporary), fs.close)
         try:
-            end = _write_through(fs, file.fd, chain([header.encode()], records))
+            end = _write_through(fs, file.fd, chain([head.data], records))
             reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
             # Order: the bytes before the name, so that a name always stands for a whole log;
             # the directory last, so that no record is acknowledged in a file without a name.
             fs.sync(file.fd)
             fs.rename(directory, temporary, name)
             fs.sync_directory(directory)
-            return cls(fs, directory, name, path, file, header)
+            return cls(fs, directory, name, path, file, head)
         except BaseException:
             file.close()
             forget(fs, directory, temporary)
@@ -142,7 +159,7 @@ class Log:
         base, data = start, b""
         at = looked_again_at = 0
         while True:
-            found = form.decode_record(data, at, base, self.salt_crc)
+            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
@@ -170,7 +187,7 @@ class Log:
         base, at = start, 0
         data = self._fs.pread(self._file.fd, min(end - start, _CHUNK_BYTES), start)
         while base + at < end:
-            found = form.decode_record(data, at, base, self.salt_crc)
+            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
@@ -222,7 +239,7 @@ class Log:
                 data = self._fs.pread(self._file.fd, wanted, base)
             if not data or not data[at]:
                 return
-            found = form.decode_record(data, at, base, self.salt_crc)
+            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
@@ -243,9 +260,8 @@ class Log:
             Corruption: it is not what was written.
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
-        found = form.decode_record(
-            self._fs.pread(self._file.fd, size, offset), 0, offset, self.salt_crc
-        )
+        data = self._fs.pread(self._file.fd, size, offset)
+        found = form.decode_record(data, 0, offset, self.salt_crc, self.sealer)
         if isinstance(found, form.Bad):
             raise Corruption(self.path, offset, found.reason)
         return found
@@ -275,6 +291,12 @@ class Log:
             if last is not None:
                 return form.decode_put(last, record.sequence)
         raise Corruption(self.path, record.offset, "the record stores another key")
+
+    def encode(self, kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
+        """Return a record for this log; see :func:`format.encode_record`."""
+        return form.encode_record(
+            self.salt_crc, kind, flags, payload, sequence, durable, self.sealer
+        )
 
     def write(self, data: bytes, offset: int) -> None:
         """Write *data* at *offset*.
@@ -319,16 +341,29 @@ class Log:
         return True
 
     def find_records(self, start: int) -> Iterator[form.Record]:
-        """Yield each record that can be made out from *start* on, whatever lies between them."""
+        """Yield each record that can be made out from *start* on, whatever lies between them.
+
+        Their payloads are as they are stored; see :meth:`opened`.
+        """
         magic = form.RECORD_MAGIC.to_bytes(2, "little")
         data = self._fs.pread(self._file.fd, self._fs.size(self._file.fd) - start, start)
         at = data.find(magic)
         while at >= 0:
-            found = form.decode_record(data, at, start, self.salt_crc)
+            found = form.decode_record(data, at, start, self.salt_crc, None)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - start - 1
             at = data.find(magic, at + 1)
+
+    def opened(self, record: form.Record) -> form.Record:
+        """Return a record that :meth:`find_records` found, with its payload in the clear.
+
+        Raises:
+            DecryptError: it was not sealed for its place.
+        """
+        if self.sealer is None:
+            return record
+        return record._replace(payload=self.sealer.open(record.payload, record.head))
 
     def is_present(self) -> bool:
         """Say whether a file still bears the log's name; asked at every operation."""

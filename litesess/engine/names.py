@@ -31,6 +31,11 @@ class Names(NamedTuple):
         """Maintenance lock."""
         return f"{self.collection}.compact"
 
+    @property
+    def keys(self) -> str:
+        """Key file, of an encrypted store."""
+        return f"{self.collection}.keys"
+
     def wal(self, generation: int) -> str:
         """The log of *generation*."""
         return f"{self.collection}.{generation:016x}.{WAL}"
@@ -50,6 +55,8 @@ class Names(NamedTuple):
         for name in listing:
             match = name.startswith(prefix) and _GENERATION_FILE.match(name, len(prefix))
             if not match:
+                if name == self.keys + TEMPORARY_SUFFIX:
+                    found.temporary.append(name)
                 continue
             if name.endswith(TEMPORARY_SUFFIX):
                 found.temporary.append(name)

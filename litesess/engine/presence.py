@@ -22,6 +22,7 @@ from litesess.engine.chain import Chain, Place
 from litesess.engine.commit import Committer
 from litesess.engine.follow import Follower
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
+from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
 from litesess.engine.recovery import load_existing, open_store
@@ -46,6 +47,7 @@ class Entrance:
         wal_limit: int,
         lock_timeout: float,
         random_bytes: Callable[[int], bytes],
+        keys: Keys,
         fs: FileSystem,
         lock: FileLock,
         monotonic: Callable[[], float],
@@ -59,6 +61,7 @@ class Entrance:
             wal_limit: bytes of log after which it is compacted.
             lock_timeout: how long to wait for another process to let go, in seconds.
             random_bytes: returns so many.
+            keys: those that what is stored is sealed under.
             fs: the door to the disk.
             lock: the locks between processes.
             monotonic: returns seconds that never go back.
@@ -70,6 +73,7 @@ class Entrance:
         self._wal_limit = wal_limit
         self._lock_timeout = lock_timeout
         self._random_bytes = random_bytes
+        self._keys = keys
         self._lock = lock
         self._monotonic = monotonic
         self._sleep = sleep
@@ -127,14 +131,14 @@ class Entrance:
         if not self._lock.acquire(gate, self._lock_timeout, sleep=self._sleep):
             raise StoreLocked(self.path, self._who_holds(live, network))
         if network:
-            chain = open_store(place, partial(_write_slot, self.fs, live), self._hold)
+            chain = open_store(place, partial(_write_slot, place, live), self._hold)
             pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
             write_all(self.fs, live, pid, form.SLOT_BYTES)
             return chain, True
         try:
             is_first = self._lock.take(live)
             if is_first:
-                chain = open_store(place, partial(_write_slot, self.fs, live), self._hold)
+                chain = open_store(place, partial(_write_slot, place, live), self._hold)
             else:
                 chain = load_existing(place)
             if not self._lock.take(live, shared=True):
@@ -180,7 +184,7 @@ class Entrance:
             directory.close()
 
     def _place(self, directory: int) -> Place:
-        return Place(self.fs, directory, self.path, self.names, self._random_bytes)
+        return Place(self.fs, directory, self.path, self.names, self._random_bytes, self._keys)
 
     def _who_holds(self, fd: int, network: str) -> str:
         limit = f"within {self._lock_timeout:g} s"
@@ -336,7 +340,7 @@ class OpenStore:
             if is_alone and lock.take(live):
                 slot = self.committer.finish()
                 if slot is not None:
-                    _write_slot(self.place.fs, live, slot)
+                    _write_slot(self.place, live, slot)
         finally:
             lock.release(live)
             if is_shared:
@@ -352,6 +356,6 @@ class OpenStore:
             file.close()
 
 
-def _write_slot(fs: FileSystem, fd: int, slot: form.Slot) -> None:
-    write_all(fs, fd, slot.encode(), 0)
-    fs.sync(fd)
+def _write_slot(place: Place, fd: int, slot: form.Slot) -> None:
+    write_all(place.fs, fd, place.keys.sign_slot(slot), 0)
+    place.fs.sync(fd)

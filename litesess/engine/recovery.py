@@ -148,30 +148,34 @@ def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
 
 
 def _create(place: Place) -> Chain:
-    store = place.random_bytes(form.STORE_BYTES)
-    log = place.create_log(store, FIRST_GENERATION)
+    # Order: the key before what is sealed under it.
+    store = place.keys.create(place.key_place, place.random_bytes(form.STORE_BYTES))
+    log = place.create_log(place.new_head(form.WAL_MAGIC, store, FIRST_GENERATION, 0))
     return Chain(place.listing(), None, [Replayed(Table(log, 0))])
 
 
 def _copy(place: Place, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
-    salt = place.random_bytes(form.SALT_BYTES)
     first, live = chain.logs[0], chain.live
     copied = Replayed(Table(live.log, first.table.before))
-    log = place.create_log(
-        live.log.header.store,
-        chain.listing.newest + 1,
-        replaces=chain.base,
-        salt=salt,
-        records=_copied_records(chain, crc32(salt), copied),
+    head = place.new_head(
+        form.WAL_MAGIC, live.log.header.store, chain.listing.newest + 1, chain.base
     )
+    log = place.create_log(head, _copied_records(chain, head, copied))
     copied.table.log = log  # not the old one: the table holds places in what was just published
     return copied
 
 
-def _copied_records(chain: Chain, salt_crc: int, copied: Replayed) -> Iterator[bytes]:
+def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator[bytes]:
     """Yield the new log's records, and note in *copied* what they change and where they stand."""
-    table = copied.table
+    table, salt_crc = copied.table, crc32(head.header.salt)
+
+    def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
+        data = form.encode_record(salt_crc, kind, flags, payload, sequence, durable, head.sealer)
+        end = table.end + len(data)
+        table.apply(form.Record(table.end, end, kind, flags, sequence, durable, payload))
+        return data
+
     for replayed in chain.logs:
         for record in replayed.log.records(form.HEADER_BYTES, replayed.table.end):
             # The next log is the only one, so a SEAL has no meaning there; its number has.
@@ -180,13 +184,7 @@ def _copied_records(chain: Chain, salt_crc: int, copied: Replayed) -> Iterator[b
                 if record.kind not in (form.SEAL, form.POISON)
                 else (form.MARK, b"")
             )
-            start = table.end
-            end = start + form.RECORD_BYTES + len(payload)
-            table.apply(record._replace(offset=start, end=end, kind=kind, payload=payload))
-            yield form.encode_record(salt_crc, kind, record.flags, payload, record.sequence, 0)
+            yield encoded(kind, record.flags, payload, record.sequence, 0)
     if chain.live.table.last_kind != form.MARK:
         # The log is not published before all of it is synced, so it may say so of itself.
-        start, end = table.end, table.end + form.RECORD_BYTES
-        mark = form.encode_record(salt_crc, form.MARK, 0, b"", table.sequence + 1, start)
-        table.apply(form.Record(start, end, form.MARK, 0, table.sequence + 1, start, b""))
-        yield mark
+        yield encoded(form.MARK, 0, b"", table.sequence + 1, table.end)

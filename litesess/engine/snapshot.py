@@ -12,10 +12,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
-from itertools import accumulate
-from typing import Final
+from itertools import accumulate, chain
+from typing import Any, Final
 from zlib import crc32
 
+from litesess.crypto import Sealer
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, OpenFile, write_all
 from litesess.errors import Corruption
@@ -26,6 +27,7 @@ _MAX_BITS: Final = 24
 _CHUNK_BYTES: Final = 1 << 20
 _SCAN_ENTRIES: Final = 4096
 _PAUSE_ENTRIES: Final = 1024  # some 0.1 ms of work
+_SEALED_ENTRIES: Final = 16  # as much, if they are opened and sealed
 
 
 class Snapshot:
@@ -41,23 +43,40 @@ class Snapshot:
         "_prefix_base",
         "_shift",
         "_store_crc",
+        "_values",
+        "_versions",
         "count",
         "generation",
         "path",
+        "sealer",
         "sequence",
         "size",
         "store",
     )
 
-    def __init__(self, fs: FileSystem, file: OpenFile, path: str) -> None:
-        """Adopt the open file; raises :class:`Corruption` if header, index or footer is damaged."""
+    def __init__(
+        self, fs: FileSystem, file: OpenFile, path: str, read_head: Callable[[int], form.Head]
+    ) -> None:
+        """Adopt the open file.
+
+        Args:
+            fs: the door to the disk.
+            file: the file.
+            path: its whole path.
+            read_head: takes the open file, returns what it begins with.
+
+        Raises:
+            Corruption: header, index or footer is damaged.
+            DecryptError: they were not made under a key that is known.
+        """
         self.path = path
         self._fs = fs
         self._file = file
         fd = file.fd
-        header = form.decode_header(fs.pread(fd, form.HEADER_BYTES, 0), path, form.SNAPSHOT_MAGIC)
+        header, _data, self.sealer = read_head(fd)
         self.generation, self.store, self.sequence = header.generation, header.store, header.link
         self._store_crc = crc32(header.store)
+        self._values = None if self.sealer is None else self.sealer.values(header.values_context)
         self.size = fs.size(fd)
         at = max(self.size - form.FOOTER_BYTES, form.HEADER_BYTES)
         footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
@@ -65,16 +84,24 @@ class Snapshot:
         self._adopt_index(footer, at)
 
     @classmethod
-    def open(cls, fs: FileSystem, directory: int, name: str, path: str) -> Snapshot:
-        """Open the snapshot *name*.
+    def open(
+        cls,
+        fs: FileSystem,
+        directory: int,
+        name: str,
+        path: str,
+        read_head: Callable[[int], form.Head],
+    ) -> Snapshot:
+        """Open the snapshot *name*; see :meth:`__init__`.
 
         Raises:
             Corruption: header, index or footer does not hold together.
+            DecryptError: they were not made under a key that is known.
             StoreError: the name was not made by litesess.
         """
         file = OpenFile(fs.open(directory, name, path, write=False), fs.close)
         try:
-            return cls(fs, file, path)
+            return cls(fs, file, path, read_head)
         except BaseException:
             file.close()
             raise
@@ -82,24 +109,44 @@ class Snapshot:
     def _adopt_index(self, footer: form.Footer, end: int) -> None:
         self.count = count = footer.entry_count
         start = footer.index_offset
-        widths = 4 * ((1 << footer.bits) + 1), PREFIX_BYTES * count, 8 * count, 8 * (count + 1)
+        widths = (
+            4 * ((1 << footer.bits) + 1),
+            PREFIX_BYTES * count,
+            8 * count,
+            8 * (count + 1),
+            0 if self.sealer is None else 8 * count,
+        )
         if footer.bits > _MAX_BITS or start + sum(widths) != end:
             raise Corruption(self.path, start, f"index of {end - start} bytes for {count} entries")
-        # By pread: through the map every page of it would count as this process's memory.
-        actual = 0
-        for at in range(start, end, _CHUNK_BYTES):
-            actual = crc32(self._fs.pread(self._file.fd, min(_CHUNK_BYTES, end - at), at), actual)
-        if actual != footer.index_crc:
-            raise Corruption(
-                self.path, start, f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}"
-            )
+        self._check_index(footer, start, end)
         view = memoryview(self._map)
         bounds = [*accumulate(widths, initial=start)]
         self._prefix_base = bounds[1]
         self._buckets = view[bounds[0] : bounds[1]].cast("I")
         self._expiries = view[bounds[2] : bounds[3]].cast("d")
         self._offsets = view[bounds[3] : bounds[4]].cast("Q")
+        self._versions = view[bounds[4] : bounds[5]].cast("Q")
         self._shift = 32 - footer.bits
+
+    def _check_index(self, footer: form.Footer, start: int, end: int) -> None:
+        def parts() -> Iterator[bytes]:
+            # By pread: through the map every page of it would count as this process's memory.
+            for at in range(start, end, _CHUNK_BYTES):
+                yield self._fs.pread(self._file.fd, min(_CHUNK_BYTES, end - at), at)
+
+        sealer = self.sealer
+        # The proof alone tells, and takes half as long; the checksum says what kind of damage.
+        if sealer is not None and sealer.proves(chain(parts(), [footer.vouched]), footer.proof):
+            return
+        actual = 0
+        for part in parts():
+            actual = crc32(part, actual)
+        if actual != footer.index_crc:
+            raise Corruption(
+                self.path, start, f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}"
+            )
+        if sealer is not None:
+            raise sealer.tampered()
 
     def close(self) -> None:
         """Let the file and the mapped memory go; who reads then gets an error."""
@@ -110,7 +157,7 @@ class Snapshot:
         """Let the mapped memory go."""
         # By hand: a map that is left to the collector of garbage goes without giving up the
         # interpreter, while the kernel frees a file of any size that was unlinked before.
-        for name in ("_buckets", "_expiries", "_offsets"):
+        for name in ("_buckets", "_expiries", "_offsets", "_versions"):
             if (view := getattr(self, name, None)) is not None:
                 view.release()
         if (memory := getattr(self, "_map", None)) is not None:
@@ -150,7 +197,13 @@ class Snapshot:
         """
         offset = self._offsets[position]
         data = self._fs.pread(self._file.fd, self._offsets[position + 1] - offset, offset)
-        return form.decode_entry(data, self._store_crc, self._expiries[position], self.path, offset)
+        found = form.decode_entry(
+            data, self._store_crc, self._expiries[position], self.path, offset, self._values
+        )
+        if self.sealer is not None and found[1].version != self._versions[position]:
+            # An older one, from an older snapshot, is as well sealed.
+            raise self.sealer.tampered()
+        return found
 
     def key(self, position: int) -> bytes:
         """Return the key of the entry at *position*."""
@@ -202,7 +255,21 @@ class Snapshot:
         return self.count
 
     def copy(self, start: int, stop: int, writer: SnapshotWriter) -> None:
-        """Add the entries from position *start* up to *stop* to *writer*, as they are."""
+        """Add the entries from position *start* up to *stop* to *writer*."""
+        if writer.takes_from(self.sealer):
+            self._copy_bytes(start, stop, writer)
+        else:
+            self._seal_anew(start, stop, writer)
+
+    def _seal_anew(self, start: int, stop: int, writer: SnapshotWriter) -> None:
+        """Add entries that were sealed under another data key."""
+        for position in range(start, stop):
+            if position % _SEALED_ENTRIES == 0:
+                writer.pause()
+            writer.add(*self.entry(position))
+
+    def _copy_bytes(self, start: int, stop: int, writer: SnapshotWriter) -> None:
+        """Add entries as they are."""
         first, last = self._offsets[start], self._offsets[stop]
         shift = writer.offset - first
         for offset in range(first, last, _CHUNK_BYTES):
@@ -218,28 +285,29 @@ class Snapshot:
                 self._map[base + PREFIX_BYTES * at : base + PREFIX_BYTES * end],
                 self._expiries[at:end],
                 [offset + shift for offset in self._offsets[at:end]],
+                self._versions[at:end] if self.sealer is not None else (),
             )
 
 
 class SnapshotWriter:
     """Writes a snapshot; entries come in ascending order of their keys."""
 
-    def __init__(
-        self, fs: FileSystem, fd: int, header: form.Header, pause: Callable[[], None]
-    ) -> None:
+    def __init__(self, fs: FileSystem, fd: int, head: form.Head, pause: Callable[[], None]) -> None:
         """Begin the file.
 
         Args:
             fs: the door to the disk.
             fd: an empty file; the caller closes it.
-            header: of the snapshot; its ``link`` is the last sequence number in it.
+            head: of the snapshot; its header's ``link`` is the last sequence number in it.
             pause: called often, to let other threads run.
         """
         self.offset = 0
         self._fs = fs
         self._fd = fd
-        self._pause = pause
-        self._store_crc = crc32(header.store)
+        self.pause = pause
+        self._sealer = sealer = head.sealer
+        self._values = None if sealer is None else sealer.values(head.header.values_context)
+        self._store_crc = crc32(head.header.store)
         self._digest = sha256()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -247,14 +315,26 @@ class SnapshotWriter:
         self._prefixes = bytearray()
         self._expiries = array("d")
         self._offsets = array("Q")
-        self.add_bytes(header.encode())
+        self._versions = array("Q")  # in an encrypted snapshot
+        self.add_bytes(head.data)
+
+    def takes_from(self, sealer: Sealer | None) -> bool:
+        """Say whether entries of a file with that *sealer* can be taken as they are."""
+        ours = self._sealer
+        return ours is sealer is None or (
+            ours is not None
+            and sealer is not None
+            and ours.data_key.number == sealer.data_key.number
+        )
 
     def add(self, key: bytes, entry: form.Entry) -> None:
         """Write one entry."""
         self._prefixes += key[:PREFIX_BYTES]
         self._expiries.append(entry.expires_at)
         self._offsets.append(self.offset)
-        self.add_bytes(form.encode_entry(self._store_crc, key, entry))
+        if self._sealer is not None:
+            self._versions.append(entry.version)
+        self.add_bytes(form.encode_entry(self._store_crc, key, entry, self._values))
 
     def add_bytes(self, data: bytes) -> None:
         """Write entries, or parts of them, that are encoded already."""
@@ -264,12 +344,19 @@ class SnapshotWriter:
         if self._pending_bytes >= _CHUNK_BYTES:
             self._flush()
 
-    def add_index(self, prefixes: bytes, expiries: Iterable[float], offsets: list[int]) -> None:
+    def add_index(
+        self,
+        prefixes: bytes,
+        expiries: Iterable[float],
+        offsets: list[int],
+        versions: Iterable[int],
+    ) -> None:
         """Index entries that were written by :meth:`add_bytes`."""
         self._prefixes += prefixes
         self._expiries.extend(expiries)
         self._offsets.extend(offsets)
-        self._pause()
+        self._versions.extend(versions)
+        self.pause()
 
     def finish(self) -> None:
         """Write index and footer and make the file durable.
@@ -282,16 +369,22 @@ class SnapshotWriter:
         self.add_bytes(bytes(-self.offset % 8))
         index_offset = self.offset
         bits = min(max((count // _BUCKET_LOAD).bit_length(), 1), _MAX_BITS)
+        columns = (
+            self._buckets(bits),
+            self._prefixes,
+            self._expiries,
+            self._offsets,
+            self._versions,
+        )
         index_crc = 0
-        columns = self._buckets(bits), self._prefixes, self._expiries, self._offsets
-        for column in columns:
-            view = memoryview(column).cast("B")
-            for at in range(0, len(view), _CHUNK_BYTES):
-                part = bytes(view[at : at + _CHUNK_BYTES])
-                index_crc = crc32(part, index_crc)
-                self.add_bytes(part)
+        for part in _parts(columns):
+            index_crc = crc32(part, index_crc)
+            self.add_bytes(part)
         self._flush()
         footer = form.Footer(index_offset, count, bits, index_crc, self._digest.digest())
+        if self._sealer is not None:
+            proof = self._sealer.vouch(chain(_parts(columns), [footer.vouched]))
+            footer = footer._replace(proof=proof)
         write_all(self._fs, self._fd, footer.encode(), self._flushed)
         self._fs.sync(self._fd)
 
@@ -301,12 +394,12 @@ class SnapshotWriter:
         prefixes = self._prefixes
         for at in range(0, len(prefixes), PREFIX_BYTES):
             if at % (_PAUSE_ENTRIES * PREFIX_BYTES) == 0:
-                self._pause()
+                self.pause()
             counts[(int.from_bytes(prefixes[at : at + 4], "big") >> shift) + 1] += 1
         # In pieces: one call over all of them would keep every other thread waiting.
         total = 0
         for at in range(0, len(counts), _PAUSE_ENTRIES):
-            self._pause()
+            self.pause()
             sums = array("I", accumulate(counts[at : at + _PAUSE_ENTRIES], initial=total))
             total = sums[-1]
             counts[at : at + _PAUSE_ENTRIES] = sums[1:]
@@ -321,7 +414,15 @@ class SnapshotWriter:
         self._flushed += len(data)
         # A sync of the whole file at its end would hold up every log sync behind it.
         self._fs.sync(self._fd)
-        self._pause()
+        self.pause()
+
+
+def _parts(columns: Iterable[array[Any] | bytearray]) -> Iterator[bytes]:
+    """Yield the bytes of an index, a piece at a time."""
+    for column in columns:
+        view = memoryview(column).cast("B")
+        for at in range(0, len(view), _CHUNK_BYTES):
+            yield bytes(view[at : at + _CHUNK_BYTES])
 
 
 def check(fs: FileSystem, fd: int, path: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from litesess.engine import format as form
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
-from litesess.errors import Corruption
+from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
@@ -147,7 +147,7 @@ class View:
         for key in self._keys(now):
             try:
                 entry = self.get(key)
-            except Corruption:
+            except (Corruption, DecryptError):
                 # Whoever reads it is told; all others must still come to their end.
                 logger.exception("a damaged entry can't be collected")
                 continue

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from litesess import ids
 from litesess.clocks import JumpGuard
+from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine.check import Salvaged, Verification
 from litesess.engine.commit import Lookup
 from litesess.engine.db import Engine
@@ -79,6 +80,12 @@ class WALOptions(Options):
         check=optional(seconds),
     )
     compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
+    encryption_key: EncryptionKey | None = option(
+        None,
+        "Encrypts all that is stored: a passphrase of at least 12 characters, or 32 random bytes",
+        check=optional(encryption_key),
+        secret=True,
+    )
     touch_interval: float | Literal["auto"] = option(
         "auto",
         "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
@@ -122,6 +129,8 @@ class WALStore(EmbeddedStore):
         Raises:
             ConfigError: an option is unknown or wrong, or the path can't be used.
             Corruption: a file in the directory is damaged.
+            DecryptError: *encryption_key* is not the one, is missing, or the store is in the
+                clear; nothing was changed.
         """
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
@@ -133,6 +142,7 @@ class WALStore(EmbeddedStore):
             read_only=checked_options.read_only,
             before_compaction=self._collect_if_steady,
             random_bytes=ids.random_bytes,
+            encryption_key=checked_options.encryption_key,
             fs=FileSystem(),
             lock=FileLock(),
         )
@@ -173,6 +183,42 @@ class WALStore(EmbeddedStore):
         """
         self.collect()
         self._engine.compact()
+
+    def change_key(self, new: str | bytes) -> None:
+        """Let *new* open the store from now on, and the former ``encryption_key`` no more.
+
+        It takes no longer however much is stored: what is wrapped anew is the key that all of it
+        is sealed under.  Processes that have the store open go on; those that start later need
+        *new*.  Whoever knows the former one, and has a copy of the files from before, can read
+        those still, and so the key: after a leak call :meth:`rekey` next.
+
+        Raises:
+            ConfigError: *new* is no encryption key.
+            DecryptError: the store is not encrypted, or was opened by a key that is no more.
+            StoreError: it could not be done; the former one opens it still.
+        """
+        self._engine.change_key(encryption_key("encryption_key", new))
+
+    def rekey(self, new: str | bytes | None = None) -> None:
+        """Seal everything anew under a new random key; nothing remains under the old one.
+
+        Sessions stay as they are, and other processes may go on meanwhile, those with another
+        ``encryption_key`` excepted.
+
+        Args:
+            new: what opens the store from now on, in place of ``encryption_key``; other processes
+                that have only the former raise DecryptError then, until they are restarted.
+
+        Raises:
+            ConfigError: *new* is no encryption key.
+            DecryptError: the store is not encrypted, or was opened by a key that is no more.
+            StoreError: it could not be done, or not to its end; do it again.
+        """
+        checked = None if new is None else encryption_key("encryption_key", new)
+        if checked is not None:
+            # Order: first, so that who knows the former one can't unwrap the new random key.
+            self._engine.change_key(checked)
+        self._engine.rekey()
 
     def _collect_if_steady(self) -> None:
         # Nobody asked for this: a clock that jumped must not end everybody's session.

@@ -1,0 +1,387 @@
+"""Encryption at rest: what is derived from a key, and how bytes are sealed.
+
+::
+
+    encryption_key --Argon2id--> wrapping key --wraps--> data key --HKDF--> a key for each file
+
+A *data key* is random and never leaves the process unwrapped.  What is *sealed* is a nonce (12
+bytes), the AES-256-GCM ciphertext and its tag (16 bytes); opening it proves that it was sealed
+under that key for that place.  The bytes are drawn in docs/format.rst, "Encryption".
+"""
+
+from __future__ import annotations
+
+import hmac
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from litesess.errors import ConfigError, ConfigTypeError, DecryptError
+
+try:
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+except ImportError:  # before cryptography 44
+    Argon2id = None  # type: ignore[assignment,misc]
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+SALT_BYTES: Final = 16
+#: So much longer than the plain bytes are sealed ones.
+SEALING_BYTES: Final = NONCE_BYTES + TAG_BYTES
+
+SHORTEST_PASSPHRASE: Final = 12  # characters
+
+RAW, ARGON2ID, SCRYPT = range(3)
+
+RandomBytes = Callable[[int], bytes]
+
+
+class Derivation(NamedTuple):
+    """How a wrapping key comes from an encryption key.
+
+    Attributes:
+        kind: ``RAW`` (HKDF-SHA256, for 32 random bytes), ``ARGON2ID`` or ``SCRYPT``.
+        cost: memory in KiB (Argon2id), or N (scrypt).
+        rounds: passes (Argon2id), or r (scrypt).
+        lanes: lanes (Argon2id), or p (scrypt).
+        salt: 16 random bytes.
+    """
+
+    kind: int
+    cost: int
+    rounds: int
+    lanes: int
+    salt: bytes
+
+    def check(self, path: str) -> None:
+        """Raise :class:`DecryptError` if whoever wrote this asks for too much, or too little.
+
+        A tampered file must neither eat the memory nor make a passphrase cheap to guess.
+
+        Source: OWASP Password Storage Cheat Sheet for the lower bounds.
+        """
+        found = self.cost, self.rounds, self.lanes
+        bounds = _BOUNDS.get(self.kind)
+        if bounds is None or not all(map(range.__contains__, bounds, found)):
+            raise DecryptError(
+                f"{path}: key derivation {self.kind} with cost {self.cost}, rounds {self.rounds}"
+                f" and lanes {self.lanes} is out of bounds; the file was tampered with"
+            )
+
+
+# Source: RFC 9106 section 4 (64 MiB, 3 passes, 4 lanes); OWASP for scrypt.
+_ARGON2ID: Final = Derivation(ARGON2ID, 65_536, 3, 4, b"")
+_SCRYPT: Final = Derivation(SCRYPT, 1 << 17, 8, 1, b"")
+_BOUNDS: Final = {
+    RAW: (range(1), range(1), range(1)),
+    ARGON2ID: (range(19_456, (1 << 20) + 1), range(2, 65), range(1, 17)),
+    SCRYPT: (range(1 << 16, (1 << 20) + 1), range(8, 9), range(1, 17)),
+}
+
+
+class EncryptionKey:
+    """What the user gave: a passphrase or 32 random bytes; no repr shows it."""
+
+    __slots__ = ("_bytes", "_derived", "_is_raw")
+
+    def __init__(self, given: str | bytes) -> None:
+        """Take what :func:`encryption_key` has checked."""
+        self._is_raw = isinstance(given, bytes)
+        # Source: RFC 8265 section 4.2: one passphrase must not become two by how it was typed.
+        self._bytes = given if isinstance(given, bytes) else _normalised(given).encode()
+        # It takes 0.15 s, and is asked for whenever the store looks for a data key.
+        self._derived: tuple[Derivation, bytes] | None = None
+
+    def derivation(self, random_bytes: RandomBytes) -> Derivation:
+        """Return a new way to derive a wrapping key from this."""
+        salt = random_bytes(SALT_BYTES)
+        if self._is_raw:
+            return Derivation(RAW, 0, 0, 0, salt)
+        derivation = _ARGON2ID._replace(salt=salt)
+        try:
+            self.derive(derivation, "(new)")
+        except DecryptError:  # this build of OpenSSL has none
+            return _SCRYPT._replace(salt=salt)
+        return derivation
+
+    def derive(self, derivation: Derivation, path: str) -> bytes:
+        """Return the wrapping key.
+
+        Args:
+            derivation: how.
+            path: where that was read, for the error.
+
+        Raises:
+            DecryptError: it can't be derived so from this.
+        """
+        derived = self._derived
+        if derived is None or derived[0] != derivation:
+            derivation.check(path)
+            if self._is_raw != (derivation.kind == RAW):
+                raise _wrong_key(path)
+            derived = self._derived = derivation, self._derive(derivation, path)
+        return derived[1]
+
+    def _derive(self, derivation: Derivation, path: str) -> bytes:
+        kind, cost, rounds, lanes, salt = derivation
+        if kind == RAW:
+            return _hkdf(self._bytes, salt, b"wrapping key")
+        try:
+            if kind == SCRYPT:
+                return Scrypt(salt=salt, length=KEY_BYTES, n=cost, r=rounds, p=lanes).derive(
+                    self._bytes
+                )
+            if Argon2id is None:
+                raise UnsupportedAlgorithm("Argon2id")
+            return Argon2id(
+                salt=salt, length=KEY_BYTES, iterations=rounds, lanes=lanes, memory_cost=cost
+            ).derive(self._bytes)
+        except (UnsupportedAlgorithm, ValueError) as error:
+            raise DecryptError(
+                f"{path}: its key derivation can't be done here; Argon2id needs cryptography 44"
+                " built with OpenSSL 3.2 or newer"
+            ) from error
+
+    def __repr__(self) -> str:
+        return "<EncryptionKey>"
+
+
+def encryption_key(name: str, value: object) -> EncryptionKey:
+    """Check an option that holds an encryption key.
+
+    Raises:
+        ConfigError: it is neither a passphrase nor 32 bytes.
+    """
+    if isinstance(value, EncryptionKey):
+        return value
+    if isinstance(value, bytes):
+        if len(value) != KEY_BYTES:
+            raise ConfigError(
+                f"{name} has {len(value)} bytes, not {KEY_BYTES}; a passphrase is a str, and"
+                " `litesess secret --key` prints a key"
+            )
+        return EncryptionKey(value)
+    if not isinstance(value, str):
+        raise ConfigTypeError(
+            f"{name} is of type {type(value).__name__}, neither a passphrase (str) nor"
+            f" {KEY_BYTES} bytes"
+        )
+    size = len(_normalised(value))
+    if size < SHORTEST_PASSPHRASE:
+        raise ConfigError(
+            f"{name} has {size} characters, at least {SHORTEST_PASSPHRASE} are needed;"
+            " `litesess secret --passphrase` prints a passphrase"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} has a lone surrogate, which is no Unicode text") from None
+    return EncryptionKey(value)
+
+
+class DataKey:
+    """A random key, from which those come that seal."""
+
+    __slots__ = ("_header_key", "_key", "number")
+
+    def __init__(self, key: bytes, number: int) -> None:
+        """Take the 32 bytes of the store's key of that *number*."""
+        self._key = key
+        self.number = number
+        self._header_key = _hkdf(key, b"", b"headers")
+
+    def tag(self, data: bytes) -> bytes:
+        """Return what proves that whoever wrote *data* in the clear had this key."""
+        return hmac.digest(self._header_key, data, "sha256")[:TAG_BYTES]
+
+    def proves(self, data: bytes, tag: bytes) -> bool:
+        """Say whether :meth:`tag` has returned *tag* for *data*."""
+        return hmac.compare_digest(self.tag(data), tag)
+
+    def sealer(
+        self,
+        purpose: bytes,
+        salt: bytes,
+        context: bytes,
+        path: str,
+        random_bytes: RandomBytes,
+    ) -> Sealer:
+        """Return what seals in one place.
+
+        Args:
+            purpose: what kind of place; "file", or "values" and the first byte of their keys.
+            salt: of that place alone.
+            context: says which place it is; no other one has the same.
+            path: its name for errors.
+            random_bytes: returns so many.
+        """
+        return Sealer(_hkdf(self._key, salt, purpose), context, path, random_bytes, self)
+
+    def wrap(self, wrapping_key: bytes, context: bytes, random_bytes: RandomBytes) -> bytes:
+        """Return this key sealed under another one, for a place that *context* names."""
+        nonce = random_bytes(NONCE_BYTES)
+        return nonce + AESGCM(wrapping_key).encrypt(nonce, self._key, context)
+
+    @classmethod
+    def unwrap(
+        cls, wrapped: bytes, wrapping_key: bytes, context: bytes, number: int, path: str
+    ) -> DataKey:
+        """Return the key that :meth:`wrap` has sealed.
+
+        Raises:
+            DecryptError: *wrapping_key* is not the one, or the file at *path* was changed.
+        """
+        try:
+            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+            return cls(AESGCM(wrapping_key).decrypt(nonce, sealed, context), number)
+        except InvalidTag:
+            raise _wrong_key(path) from None
+
+    def __repr__(self) -> str:
+        return f"<DataKey {self.number}>"
+
+
+WRAPPED_BYTES: Final = KEY_BYTES + SEALING_BYTES
+
+
+class Sealer:
+    """Seals what stands in one place, such as a file, each time under a nonce of its own.
+
+    A nonce is random and not an offset: a tail that is torn off and written anew would use that
+    twice.  2^20 records under the key of one file leave a chance of 2^-57 that two are equal.
+
+    Source: NIST SP 800-38D section 8.3 (at most 2^32 random nonces under one key).
+    """
+
+    __slots__ = ("_aead", "_context", "_key", "_last", "_path", "_random_bytes", "data_key")
+
+    def __init__(
+        self,
+        key: bytes,
+        context: bytes,
+        path: str,
+        random_bytes: RandomBytes,
+        data_key: DataKey,
+    ) -> None:
+        self._key = key
+        self._aead = AESGCM(key)
+        self._context = context
+        self._path = path
+        self._random_bytes = random_bytes
+        self.data_key = data_key
+        self._last = b"", b"", b""  # what was sealed last, its head, and its plain bytes
+
+    def seal(self, plain: bytes, head: bytes) -> bytes:
+        """Return *plain*, sealed for where *head* stands in the clear before it."""
+        nonce = self._random_bytes(NONCE_BYTES)
+        sealed = nonce + self._aead.encrypt(nonce, plain, self._context + head)
+        self._last = sealed, head, plain
+        return sealed
+
+    def open(self, sealed: bytes, head: bytes) -> bytes:
+        """Return what was sealed for there.
+
+        Raises:
+            DecryptError: it was not, or something was changed since.
+        """
+        last = self._last
+        # Whoever writes a record reads it back at once.
+        if sealed == last[0] and head == last[1]:
+            return last[2]
+        try:
+            return self._aead.decrypt(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._context + head
+            )
+        except (InvalidTag, ValueError):  # ValueError: it is shorter than a nonce
+            raise self.tampered() from None
+
+    def tampered(self) -> DecryptError:
+        """Return the error for what is whole and was not sealed so by who has the key."""
+        return DecryptError(f"{self._path} was tampered with")
+
+    def values(self, context: bytes) -> ValueSealers:
+        """Return what seals, under the same data key, the values that move from file to file."""
+        return ValueSealers(self.data_key, context, self._path, self._random_bytes)
+
+    def vouch(self, parts: Iterable[bytes]) -> bytes:
+        """Return what proves *parts*, which stay in the clear: a nonce and a tag."""
+        nonce = self._random_bytes(NONCE_BYTES)
+        encryptor = Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(self._context)
+        for part in parts:
+            encryptor.authenticate_additional_data(part)
+        encryptor.finalize()
+        return nonce + encryptor.tag
+
+    def proves(self, parts: Iterable[bytes], proof: bytes) -> bool:
+        """Say whether :meth:`vouch` has returned *proof* for *parts*."""
+        mode = modes.GCM(proof[:NONCE_BYTES], proof[NONCE_BYTES:])
+        decryptor = Cipher(algorithms.AES(self._key), mode).decryptor()
+        decryptor.authenticate_additional_data(self._context)
+        for part in parts:
+            decryptor.authenticate_additional_data(part)
+        try:
+            decryptor.finalize()
+        except InvalidTag:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return "<Sealer>"
+
+
+class ValueSealers(dict[int, Sealer]):
+    """What seals values that move from file to file, by the first byte of their keys (hashes).
+
+    Under 256 keys 2^40 values may be sealed before the data key has to be changed: 1 000 a second
+    for 34 years.  Which version of a value belongs where, something else must say.
+    """
+
+    __slots__ = ("_context", "_data_key", "_path", "_random_bytes")
+
+    def __init__(
+        self, data_key: DataKey, context: bytes, path: str, random_bytes: RandomBytes
+    ) -> None:
+        """Begin with no sealer; each is made when it is first asked for.
+
+        Args:
+            data_key: from which their keys come.
+            context: says which store it is; no other one has the same.
+            path: of what holds the values, for errors.
+            random_bytes: returns so many.
+        """
+        super().__init__()
+        self._data_key = data_key
+        self._context = context
+        self._path = path
+        self._random_bytes = random_bytes
+
+    def __missing__(self, first: int) -> Sealer:
+        sealer = self[first] = self._data_key.sealer(
+            b"values" + bytes([first]), b"", self._context, self._path, self._random_bytes
+        )
+        return sealer
+
+    def __repr__(self) -> str:
+        return "<ValueSealers>"
+
+
+def _wrong_key(path: str) -> DecryptError:
+    return DecryptError(f"{path}: the encryption key is not the one, or the file was changed")
+
+
+def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
+    """Source: RFC 5869."""
+    return HKDF(SHA256(), KEY_BYTES, salt or None, b"litesess/1/" + info).derive(key)
+
+
+def _normalised(passphrase: str) -> str:
+    return unicodedata.normalize("NFC", passphrase)
