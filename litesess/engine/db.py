@@ -14,6 +14,7 @@ from typing import Final
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.append import LINKED_FOR
+from litesess.engine.backup import back_up
 from litesess.engine.chain import check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
 from litesess.engine.commit import Plan, ResultT
@@ -260,6 +261,22 @@ class Engine:
         """
         with self._maintaining() as opened:
             self._compact(opened)
+
+    def back_up(self, path: str) -> Verification:
+        """Copy the store into an empty directory, while others use it; see :func:`back_up`.
+
+        Args:
+            path: of the directory, absolute; made if it is missing.
+
+        Raises:
+            StoreLocked: another process was at it for too long.
+            StoreError: it could not be done; nothing remains there.
+        """
+        with self._maintaining() as opened, self._entrance.entering(path) as target:
+            try:
+                return back_up(opened.place, opened.follower, target, opened.pause)
+            except OSError as error:
+                raise store_error(error, path) from error
 
     def rekey(self) -> None:
         """Seal everything anew, under a new data key; the old one is gone then.

@@ -166,6 +166,11 @@ class Keys:
         self._random_bytes = random_bytes
         self._known: DataKeys = {}  # replaced whole, never changed
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether there is an encryption key."""
+        return self._encryption_key is not None
+
     def check(self, place: KeyPlace) -> None:
         """Raise :class:`DecryptError` if the key file does not go with the encryption key."""
         found = place.read()

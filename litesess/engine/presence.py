@@ -183,6 +183,23 @@ class Entrance:
         finally:
             directory.close()
 
+    @contextmanager
+    def entering(self, path: str) -> Iterator[Place]:
+        """Open another directory, to put a store of the same name and keys there.
+
+        Raises:
+            StoreError: the directory can't be used.
+        """
+        try:
+            self.fs.make_directory(path)
+            directory = OpenFile(self.fs.open_directory(path), self.fs.close)
+        except OSError as error:
+            raise store_error(error, path) from error
+        try:
+            yield replace(self._place(directory.fd), path=path)
+        finally:
+            directory.close()
+
     def _place(self, directory: int) -> Place:
         return Place(self.fs, directory, self.path, self.names, self._random_bytes, self._keys)
 

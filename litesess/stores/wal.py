@@ -234,6 +234,22 @@ class WALStore(EmbeddedStore):
         """
         return self._engine.verify()
 
+    def backup(self, path: str | os.PathLike[str]) -> Verification:
+        """Copy the store as it is now, while others use it, and read the whole copy.
+
+        What was acknowledged before is in it.  It is a store like this one, with the same
+        ``collection`` and ``encryption_key``.
+
+        Args:
+            path: an empty directory, or one that can be made.
+
+        Raises:
+            ConfigError: the path can't be used.
+            StoreError: it could not be done, or there is a store already; nothing of the copy
+                remains.
+        """
+        return self._engine.back_up(_directory(path, read_only=False))
+
     def salvage(self, target: WALStore) -> Salvaged:
         """Copy out of a damaged store, that nobody uses, what is certain; it is left as it is.
 
