@@ -64,6 +64,7 @@ def make_engine(
         lock_timeout=10,
         read_only=False,
         before_compaction=lambda: None,
+        after_compaction=lambda _seconds: None,
         random_bytes=os.urandom,
         encryption_key=key,
         fs=fs or FileSystem(),

@@ -10,7 +10,7 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 
 A packed session (little-endian; drawn in docs/format.rst, "Session")::
 
-    created_at f64 | owner u16 | cookie u16 | owner, cookie (their bytes)
+    created_at f64 | owner u16 | cookie u16 | client u16 | owner, cookie, client (their bytes)
     then for each key:  key size u16 | frame size u32 | key | frame
 """
 
@@ -35,7 +35,7 @@ MAX_KEY_BYTES = 0xFFFF
 
 _TAG = "~"
 _TAG_BYTES = b'{"~'
-_SESSION = struct.Struct("<dHH")  # created_at f64, owner size u16, cookie size u16
+_SESSION = struct.Struct("<dHHH")  # created_at f64, sizes u16 of owner, cookie and client
 _MOVED, _CLOSED = b">|"
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
@@ -150,6 +150,7 @@ class Packed(NamedTuple):
     created_at: float
     owner: str | None
     cookie: Mapping[str, Any] | None
+    client: Mapping[str, Any] | None
     frames: Frames
     #: The key that the session was moved to; what else is here means nothing then.
     moved_to: str | None = None
@@ -158,23 +159,28 @@ class Packed(NamedTuple):
 
 
 def pack(
-    created_at: float, owner: str | None, cookie: Mapping[str, Any] | None, frames: Frames
+    created_at: float,
+    owner: str | None,
+    cookie: Mapping[str, Any] | None,
+    client: Mapping[str, Any] | None,
+    frames: Frames,
 ) -> bytes:
     """Return a session's parts as the bytes a store keeps.
 
     Raises:
-        EncodeError: the owner or the cookie settings are too long.
+        EncodeError: the owner, the cookie settings or what is known of the client is too long.
     """
     try:
         owner_bytes = b"" if owner is None else b"+" + owner.encode()
     except UnicodeEncodeError:
         raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
     cookie_bytes = encode(dict(cookie), "cookie") if cookie else b""
-    for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes):
+    client_bytes = encode(dict(client), "client") if client else b""
+    for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes), ("client", client_bytes):
         if len(part) > 0xFFFF:
             raise EncodeError(name, f"has {len(part)} bytes, limit {0xFFFF}")
-    parts = [_SESSION.pack(created_at, len(owner_bytes), len(cookie_bytes))]
-    parts += (owner_bytes, cookie_bytes)
+    parts = [_SESSION.pack(created_at, len(owner_bytes), len(cookie_bytes), len(client_bytes))]
+    parts += (owner_bytes, cookie_bytes, client_bytes)
     for key, frame in frames.items():
         key_bytes = key.encode()
         parts += (_ITEM.pack(len(key_bytes), len(frame)), key_bytes, frame)
@@ -184,7 +190,7 @@ def pack(
 def pack_moved(key: str, *, takes_changes: bool) -> bytes:
     """Return what a store keeps under the old key of a session that was moved to *key*."""
     mark = bytes([_MOVED if takes_changes else _CLOSED]) + key.encode()
-    return _SESSION.pack(0.0, len(mark), 0) + mark
+    return _SESSION.pack(0.0, len(mark), 0, 0) + mark
 
 
 def unpack(packed: bytes) -> Packed:
@@ -196,7 +202,7 @@ def unpack(packed: bytes) -> Packed:
     owner = moved_to = None
     takes_changes = True
     try:
-        created_at, owner_size, cookie_size = _SESSION.unpack_from(packed)
+        created_at, owner_size, cookie_size, client_size = _SESSION.unpack_from(packed)
         at = _SESSION.size
         if owner_size:
             text = packed[at + 1 : at + owner_size].decode()
@@ -204,10 +210,10 @@ def unpack(packed: bytes) -> Packed:
             owner, moved_to = (None, text) if is_mark else (text, None)
             takes_changes = packed[at] != _CLOSED
         at += owner_size
-        cookie = decode(packed[at : at + cookie_size]) if cookie_size else None
-        if type(cookie) not in (dict, type(None)):
-            raise ValueError("a packed session's cookie settings are no object")
+        cookie = _object(packed[at : at + cookie_size]) if cookie_size else None
         at += cookie_size
+        client = _object(packed[at : at + client_size]) if client_size else None
+        at += client_size
         end = len(packed)
         frames = {}
         while at < end:
@@ -221,7 +227,14 @@ def unpack(packed: bytes) -> Packed:
         raise ValueError("a packed session is cut short") from error
     if at != end:
         raise ValueError("a packed session is cut short")
-    return Packed(created_at, owner, cookie, frames, moved_to, takes_changes)
+    return Packed(created_at, owner, cookie, client, frames, moved_to, takes_changes)
+
+
+def _object(frame: bytes) -> dict[str, Any]:
+    found = decode(frame)
+    if type(found) is not dict:
+        raise ValueError("a packed session's cookie settings, or its client, are no object")
+    return found
 
 
 def _plain(value: object, path: str, depth: int) -> object:

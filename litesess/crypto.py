@@ -190,17 +190,22 @@ def encryption_key(name: str, value: object) -> EncryptionKey:
 class DataKey:
     """A random key, from which those come that seal."""
 
-    __slots__ = ("_header_key", "_key", "number")
+    __slots__ = ("_header_key", "_key", "_name_key", "number")
 
     def __init__(self, key: bytes, number: int) -> None:
         """Take the 32 bytes of the store's key of that *number*."""
         self._key = key
         self.number = number
         self._header_key = _hkdf(key, b"", b"headers")
+        self._name_key = _hkdf(key, b"", b"owners")
 
     def tag(self, data: bytes) -> bytes:
         """Return what proves that whoever wrote *data* in the clear had this key."""
         return hmac.digest(self._header_key, data, "sha256")[:TAG_BYTES]
+
+    def blinded(self, name: bytes) -> bytes:
+        """Return what stands for *name* where that must not be known without this key."""
+        return hmac.digest(self._name_key, name, "sha256")
 
     def proves(self, data: bytes, tag: bytes) -> bool:
         """Say whether :meth:`tag` has returned *tag* for *data*."""
@@ -363,6 +368,10 @@ class ValueSealers(dict[int, Sealer]):
         self._context = context
         self._path = path
         self._random_bytes = random_bytes
+
+    def blinded(self, owner: bytes) -> bytes:
+        """Return what tells one owner from another, and nobody without the key who that is."""
+        return self._data_key.blinded(owner)
 
     def __missing__(self, first: int) -> Sealer:
         sealer = self[first] = self._data_key.sealer(

@@ -40,6 +40,11 @@ def handle_of(key: str) -> str:
     return key[:HANDLE_DIGITS]
 
 
+def owner_hash(owner: str) -> bytes:
+    """Return what an owner's sessions are found by: 16 bytes of a SHA-256."""
+    return sha256(b"owner " + owner.encode()).digest()[:16]
+
+
 def new_secret() -> str:
     """Return a secret: 256 random bits in hex."""
     return secrets.token_hex(32)

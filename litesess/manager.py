@@ -39,6 +39,7 @@ from litesess.errors import (
     StoreFull,
     VersionConflict,
 )
+from litesess.events import Event
 from litesess.options import (
     Options,
     boolean,
@@ -65,6 +66,9 @@ STORE_KEY: Final = "litesess.store"
 
 #: The most top-level keys of a session.
 MAX_KEYS: Final = 1000
+#: So many characters of what a browser says of itself, and of its address, are kept.
+MAX_AGENT: Final = 512
+MAX_ADDRESS: Final = 64
 
 _ID_TRIES: Final = 10
 #: How long, in seconds, one waits at most before it tries again to write what others write, too.
@@ -159,6 +163,18 @@ class ManagerOptions(Options):
     cache_headers: bool = option(
         True, "Keep shared caches from storing what a session had a part in", check=boolean
     )
+    client_info: bool = option(
+        False,
+        "Keep the browser's ``User-Agent`` and address with the session, when it begins and at each"
+        " login",
+        check=boolean,
+    )
+    on_event: Callable[[Event], object] | None = option(
+        None,
+        "Called with each ``litesess.events.Event``: a session was created, rotated, destroyed, has"
+        " expired, ...",
+        check=optional(function),
+    )
     environ_key: str = option(
         "litesess.session", "Where the app finds the session", check=_environ_key
     )
@@ -202,10 +218,10 @@ class Manager:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
         self._is_limited_to_path = self._settings is None or self._settings.path != "/"
         self._settings_key = f"{self.environ_key}.cookie"
-        #: How many writes came too late: their session had been destroyed meanwhile.
-        self.discarded_count = 0
+        if checked_options.on_event is not None:
+            self.store.listeners.append(checked_options.on_event)
         self._warned: set[str] = set()
-        self._lock = threading.Lock()  # Guards: discarded_count, _warned.
+        self._lock = threading.Lock()  # Guards: _warned.
         self._watched_by = 0  # process id
 
     def close(self) -> None:
@@ -527,6 +543,9 @@ class Manager:
         if record is None:
             self._discard(session)
             return False
+        before = session.record
+        if before is not None and record.replaced_version not in (0, before.version):
+            self.store.tally.add_merge()
         if record.is_moved:
             # Stored under the id that another request has given the session.  Whoever came with
             # the old one, perhaps to a login's session, is shown nothing of what it holds now.
@@ -608,6 +627,8 @@ class Manager:
         is_anew = owner is not KEEP and owner != before.owner
         expires_at = self._expiry(cookie, now if is_anew else before.created_at, now)
         if session.move is Move.ROTATE:
+            # Not to a store of somebody else's that was not asked to keep it.
+            client = {"client": self._client(session)} if self.options.client_info else {}
             return self._move(
                 session,
                 lambda new: self.store.rotate(
@@ -618,6 +639,7 @@ class Manager:
                     expires_at=expires_at,
                     cookie=settings,
                     owner=owner,
+                    **client,
                 ),
             )
         return self.store.update(
@@ -645,7 +667,21 @@ class Manager:
             self._expiry(cookie, now, now),
             cookie.changes or None,
             owner,
+            client=self._client(session),
         )
+
+    def _client(self, session: Session) -> dict[str, str] | None:
+        """Return what is to be known of the browser."""
+        if not self.options.client_info:
+            return None
+        environ = session.environ
+        address = environ.get("REMOTE_ADDR", "")
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+        if self.options.trust_proxy and forwarded:
+            # What the nearest proxy has added; what stands before, anybody may have written.
+            address = forwarded.rpartition(",")[2].strip()
+        agent = environ.get("HTTP_USER_AGENT", "")
+        return {"user_agent": agent[:MAX_AGENT], "address": address[:MAX_ADDRESS]}
 
     def _prolong(self, session: Session) -> None:
         """Let a session that was used and not changed live longer."""
@@ -732,9 +768,12 @@ class Manager:
 
     def _discard(self, session: Session) -> None:
         """Drop a write that came too late: what is logged out stays logged out."""
-        with self._lock:
-            self.discarded_count += 1
+        self.store.tally.add_discarded()
         logger.info("a session was gone when a late write to it came; the write was dropped")
+        record, session_id = session.record, session.stored_id
+        if record is not None and session_id is not None:
+            handle = ids.handle_of(ids.key_of(session_id))
+            self.store.tell(Event("discarded", handle, record))
         session.lose(Status.LOST)
 
     # What the request and the options say.

@@ -48,6 +48,10 @@ class Messages(MutableMapping[str, Any]):
         token = self[_CSRF] = secrets.token_hex(_TOKEN_BYTES)
         return token
 
+    def _drop_csrf_token(self) -> None:
+        """Forget the token: who knew it before a login has no part in what comes after."""
+        self.pop(_CSRF, None)
+
     def get_csrf_token(self) -> str:
         """Return the token; the first time, make one.
 

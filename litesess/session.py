@@ -362,6 +362,8 @@ class Session(Messages):
             # Privilege Level Change".
             self.rotate()
             self._new_owner = [owner]
+            # Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet: a login has its own.
+            self._drop_csrf_token()
 
     # What an app does with it.
 

@@ -207,6 +207,12 @@ class Site:
         """Return the browser of somebody who was never here."""
         return Browser(self.middleware)
 
+    def new_tab(self) -> Browser:
+        """Return a browser with the same cookies as the site's own."""
+        tab = self.new_browser()
+        tab.cookies = dict(self.browser.cookies)
+        return tab
+
     def visit(
         self,
         action: Action | None = None,

@@ -55,6 +55,7 @@ def make_engine(
         lock_timeout=lock_timeout,
         read_only=read_only,
         before_compaction=lambda: None,
+        after_compaction=lambda seconds: None,
         encryption_key=encrypted_by or encryption_key,
         random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
         fs=fs or FileSystem(),

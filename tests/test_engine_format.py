@@ -53,7 +53,7 @@ def counting_bytes():
 
 
 def test_the_documented_log_is_read_as_the_page_says():
-    value = codec.pack(1767225600.0, None, None, {"user": b'"ada"'})
+    value = codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'})
     data = documented()
     header, _signed, _tag = form.decode_header(data, WAL, form.WAL_MAGIC)
     assert header == form.Header(
@@ -69,9 +69,9 @@ def test_the_documented_log_is_read_as_the_page_says():
     put_record, touch_record, delete_record = records
     assert [record.kind for record in records] == [form.PUT, form.TOUCH, form.DELETE]
     assert [record.sequence for record in records] == [1, 2, 3]
-    assert [record.durable for record in records] == [80, 175, 175]
+    assert [record.durable for record in records] == [80, 177, 177]
     assert form.key_of(put_record.payload) == EXAMPLE == sha256(b"example").digest()
-    assert form.decode_put(put_record.payload, 1) == form.Entry(value, 1767312000.0, 1)
+    assert form.decode_put(put_record.payload, 0, 1) == form.Entry(value, 1767312000.0, 1)
     assert codec.unpack(value).frames == {"user": b'"ada"'}
     assert form.decode_touch(touch_record.payload) == form.Touch(EXAMPLE, 1, 1767312060.0)
     assert delete_record.payload == EXAMPLE
@@ -81,7 +81,12 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
     small_files(monkeypatch)
     disk = SimDisk()
     engine = make_engine(disk, random_bytes=counting_bytes())
-    put(engine, "example", codec.pack(1767225600.0, None, None, {"user": b'"ada"'}), 1767312000.0)
+    put(
+        engine,
+        "example",
+        codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'}),
+        1767312000.0,
+    )
     touch(engine, "example", 1767312060.0)
     delete(engine, "example")
     assert disk.files()[WAL].rstrip(b"\0") == documented()
@@ -89,25 +94,25 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
 
 def test_an_engine_reads_the_documented_log(monkeypatch):
     small_files(monkeypatch)
-    up_to_the_touch = documented()[:0xFB]
+    up_to_the_touch = documented()[:0xFD]
     engine = make_engine(SimDisk({WAL: up_to_the_touch}))
     assert engine.get(EXAMPLE) == form.Entry(
-        codec.pack(1767225600.0, None, None, {"user": b'"ada"'}), 1767312060.0, 1
+        codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
     )
 
 
 def test_the_fixed_sizes_are_the_documented_ones():
     assert (form.HEADER_BYTES, form.RECORD_BYTES, form.ENTRY_BYTES) == (80, 28, 48)
-    assert (form.FOOTER_BYTES, form.SLOT_BYTES) == (96, 64)
+    assert (form.FOOTER_BYTES, form.SLOT_BYTES) == (104, 64)
     assert form.RECORD.size == form.RECORD_BYTES
     header = form.Header(form.SNAPSHOT_MAGIC, b"s" * 16, 7, b"t" * 16, 8)
     assert len(header.encode()) == form.HEADER_BYTES
-    assert len(form.Footer(1, 2, 3, 4, b"h" * 32).encode()) == form.FOOTER_BYTES
+    assert len(form.Footer(1, 2, 3, 4, 5, b"h" * 32).encode()) == form.FOOTER_BYTES
     assert len(form.Slot(b"s" * 16, 1, 2).encode()) == form.SLOT_BYTES
 
 
 def test_a_footer_and_a_slot_come_back():
-    footer = form.Footer(1, 2, 3, 4, b"h" * 32)
+    footer = form.Footer(1, 2, 3, 4, 5, b"h" * 32)
     assert form.decode_footer(footer.encode(), "file", 0) == footer
     slot = form.Slot(b"s" * 16, 5, 6)
     assert form.decode_slot(slot.encode()) == (slot, None, bytes(16))

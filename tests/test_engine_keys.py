@@ -16,7 +16,7 @@ from litesess.engine import format as form
 from litesess.engine.keys import KeyPlace, Keys, decode_keys
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
-VALUE = codec.pack(1767225600.0, None, None, {"user": b'"ada"'})
+VALUE = codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'})
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_documented_encrypted_log_is_read_as_the_page_says():
     record_head, sealed = log[80 : 80 + 24], log[80 + 28 :]
     plain = AESGCM(keys["the log's key"]).decrypt(sealed[:12], sealed[12:], context + record_head)
     assert form.key_of(plain) == EXAMPLE
-    assert form.decode_put(plain, 1) == form.Entry(VALUE, 1767312000.0, 1)
+    assert form.decode_put(plain, 0, 1) == form.Entry(VALUE, 1767312000.0, 1)
 
 
 def test_the_engine_writes_the_documented_encrypted_files(monkeypatch):

@@ -65,13 +65,6 @@ def signed(session_id, secret=SECRET):
     return f"{COOKIE}={CookieSigner(COOKIE, [secret.encode()]).sign(session_id)}"
 
 
-def tab_of(site):
-    """Return a browser with the same cookie."""
-    tab = site.new_browser()
-    tab.cookies = dict(site.browser.cookies)
-    return tab
-
-
 # The decision table.
 
 STATES = ["none", "forged", "dead", "live"]
@@ -284,7 +277,7 @@ def test_cookie_and_record_end_in_the_same_second_after_a_slow_touch(store, cloc
 def test_resave_of_what_another_request_changed_leaves_that_alone(store, clock):
     site = Site(store, clock=clock, resave=True)
     site.visit(write(n=1))
-    site.visit(lambda session: (dict(session), site.visit(write(n=2), by=tab_of(site))))
+    site.visit(lambda session: (dict(session), site.visit(write(n=2), by=site.new_tab())))
     assert site.data == [{"n": 2}]
 
 
@@ -292,7 +285,7 @@ def test_resave_does_not_bring_back_what_was_destroyed(store, clock):
     site = Site(store, clock=clock, resave=True, rolling=True)
     site.visit(write(n=1))
     response = site.visit(
-        lambda session: (dict(session), site.visit(lambda s: s.destroy(), by=tab_of(site)))
+        lambda session: (dict(session), site.visit(lambda s: s.destroy(), by=site.new_tab()))
     )
     assert (response.said, site.data) == ("", [])
 
@@ -308,13 +301,13 @@ def test_resave_of_a_session_that_nobody_looked_at_varies_by_nothing(clock):
 
 def test_a_touch_keeps_what_another_request_wrote(site, clock):
     clock.advance(10)
-    site.visit(lambda session: (dict(session), site.visit(write(n=2), by=tab_of(site))))
+    site.visit(lambda session: (dict(session), site.visit(write(n=2), by=site.new_tab())))
     assert site.data[0]["n"] == 2
 
 
 def test_a_touch_brings_nothing_back(site, clock):
     clock.advance(10)
-    site.visit(lambda session: (dict(session), site.visit(Session.destroy, by=tab_of(site))))
+    site.visit(lambda session: (dict(session), site.visit(Session.destroy, by=site.new_tab())))
     assert site.data == []
 
 
@@ -802,12 +795,12 @@ def test_a_destroyed_session_expires_the_cookie_as_it_was_sent(clock):
 def test_a_request_that_began_before_a_logout_brings_nothing_back(site, late):
     def slow(session):
         dict(session)
-        site.visit(lambda s: s.destroy(), by=tab_of(site))
+        site.visit(lambda s: s.destroy(), by=site.new_tab())
         late(session)
 
     response = site.visit(slow)
     assert (response.body, response.all("Set-Cookie"), site.data) == (b"hello", [], [])
-    assert site.manager.discarded_count == 1
+    assert site.store.tally.discarded == 1
 
 
 @pytest.mark.parametrize("rolling", FLAGS)
@@ -815,14 +808,14 @@ def test_a_request_that_only_read_before_a_logout_sends_no_cookie(store, clock, 
     site = Site(store, clock=clock, rolling=rolling)
     site.visit(write(a=1))
     clock.advance(100)
-    response = site.visit(lambda s: (dict(s), site.visit(lambda s: s.destroy(), by=tab_of(site))))
+    response = site.visit(lambda s: (dict(s), site.visit(lambda s: s.destroy(), by=site.new_tab())))
     assert (response.said, site.data) == ("", [])
 
 
 def test_saving_after_a_logout_elsewhere_says_so(site):
     def slow(session):
         session["a"] = 1
-        site.visit(lambda s: s.destroy(), by=tab_of(site))
+        site.visit(lambda s: s.destroy(), by=site.new_tab())
         with pytest.raises(SessionGone):
             session.save()
 
@@ -834,7 +827,7 @@ def test_overlapping_requests_that_change_different_keys_both_win(site):
     def outer(session):
         session["outer"] = 1
         del session["cart"]
-        site.visit(write(inner=1, user="bob"), by=tab_of(site))
+        site.visit(write(inner=1, user="bob"), by=site.new_tab())
 
     site.visit(outer)
     assert site.data == [{"user": "bob", "outer": 1, "inner": 1}]
@@ -843,7 +836,7 @@ def test_overlapping_requests_that_change_different_keys_both_win(site):
 def test_of_overlapping_requests_that_change_one_key_the_last_to_end_wins(site):
     def outer(session):
         session["user"] = "eve"
-        site.visit(write(user="bob"), by=tab_of(site))
+        site.visit(write(user="bob"), by=site.new_tab())
 
     site.visit(outer)
     assert site.data == [{"user": "eve", "cart": [1]}]
@@ -852,7 +845,7 @@ def test_of_overlapping_requests_that_change_one_key_the_last_to_end_wins(site):
 def test_a_rotation_takes_along_what_another_request_wrote_meanwhile(site):
     def outer(session):
         session.rotate()
-        site.visit(write(inner=1), by=tab_of(site))
+        site.visit(write(inner=1), by=site.new_tab())
 
     site.visit(outer)
     assert site.visit(look).value == {"user": "ada", "cart": [1], "inner": 1}
@@ -865,7 +858,7 @@ def test_threads_that_change_different_keys_all_win(site):
         site.visit(lambda s: (dict(s), begun.wait(10), s.update({f"k{number}": number})), by=tab)
 
     with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(request, number, tab_of(site)) for number in range(4)]:
+        for done in [threads.submit(request, number, site.new_tab()) for number in range(4)]:
             done.result(20)
     assert {f"k{number}" for number in range(4)} <= set(site.data[0])
 
@@ -880,7 +873,7 @@ def test_a_thread_that_began_before_a_logout_brings_nothing_back(site):
         assert destroyed.wait(10)
         session["late"] = 1
 
-    tab = tab_of(site)
+    tab = site.new_tab()
     thread = threading.Thread(target=lambda: responses.append(site.visit(slow, by=tab)))
     thread.start()
     assert read.wait(10)
@@ -889,7 +882,7 @@ def test_a_thread_that_began_before_a_logout_brings_nothing_back(site):
     thread.join(20)
     assert responses[0].said == ""
     assert site.data == []
-    assert site.manager.discarded_count == 1
+    assert site.store.tally.discarded == 1
 
 
 # Strangers.
@@ -936,7 +929,7 @@ def test_no_id_cookie_or_secret_is_in_a_log_a_repr_or_an_error(site, caplog):
         shown.extend(map(repr, (session, session.cookie, session.record, site.manager.options)))
         session.rotate()
         ids.append(session.id)
-        site.visit(lambda s: s.destroy(), by=tab_of(site))
+        site.visit(lambda s: s.destroy(), by=site.new_tab())
 
     def attempt(action, **request):
         try:

@@ -289,7 +289,7 @@ def test_a_write_behind_the_headers_brings_nothing_back(site):
 
     site.visit(shape=streaming(action))
     assert site.data == []
-    assert site.manager.discarded_count == 1
+    assert site.store.tally.discarded == 1
 
 
 def test_what_was_committed_is_not_committed_again(site):

@@ -78,7 +78,7 @@ def test_a_late_write_is_counted(site):
         session["user"] = "eve"
 
     site.visit(slow)
-    assert site.manager.discarded_count == 1
+    assert site.store.tally.discarded == 1
 
 
 def test_a_late_request_does_not_delete_the_cookie_of_a_new_login(site):
@@ -216,7 +216,7 @@ def test_they_win_if_the_other_one_rotates(site):
 
     response = site.visit(slow)
     assert response.said == ""
-    assert site.manager.discarded_count == 0
+    assert site.store.tally.discarded == 0
     assert site.visit(look, by=tab).value == {"a": 1, "b": 5}
     assert site.visit(look).value == {}  # the old id is dead
 
@@ -272,7 +272,7 @@ def test_what_began_before_a_login_has_no_part_in_it(site):
         site.token = site.visit(lambda session: session.get_csrf_token(), by=tab).value
 
     assert site.visit(slow).said == ""
-    assert site.manager.discarded_count == 1
+    assert site.store.tally.discarded == 1
     found = site.visit(look, by=tab).value
     assert "email" not in found
     assert found["_csrft_"] == site.token

@@ -54,6 +54,8 @@ class Appender:
         self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
         self._linked_at = float("-inf")  # when the log last was the one that bears its name
         self._failure: OSError | None = None
+        #: How often a log was synced.
+        self.sync_count = 0
 
     @property
     def is_poisoned(self) -> bool:
@@ -225,6 +227,7 @@ class Appender:
                 live.log.erase(live.table.end)
 
     def _sync_log(self, log: Log) -> None:
+        self.sync_count += 1
         try:
             log.sync()
         except OSError as error:

@@ -95,10 +95,10 @@ class _Findings:
     def take_in(self, record: form.Record) -> None:
         """Take in what *record* changes."""
         self.sequence, self.last_kind = record.sequence, record.kind
-        for kind, _flags, payload in form.members(record):
+        for kind, flags, payload in form.members(record):
             key = form.key_of(payload)
             if kind == form.PUT:
-                self.entries[key] = form.decode_put(payload, record.sequence)
+                self.entries[key] = form.decode_put(payload, flags, record.sequence)
                 self.certain.add(key)
             elif kind == form.TOUCH:
                 touch = form.decode_touch(payload)

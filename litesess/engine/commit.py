@@ -48,6 +48,9 @@ class Lookup(Protocol):
     def get(self, key: bytes) -> form.Entry | None:
         """Return what is stored under *key*."""
 
+    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them."""
+
 
 Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[form.Change], ResultT]]"
 
@@ -86,11 +89,20 @@ class _Draft:
             return self._changed[key]
         return None if self._cleared else self._view.get(key)
 
+    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them."""
+        keys = set() if self._cleared else {*self._view.candidates(owner)}
+        keys.update(self._changed)
+        found = ((key, self.get(key)) for key in keys)
+        return [(key, entry) for key, entry in found if entry and entry.owner == owner]
+
     def apply(self, changes: Sequence[form.Change], sequence: int) -> None:
         """Take in the changes of one record."""
         for change in changes:
             if isinstance(change, form.Put):
-                self._changed[change.key] = form.Entry(change.value, change.expires_at, sequence)
+                self._changed[change.key] = form.Entry(
+                    change.value, change.expires_at, sequence, change.owner
+                )
             elif isinstance(change, form.Delete):
                 self._changed[change.key] = None
             elif isinstance(change, form.Touch):
@@ -113,6 +125,8 @@ class Committer:
         # tell threads apart.
         self._append_lock = threading.Lock()
         self._is_closed = False
+        #: How many transactions have changed something.
+        self.commit_count = 0
         self._waiting: deque[_Ticket] = deque()
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
@@ -253,6 +267,16 @@ class Committer:
         self._append_lock.release()
         self._wake_next()
 
+    @property
+    def sync_count(self) -> int:
+        """How often a log was synced."""
+        return self._appender.sync_count
+
+    @property
+    def is_poisoned(self) -> bool:
+        """Whether a sync has failed, here or in another process."""
+        return self._appender.is_poisoned
+
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
         path = self._follower.live.log.path
@@ -293,6 +317,7 @@ class Committer:
             self._commit(batch)
             for ticket in batch:
                 ticket.is_committed = ticket.error is None
+                self.commit_count += ticket.sequence > 0
         except StoreError as error:
             _fail(batch, error, error.__cause__)
         except OSError as error:

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
@@ -42,6 +42,18 @@ _TORN_AFTER: Final = 0.05
 _FORK_PATIENCE: Final = 1.0
 
 
+class EngineStats(NamedTuple):
+    """A store in numbers: three of its own, and what this process has done since it opened it."""
+
+    generation: int
+    log_bytes: int
+    snapshot_bytes: int
+    is_poisoned: bool
+    commits: int
+    fsyncs: int
+    compactions: int
+
+
 class Engine:
     """A store of bytes by 32-byte keys, in one directory.
 
@@ -57,6 +69,7 @@ class Engine:
         lock_timeout: float,
         read_only: bool,
         before_compaction: Callable[[], object],
+        after_compaction: Callable[[float], object],
         random_bytes: Callable[[int], bytes],
         encryption_key: EncryptionKey | None,
         fs: FileSystem,
@@ -72,6 +85,7 @@ class Engine:
             lock_timeout: how long to wait for another process to let go, in seconds.
             read_only: change nothing, take no lock.
             before_compaction: called in the thread that compacts by itself, before it does.
+            after_compaction: called after each, with how many seconds it took; no lock is held.
             random_bytes: returns so many.
             encryption_key: what opens the store; None: it is not encrypted.
             fs: the door to the disk.
@@ -82,6 +96,8 @@ class Engine:
         self._lock_timeout = lock_timeout
         self._read_only = read_only
         self._before_compaction = before_compaction
+        self._after_compaction = after_compaction
+        self._compaction_count = 0
         self._monotonic = monotonic
         self._entrance = Entrance(
             path,
@@ -219,6 +235,28 @@ class Engine:
         except OSError as error:
             raise store_error(error, self.path) from error
 
+    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        try:
+            return [*self._current_view().find(owner)]
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with eight given bytes.
+
+        Raises:
+            StoreError: something can't be read, or is not what was written.
+        """
+        try:
+            return self._current_view().keys_like(prefix)
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
     def expired(self, now: float) -> Iterator[bytes]:
         """Yield the keys that expire at *now* or before, in Unix seconds.
 
@@ -260,7 +298,8 @@ class Engine:
             StoreError: it could not be done; the store is as good as before.
         """
         with self._maintaining() as opened:
-            self._compact(opened)
+            seconds = self._compact(opened)
+        self._after_compaction(seconds)
 
     def back_up(self, path: str) -> Verification:
         """Copy the store into an empty directory, while others use it; see :func:`back_up`.
@@ -298,7 +337,8 @@ class Engine:
                     place.keys.add(place.key_place)
             except OSError as error:
                 raise store_error(error, self.path) from error
-            self._compact(opened)
+            seconds = self._compact(opened)
+        self._after_compaction(seconds)
 
     def change_key(self, new: EncryptionKey) -> None:
         """Let *new* open the store from now on, and the encryption key that did so no more.
@@ -328,6 +368,25 @@ class Engine:
                     f" {self._lock_timeout:g} s",
                 )
             yield opened
+
+    def stats(self) -> EngineStats:
+        """Return what can be counted without going through what is stored.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        opened = self._opened()
+        live = self._look_again(opened, self._monotonic())
+        snapshot, committer = live.view.snapshot, opened.committer
+        return EngineStats(
+            generation=live.log.header.generation,
+            log_bytes=sum(table.end for table in live.view.tables),
+            snapshot_bytes=0 if snapshot is None else snapshot.size,
+            is_poisoned=committer.is_poisoned,
+            commits=committer.commit_count,
+            fsyncs=committer.sync_count,
+            compactions=self._compaction_count,
+        )
 
     def verify(self) -> Verification:
         """Check every byte that counts, without opening the store; it may be in use.
@@ -440,10 +499,13 @@ class Engine:
         # In the background it waits: nobody else is started as long as this one is under way.
         is_ours = False
         try:
+            seconds = None
             with opened.maintenance(0 if inline else self._lock_timeout) as is_ours:
                 # Somebody else may have been faster.
                 if is_ours and opened.follower.catch_up().table.end > opened.limit:
-                    self._collect_and_compact(opened, inline=inline)
+                    seconds = self._collect_and_compact(opened, inline=inline)
+            if seconds is not None:
+                self._after_compaction(seconds)
         except StoreClosed:
             return False
         except (OSError, StoreError):
@@ -451,7 +513,7 @@ class Engine:
             opened.postpone_compaction()
         return is_ours
 
-    def _collect_and_compact(self, opened: OpenStore, *, inline: bool) -> None:
+    def _collect_and_compact(self, opened: OpenStore, *, inline: bool) -> float:
         if inline:
             logger.warning(
                 "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
@@ -462,18 +524,22 @@ class Engine:
         try:
             opened.compactor = threading.get_ident()
             self._before_compaction()
-            self._compact(opened)
+            return self._compact(opened)
         finally:
             opened.compactor = 0
 
-    def _compact(self, opened: OpenStore) -> None:
+    def _compact(self, opened: OpenStore) -> float:
+        """Put everything into one snapshot; return how many seconds that took."""
+        began = self._monotonic()
         try:
             compact(opened.place, opened.follower, opened.committer, opened.pause)
         except OSError as error:
             raise store_error(error, self.path) from error
         opened.note_compaction()
+        self._compaction_count += 1
         generation = opened.follower.live.log.header.generation
         logger.debug("compacted %s, generation %d", self.path, generation)
+        return self._monotonic() - began
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

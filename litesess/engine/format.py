@@ -41,6 +41,8 @@ _CRC: Final = struct.Struct("<I")
 
 PUT, TOUCH, DELETE, CLEAR, GROUP, MARK, SEAL, POISON = range(1, 9)
 EXPIRED: Final = 1  # flag of DELETE
+OWNED: Final = 1  # flag of PUT: an owner stands before the value
+OWNER_BYTES: Final = 16
 
 _MEMBER: Final = struct.Struct("<BBI")  # of a GROUP: type u8, flags u8, length u32
 _PUT_HEAD: Final = struct.Struct("<32sd")  # key, expires_at f64
@@ -52,9 +54,9 @@ _ENTRY: Final = struct.Struct("<32sQII")
 ENTRY_BYTES: Final = 32 + 8 + 4 + 4
 _ENTRY_CHECKED: Final = ENTRY_BYTES - 4
 
-# magic, index offset u64, count u64, bits u32, index crc u32, sha256; then proof, crc u32
-_FOOTER: Final = struct.Struct("<8sQQII32s")
-FOOTER_BYTES: Final = 8 + 8 + 8 + 4 + 4 + 32 + SEALING_BYTES + 4
+# magic, index offset u64, count u64, owned u64, bits u32, index crc u32, sha256; proof, crc u32
+_FOOTER: Final = struct.Struct("<8sQQQII32s")
+FOOTER_BYTES: Final = 8 + 8 + 8 + 8 + 4 + 4 + 32 + SEALING_BYTES + 4
 _FOOTER_MAGIC: Final = b"LSESSEND"
 
 # magic, version u16, flags u16, store, generation u64, length u64; then tag, crc u32
@@ -69,14 +71,17 @@ class Entry(NamedTuple):
     value: bytes
     expires_at: float
     version: int
+    #: A hash of whose it is, by which it is found; empty: nobody's.
+    owner: bytes = b""
 
 
 class Put(NamedTuple):
-    """Store *value* under *key*."""
+    """Store *value* under *key*, for *owner*: ``OWNER_BYTES``, or none."""
 
     key: bytes
     value: bytes
     expires_at: float
+    owner: bytes = b""
 
 
 class Touch(NamedTuple):
@@ -188,7 +193,8 @@ def _encode_change(change: Change) -> tuple[int, int, bytes]:
     if isinstance(change, Put):
         if len(change.value) > MAX_VALUE_BYTES:
             raise EncodeError("(all)", f"has {len(change.value)} bytes, limit {MAX_VALUE_BYTES}")
-        return PUT, 0, _PUT_HEAD.pack(change.key, change.expires_at) + change.value
+        head = _PUT_HEAD.pack(change.key, change.expires_at)
+        return PUT, OWNED if change.owner else 0, head + change.owner + change.value
     if isinstance(change, Delete):
         return DELETE, EXPIRED if change.expired else 0, change.key
     if isinstance(change, Touch):
@@ -322,10 +328,17 @@ def key_of(payload: bytes) -> bytes:
     return payload[:KEY_BYTES]
 
 
-def decode_put(payload: bytes, version: int) -> Entry:
+def owner_of(payload: bytes) -> bytes:
+    """Return the owner in the payload of a PUT with the flag ``OWNED``."""
+    return payload[_PUT_HEAD.size : _PUT_HEAD.size + OWNER_BYTES]
+
+
+def decode_put(payload: bytes, flags: int, version: int) -> Entry:
     """Return what the payload of a PUT stores."""
     _key, expires_at = _PUT_HEAD.unpack_from(payload)
-    return Entry(payload[_PUT_HEAD.size :], expires_at, version)
+    if not flags & OWNED:
+        return Entry(payload[_PUT_HEAD.size :], expires_at, version)
+    return Entry(payload[_PUT_HEAD.size + OWNER_BYTES :], expires_at, version, owner_of(payload))
 
 
 def decode_touch(payload: bytes) -> Touch:
@@ -335,7 +348,7 @@ def decode_touch(payload: bytes) -> Touch:
 
 def encode_entry(store_crc: int, key: bytes, entry: Entry, sealers: ValueSealers | None) -> bytes:
     """Return a snapshot's entry; its expiry stands in the index alone."""
-    value = entry.value
+    value = entry.owner + entry.value
     length = len(value) if sealers is None else len(value) + SEALING_BYTES
     head = _ENTRY.pack(key, entry.version, length, 0)[:_ENTRY_CHECKED]
     if sealers is not None:
@@ -344,14 +357,9 @@ def encode_entry(store_crc: int, key: bytes, entry: Entry, sealers: ValueSealers
 
 
 def decode_entry(
-    data: bytes,
-    store_crc: int,
-    expires_at: float,
-    path: str,
-    offset: int,
-    sealers: ValueSealers | None,
-) -> tuple[bytes, Entry]:
-    """Return the key and the content of a snapshot's entry.
+    data: bytes, store_crc: int, path: str, offset: int, sealers: ValueSealers | None
+) -> tuple[bytes, int, bytes]:
+    """Return the key and version of a snapshot's entry, and its owner and value in one.
 
     Raises:
         Corruption: its checksum or length is wrong.
@@ -365,7 +373,7 @@ def decode_entry(
     if sealers is not None and length == len(value):
         # The tag alone tells; the checksum says what kind of damage.
         try:
-            return key, Entry(sealers[key[0]].open(value, head), expires_at, version)
+            return key, version, sealers[key[0]].open(value, head)
         except DecryptError as error:
             refusal = error
     actual = crc32(value, crc32(head, store_crc))
@@ -373,7 +381,7 @@ def decode_entry(
         raise Corruption(path, offset, f"entry checksum {actual:#010x}, stored {crc:#010x}")
     if refusal is not None:
         raise refusal
-    return key, Entry(value, expires_at, version)
+    return key, version, value
 
 
 class Footer(NamedTuple):
@@ -381,6 +389,7 @@ class Footer(NamedTuple):
 
     index_offset: int
     entry_count: int
+    owned_count: int
     bits: int
     index_crc: int
     sha256: bytes
@@ -390,7 +399,7 @@ class Footer(NamedTuple):
     @property
     def vouched(self) -> bytes:
         """What the proof is for, after the index."""
-        return _FOOTER.pack(_FOOTER_MAGIC, *self[:5])
+        return _FOOTER.pack(_FOOTER_MAGIC, *self[:6])
 
     def encode(self) -> bytes:
         """Return the footer's bytes."""
@@ -405,12 +414,12 @@ def decode_footer(data: bytes, path: str, offset: int) -> Footer:
     """
     if len(data) != FOOTER_BYTES:
         raise Corruption(path, offset, f"footer has {len(data)} bytes, not {FOOTER_BYTES}")
-    magic, index_offset, count, bits, index_crc, digest = _FOOTER.unpack_from(data)
+    magic, index_offset, count, owned, bits, index_crc, digest = _FOOTER.unpack_from(data)
     if magic != _FOOTER_MAGIC:
         raise Corruption(path, offset, f"ends with {magic!r}, not {_FOOTER_MAGIC!r}")
     _check_crc(data, path, offset, "footer")
     proof = data[_FOOTER.size : -_CRC.size]
-    return Footer(index_offset, count, bits, index_crc, digest, proof)
+    return Footer(index_offset, count, owned, bits, index_crc, digest, proof)
 
 
 class Slot(NamedTuple):

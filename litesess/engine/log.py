@@ -282,14 +282,14 @@ class Log:
         record = self.record(location)
         if record.kind == form.PUT:
             if form.key_of(record.payload) == key:
-                return form.decode_put(record.payload, record.sequence)
+                return form.decode_put(record.payload, record.flags, record.sequence)
         else:
             last = None
-            for kind, _flags, payload in form.members(record):
+            for kind, flags, payload in form.members(record):
                 if kind == form.PUT and form.key_of(payload) == key:
-                    last = payload
+                    last = payload, flags
             if last is not None:
-                return form.decode_put(last, record.sequence)
+                return form.decode_put(*last, record.sequence)
         raise Corruption(self.path, record.offset, "the record stores another key")
 
     def encode(self, kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:

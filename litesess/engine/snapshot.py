@@ -1,51 +1,41 @@
-"""Snapshots: all entries at one moment, sorted by key, found through an index that stays on disk.
+"""Snapshots: all entries at one moment, sorted by key, with an index that stays on disk.
 
-Keys are SHA-256, so they spread evenly: a table of buckets leads to some eight prefixes, which
-one search in mapped memory tells apart.  Values are read with ``pread``: a mapped file that
-turns bad kills the process where a read raises.
+Values are read with ``pread``: a mapped file that turns bad kills the process where a read raises.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from hashlib import sha256
-from itertools import accumulate, chain
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 from zlib import crc32
 
-from litesess.crypto import Sealer
+from litesess.crypto import Sealer, ValueSealers
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, OpenFile, write_all
+from litesess.engine.index import (
+    CHUNK_BYTES,
+    MARK_BYTES,
+    NOBODY,
+    PREFIX_BYTES,
+    Index,
+    IndexBuilder,
+    parts,
+)
 from litesess.errors import Corruption
 
-PREFIX_BYTES: Final = 8
-_BUCKET_LOAD: Final = 8
-_MAX_BITS: Final = 24
-_CHUNK_BYTES: Final = 1 << 20
-_SCAN_ENTRIES: Final = 4096
-_PAUSE_ENTRIES: Final = 1024  # some 0.1 ms of work
-_SEALED_ENTRIES: Final = 16  # as much, if they are opened and sealed
+_SEALED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are opened and sealed
 
 
-class Snapshot:
+class Snapshot(Index):
     """An open snapshot; every method may be called by any thread."""
 
     __slots__ = (
-        "_buckets",
-        "_expiries",
         "_file",
         "_fs",
-        "_map",
-        "_offsets",
-        "_prefix_base",
-        "_shift",
         "_store_crc",
         "_values",
-        "_versions",
-        "count",
         "generation",
         "path",
         "sealer",
@@ -76,12 +66,18 @@ class Snapshot:
         header, _data, self.sealer = read_head(fd)
         self.generation, self.store, self.sequence = header.generation, header.store, header.link
         self._store_crc = crc32(header.store)
-        self._values = None if self.sealer is None else self.sealer.values(header.values_context)
+        self._values = _values(header, self.sealer)
         self.size = fs.size(fd)
         at = max(self.size - form.FOOTER_BYTES, form.HEADER_BYTES)
         footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
-        self._map = fs.map(fd, self.size)
-        self._adopt_index(footer, at)
+        end = self._adopt_index(fs.map(fd, self.size), footer, is_sealed=self.sealer is not None)
+        if end != at:
+            raise Corruption(
+                path,
+                footer.index_offset,
+                f"index of {at - footer.index_offset} bytes for {footer.entry_count} entries",
+            )
+        self._check_index(footer, footer.index_offset, at)
 
     @classmethod
     def open(
@@ -106,40 +102,18 @@ class Snapshot:
             file.close()
             raise
 
-    def _adopt_index(self, footer: form.Footer, end: int) -> None:
-        self.count = count = footer.entry_count
-        start = footer.index_offset
-        widths = (
-            4 * ((1 << footer.bits) + 1),
-            PREFIX_BYTES * count,
-            8 * count,
-            8 * (count + 1),
-            0 if self.sealer is None else 8 * count,
-        )
-        if footer.bits > _MAX_BITS or start + sum(widths) != end:
-            raise Corruption(self.path, start, f"index of {end - start} bytes for {count} entries")
-        self._check_index(footer, start, end)
-        view = memoryview(self._map)
-        bounds = [*accumulate(widths, initial=start)]
-        self._prefix_base = bounds[1]
-        self._buckets = view[bounds[0] : bounds[1]].cast("I")
-        self._expiries = view[bounds[2] : bounds[3]].cast("d")
-        self._offsets = view[bounds[3] : bounds[4]].cast("Q")
-        self._versions = view[bounds[4] : bounds[5]].cast("Q")
-        self._shift = 32 - footer.bits
-
     def _check_index(self, footer: form.Footer, start: int, end: int) -> None:
-        def parts() -> Iterator[bytes]:
+        def read() -> Iterator[bytes]:
             # By pread: through the map every page of it would count as this process's memory.
-            for at in range(start, end, _CHUNK_BYTES):
-                yield self._fs.pread(self._file.fd, min(_CHUNK_BYTES, end - at), at)
+            for at in range(start, end, CHUNK_BYTES):
+                yield self._fs.pread(self._file.fd, min(CHUNK_BYTES, end - at), at)
 
         sealer = self.sealer
         # The proof alone tells, and takes half as long; the checksum says what kind of damage.
-        if sealer is not None and sealer.proves(chain(parts(), [footer.vouched]), footer.proof):
+        if sealer is not None and sealer.proves(chain(read(), [footer.vouched]), footer.proof):
             return
         actual = 0
-        for part in parts():
+        for part in read():
             actual = crc32(part, actual)
         if actual != footer.index_crc:
             raise Corruption(
@@ -151,23 +125,15 @@ class Snapshot:
     def close(self) -> None:
         """Let the file and the mapped memory go; who reads then gets an error."""
         self._file.close()
-        self.__del__()
+        self.release()
 
     def __del__(self) -> None:
         """Let the mapped memory go."""
-        # By hand: a map that is left to the collector of garbage goes without giving up the
-        # interpreter, while the kernel frees a file of any size that was unlinked before.
-        for name in ("_buckets", "_expiries", "_offsets", "_versions"):
-            if (view := getattr(self, name, None)) is not None:
-                view.release()
-        if (memory := getattr(self, "_map", None)) is not None:
-            with suppress(BufferError):  # the traceback of a refusal still shows it
-                memory.close()
+        self.release()
 
     def has(self, key: bytes) -> bool:
         """Say whether *key* is there, without reading its entry's value."""
-        position = self.position(key)
-        return position < self.count and self.key(position) == key
+        return any(self.key(position) == key for position in self.positions(key[:PREFIX_BYTES]))
 
     def get(self, key: bytes) -> form.Entry | None:
         """Return what is stored under *key*.
@@ -194,16 +160,20 @@ class Snapshot:
 
         Raises:
             Corruption: the entry is not what was written.
+            DecryptError: the entry is whole, but does not belong there.
         """
         offset = self._offsets[position]
         data = self._fs.pread(self._file.fd, self._offsets[position + 1] - offset, offset)
-        found = form.decode_entry(
-            data, self._store_crc, self._expiries[position], self.path, offset, self._values
+        key, version, value = form.decode_entry(
+            data, self._store_crc, self.path, offset, self._values
         )
-        if self.sealer is not None and found[1].version != self._versions[position]:
+        if self.sealer is not None and version != self._versions[position]:
             # An older one, from an older snapshot, is as well sealed.
             raise self.sealer.tampered()
-        return found
+        if not self.has_owners or self.mark(position) == NOBODY:
+            return key, form.Entry(value, self._expiries[position], version)
+        owner, value = value[: form.OWNER_BYTES], value[form.OWNER_BYTES :]
+        return key, form.Entry(value, self._expiries[position], version, owner)
 
     def key(self, position: int) -> bytes:
         """Return the key of the entry at *position*."""
@@ -211,31 +181,23 @@ class Snapshot:
 
     def position(self, key: bytes) -> int:
         """Return how many entries have a smaller key than *key*."""
-        bucket = int.from_bytes(key[:4], "big") >> self._shift
-        position = bisect_left(
-            range(self.count),
-            key[:PREFIX_BYTES],
-            lo=self._buckets[bucket],
-            hi=self._buckets[bucket + 1],
-            key=self.prefix,
-        )
-        while position < self.count and self.key(position) < key:
+        position, end = self.positions(key[:PREFIX_BYTES]).start, self.count
+        while position < end and self.key(position) < key:
             position += 1
         return position
 
-    def prefix(self, position: int) -> bytes:
-        """Return the first bytes of the key at *position*."""
-        at = self._prefix_base + PREFIX_BYTES * position
-        return self._map[at : at + PREFIX_BYTES]
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with ``PREFIX_BYTES``."""
+        return [self.key(position) for position in self.positions(prefix)]
+
+    def owned(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys of the entries of *owner*, and of others for whom the same stands."""
+        for position in self.owned_positions(_mark(owner, self._values)):
+            yield self.key(position)
 
     def expired(self, now: float) -> Iterator[bytes]:
         """Yield the keys of the entries that expire at *now* or before."""
-        for start in range(0, self.count, _SCAN_ENTRIES):
-            chunk = self._expiries[start : start + _SCAN_ENTRIES].tolist()
-            if min(chunk) <= now:
-                for position, expires_at in enumerate(chunk, start):
-                    if expires_at <= now:
-                        yield self.key(position)
+        return map(self.key, self.expired_positions(now))
 
     def verify(self) -> int:
         """Check every byte, and that each entry is found; return how many there are.
@@ -247,9 +209,12 @@ class Snapshot:
         before = b""
         for position in range(self.count):
             key, entry = self.entry(position)
-            if key <= before or self.get(key) != entry:
+            is_found = key > before and self.get(key) == entry
+            if entry.owner and position not in self.owned_positions(self.mark(position)):
+                is_found = False
+            if not is_found:
                 raise Corruption(
-                    self.path, self._offsets[position], "entry is not found by its key"
+                    self.path, self._offsets[position], "entry is not found by its key or owner"
                 )
             before = key
         return self.count
@@ -265,28 +230,20 @@ class Snapshot:
         """Add entries that were sealed under another data key."""
         for position in range(start, stop):
             if position % _SEALED_ENTRIES == 0:
-                writer.pause()
+                writer.index.pause()
             writer.add(*self.entry(position))
 
     def _copy_bytes(self, start: int, stop: int, writer: SnapshotWriter) -> None:
         """Add entries as they are."""
         first, last = self._offsets[start], self._offsets[stop]
         shift = writer.offset - first
-        for offset in range(first, last, _CHUNK_BYTES):
-            size = min(_CHUNK_BYTES, last - offset)
+        for offset in range(first, last, CHUNK_BYTES):
+            size = min(CHUNK_BYTES, last - offset)
             data = self._fs.pread(self._file.fd, size, offset)
             if len(data) != size:
                 raise Corruption(self.path, offset, f"read {len(data)} of {size} bytes")
             writer.add_bytes(data)
-        for at in range(start, stop, _PAUSE_ENTRIES):
-            end = min(at + _PAUSE_ENTRIES, stop)
-            base = self._prefix_base
-            writer.add_index(
-                self._map[base + PREFIX_BYTES * at : base + PREFIX_BYTES * end],
-                self._expiries[at:end],
-                [offset + shift for offset in self._offsets[at:end]],
-                self._versions[at:end] if self.sealer is not None else (),
-            )
+        self.copy_index(start, stop, shift, writer.index)
 
 
 class SnapshotWriter:
@@ -302,38 +259,34 @@ class SnapshotWriter:
             pause: called often, to let other threads run.
         """
         self.offset = 0
+        self.index = IndexBuilder(pause)
         self._fs = fs
         self._fd = fd
-        self.pause = pause
-        self._sealer = sealer = head.sealer
-        self._values = None if sealer is None else sealer.values(head.header.values_context)
+        self._sealer = head.sealer
+        self._values = _values(head.header, head.sealer)
         self._store_crc = crc32(head.header.store)
         self._digest = sha256()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._flushed = 0
-        self._prefixes = bytearray()
-        self._expiries = array("d")
-        self._offsets = array("Q")
-        self._versions = array("Q")  # in an encrypted snapshot
         self.add_bytes(head.data)
 
     def takes_from(self, sealer: Sealer | None) -> bool:
         """Say whether entries of a file with that *sealer* can be taken as they are."""
         ours = self._sealer
-        return ours is sealer is None or (
-            ours is not None
-            and sealer is not None
-            and ours.data_key.number == sealer.data_key.number
-        )
+        if ours is None or sealer is None:
+            return ours is sealer
+        return ours.data_key.number == sealer.data_key.number
 
     def add(self, key: bytes, entry: form.Entry) -> None:
         """Write one entry."""
-        self._prefixes += key[:PREFIX_BYTES]
-        self._expiries.append(entry.expires_at)
-        self._offsets.append(self.offset)
+        index = self.index
+        index.prefixes += key[:PREFIX_BYTES]
+        index.expiries.append(entry.expires_at)
+        index.offsets.append(self.offset)
         if self._sealer is not None:
-            self._versions.append(entry.version)
+            index.versions.append(entry.version)
+        index.marks += _mark(entry.owner, self._values) if entry.owner else NOBODY
         self.add_bytes(form.encode_entry(self._store_crc, key, entry, self._values))
 
     def add_bytes(self, data: bytes) -> None:
@@ -341,22 +294,8 @@ class SnapshotWriter:
         self._pending.append(data)
         self._pending_bytes += len(data)
         self.offset += len(data)
-        if self._pending_bytes >= _CHUNK_BYTES:
+        if self._pending_bytes >= CHUNK_BYTES:
             self._flush()
-
-    def add_index(
-        self,
-        prefixes: bytes,
-        expiries: Iterable[float],
-        offsets: list[int],
-        versions: Iterable[int],
-    ) -> None:
-        """Index entries that were written by :meth:`add_bytes`."""
-        self._prefixes += prefixes
-        self._expiries.extend(expiries)
-        self._offsets.extend(offsets)
-        self._versions.extend(versions)
-        self.pause()
 
     def finish(self) -> None:
         """Write index and footer and make the file durable.
@@ -364,46 +303,29 @@ class SnapshotWriter:
         Raises:
             OSError: the file is worth nothing.
         """
-        count = len(self._offsets)
-        self._offsets.append(self.offset)
+        index = self.index
+        index.offsets.append(self.offset)
         self.add_bytes(bytes(-self.offset % 8))
         index_offset = self.offset
-        bits = min(max((count // _BUCKET_LOAD).bit_length(), 1), _MAX_BITS)
-        columns = (
-            self._buckets(bits),
-            self._prefixes,
-            self._expiries,
-            self._offsets,
-            self._versions,
-        )
+        columns, owned_count = index.columns()
         index_crc = 0
-        for part in _parts(columns):
+        for part in parts(columns):
             index_crc = crc32(part, index_crc)
             self.add_bytes(part)
         self._flush()
-        footer = form.Footer(index_offset, count, bits, index_crc, self._digest.digest())
+        footer = form.Footer(
+            index_offset,
+            index.count,
+            owned_count,
+            index.bits,
+            index_crc,
+            self._digest.digest(),
+        )
         if self._sealer is not None:
-            proof = self._sealer.vouch(chain(_parts(columns), [footer.vouched]))
+            proof = self._sealer.vouch(chain(parts(columns), [footer.vouched]))
             footer = footer._replace(proof=proof)
         write_all(self._fs, self._fd, footer.encode(), self._flushed)
         self._fs.sync(self._fd)
-
-    def _buckets(self, bits: int) -> array[int]:
-        counts = array("I", bytes(4 * ((1 << bits) + 1)))
-        shift = 32 - bits
-        prefixes = self._prefixes
-        for at in range(0, len(prefixes), PREFIX_BYTES):
-            if at % (_PAUSE_ENTRIES * PREFIX_BYTES) == 0:
-                self.pause()
-            counts[(int.from_bytes(prefixes[at : at + 4], "big") >> shift) + 1] += 1
-        # In pieces: one call over all of them would keep every other thread waiting.
-        total = 0
-        for at in range(0, len(counts), _PAUSE_ENTRIES):
-            self.pause()
-            sums = array("I", accumulate(counts[at : at + _PAUSE_ENTRIES], initial=total))
-            total = sums[-1]
-            counts[at : at + _PAUSE_ENTRIES] = sums[1:]
-        return counts
 
     def _flush(self) -> None:
         data = b"".join(self._pending)
@@ -414,15 +336,17 @@ class SnapshotWriter:
         self._flushed += len(data)
         # A sync of the whole file at its end would hold up every log sync behind it.
         self._fs.sync(self._fd)
-        self.pause()
+        self.index.pause()
 
 
-def _parts(columns: Iterable[array[Any] | bytearray]) -> Iterator[bytes]:
-    """Yield the bytes of an index, a piece at a time."""
-    for column in columns:
-        view = memoryview(column).cast("B")
-        for at in range(0, len(view), _CHUNK_BYTES):
-            yield bytes(view[at : at + _CHUNK_BYTES])
+def _values(header: form.Header, sealer: Sealer | None) -> ValueSealers | None:
+    return None if sealer is None else sealer.values(header.values_context)
+
+
+def _mark(owner: bytes, values: ValueSealers | None) -> bytes:
+    """Return what stands for an owner in the index; never that for nobody."""
+    mark = owner[:MARK_BYTES] if values is None else values.blinded(owner)[:MARK_BYTES]
+    return mark if mark != NOBODY else NOBODY[:-1] + b"\1"
 
 
 def check(fs: FileSystem, fd: int, path: str) -> None:
@@ -434,7 +358,7 @@ def check(fs: FileSystem, fd: int, path: str) -> None:
     end = fs.size(fd) - form.FOOTER_BYTES
     footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, end), path, end)
     digest = sha256()
-    for at in range(0, end, _CHUNK_BYTES):
-        digest.update(fs.pread(fd, min(_CHUNK_BYTES, end - at), at))
+    for at in range(0, end, CHUNK_BYTES):
+        digest.update(fs.pread(fd, min(CHUNK_BYTES, end - at), at))
     if digest.digest() != footer.sha256:
         raise Corruption(path, 0, "SHA-256 differs from the footer's")

@@ -23,7 +23,9 @@ _DELETED: Final = 0  # no record stands at offset 0
 class Table:
     """What one log changed."""
 
-    __slots__ = ("before", "cleared", "end", "last_kind", "log", "puts", "sequence", "touches")
+    __slots__ = (
+        "before", "cleared", "end", "last_kind", "log", "owned", "puts", "sequence", "touches",
+    )  # fmt: skip
 
     def __init__(self, log: Log, before: int) -> None:
         """Begin with nothing; *before* is the last sequence number before this log."""
@@ -35,6 +37,8 @@ class Table:
         self.end = form.HEADER_BYTES
         #: Where each key was put last, or ``_DELETED``.
         self.puts: dict[bytes, int] = {}
+        #: The keys that were put for each owner, once or ever: one, or several.
+        self.owned: dict[bytes, bytes | set[bytes]] = {}
         #: The version that was touched, and when it expires since.
         self.touches: dict[bytes, tuple[int, float]] = {}
         #: Nothing older than this table counts any more.
@@ -47,9 +51,11 @@ class Table:
 
     def apply(self, record: form.Record) -> None:
         """Take in what *record* changes; doing it again changes nothing."""
-        for kind, _flags, payload in form.members(record):
+        for kind, flags, payload in form.members(record):
             if kind == form.PUT:
                 key = form.key_of(payload)
+                if flags & form.OWNED:
+                    self._note_owner(form.owner_of(payload), key)
                 self.puts[key] = pack_location(record)
                 self.touches.pop(key, None)
             elif kind == form.TOUCH:
@@ -63,8 +69,18 @@ class Table:
                 self.cleared = True
                 self.puts = {}
                 self.touches = {}
+                self.owned = {}
         # Order: last, so that whoever was interrupted begins this record again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
+
+    def _note_owner(self, owner: bytes, key: bytes) -> None:
+        keys = self.owned.get(owner)
+        if keys is None:
+            self.owned[owner] = key  # most have one, and a set takes 200 bytes
+        elif isinstance(keys, set):
+            keys.add(key)
+        elif keys != key:
+            self.owned[owner] = {keys, key}
 
 
 class View:
@@ -114,6 +130,42 @@ class View:
             if table.cleared:
                 return False
         return self.snapshot is not None and self.snapshot.has(key)
+
+    def find(self, owner: bytes) -> Iterator[tuple[bytes, form.Entry]]:
+        """Yield each key that is stored for *owner*, with what is stored under it.
+
+        Raises:
+            Corruption: what lies there is not what was written.
+        """
+        for key in self.candidates(owner):
+            entry = self.get(key)
+            if entry is not None and entry.owner == owner:
+                yield key, entry
+
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield each key once that is stored for *owner*, and some that are not, or no more."""
+        seen: set[bytes] = set()
+        for table in self.tables:
+            found = table.owned.get(owner, ())
+            # A copy: it may be added to meanwhile.
+            keys = {found} if isinstance(found, bytes) else {*found}
+            yield from keys - seen
+            seen |= keys
+            if table.cleared:
+                return
+        if self.snapshot is not None:
+            yield from (key for key in self.snapshot.owned(owner) if key not in seen)
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with eight given bytes; those that a log put are gone through.
+
+        Raises:
+            OSError: the snapshot could not be read.
+        """
+        found = {key for table in self.tables for key in table.puts.copy() if key[:8] == prefix}
+        if self.snapshot is not None:
+            found.update(self.snapshot.keys_like(prefix))
+        return [key for key in found if self.has(key)]
 
     def count(self) -> int:
         """Return how many keys there are; it looks at each that a log has changed."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from litesess import codec, ids
+from litesess import codec, events, ids
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,17 +40,20 @@ class Record:
         cookie: the cookie settings that the app changed on this session, or None.
         owner: whose session it is, or None.
         version: changes whenever the data does; a touch keeps it.
+        client: what is known of the browser, as ``user_agent`` and ``address``, or None.
         is_moved: it was found under the key that another request has moved it to.
     """
 
     __slots__ = (
         "_data",
         "_frames",
+        "client",
         "cookie",
         "created_at",
         "expires_at",
         "is_moved",
         "owner",
+        "replaced_version",
         "version",
     )
 
@@ -60,6 +65,7 @@ class Record:
         cookie: Mapping[str, Any] | None = None,
         owner: str | None = None,
         version: int = 0,
+        client: Mapping[str, Any] | None = None,
     ) -> None:
         self._frames = data.frames if isinstance(data, codec.Encoded) else None
         self._data = None if isinstance(data, codec.Encoded) else dict(data)
@@ -68,14 +74,21 @@ class Record:
         self.cookie = cookie
         self.owner = owner
         self.version = version
+        self.client = client
         self.is_moved = False
+        #: The version that an update has found, and made this of.
+        self.replaced_version = 0
 
     @property
     def data(self) -> dict[str, Any]:
         """The session's values by key; decoded when they are first asked for."""
         if self._data is None:
-            self._data = dict(codec.Encoded(self.frames))
+            self._data = self.copy_data()
         return self._data
+
+    def copy_data(self) -> dict[str, Any]:
+        """Return the session's values as new objects."""
+        return dict(codec.Encoded(self.frames))
 
     @property
     def frames(self) -> codec.Frames:
@@ -96,6 +109,60 @@ class Record:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """A store in numbers.
+
+    Attributes:
+        live: sessions that have not expired, and the marks that rotations leave for a minute.
+        expired: those that have, and were not removed yet.
+        log_bytes: length of the log.
+        snapshot_bytes: length of the snapshot.
+        generation: how often a log was begun.
+        is_poisoned: a sync has failed, so nothing is written any more.
+        commits: writes by this process since it has had the store open.
+        fsyncs: syncs of the log by this process.
+        merges: writes by this process that were merged with another's.
+        discarded: writes by this process that came too late: the session was gone.
+        compactions: by this process.
+        compacted_at: when this process last did, in Unix seconds; None: it did not.
+        compaction_seconds: how long that took.
+    """
+
+    live: int
+    expired: int
+    log_bytes: int
+    snapshot_bytes: int
+    generation: int
+    is_poisoned: bool
+    commits: int
+    fsyncs: int
+    merges: int
+    discarded: int
+    compactions: int
+    compacted_at: float | None
+    compaction_seconds: float | None
+
+
+class Tally:
+    """What requests have met in a store."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # Guards: the numbers.
+        self.merges = 0
+        self.discarded = 0
+
+    def add_merge(self) -> None:
+        """Count a write that was merged with another request's."""
+        with self._lock:
+            self.merges += 1
+
+    def add_discarded(self) -> None:
+        """Count a write that came too late."""
+        with self._lock:
+            self.discarded += 1
+
+
 class Store(ABC):
     """What keeps sessions.
 
@@ -105,9 +172,9 @@ class Store(ABC):
 
     A *key* is the SHA-256 of a session id in hex: no store ever sees an id.
 
-    A store of your own overrides the abstract methods, and :meth:`find` and :meth:`delete_owner`
-    if it can do better than to look at every session; ``litesess.testing.StoreContract`` says
-    whether it keeps the contract.
+    A store of your own overrides the abstract methods, and :meth:`find`, :meth:`delete_owner` and
+    :meth:`locate` if it can do better than to look at every session, and calls :meth:`tell`;
+    ``litesess.testing.StoreContract`` says whether it keeps the contract.
     """
 
     #: Life of a session whose cookie has no expiry, in seconds.
@@ -122,6 +189,29 @@ class Store(ABC):
     lock_timeout: float = 10.0
     #: What says how late it is, in Unix seconds.
     clock: Callable[[], float] = staticmethod(time.time)
+
+    @property
+    def listeners(self) -> list[events.Listener]:
+        """Who is told what happens to sessions; called outside of all locks."""
+        found: list[events.Listener] = self.__dict__.setdefault("_listeners", [])
+        return found
+
+    @property
+    def tally(self) -> Tally:
+        """What requests have met here."""
+        # Not in a constructor, which a store of somebody else's may not call.
+        found: Tally = self.__dict__.setdefault("_tally", Tally())
+        return found
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody might listen."""
+        return bool(self.__dict__.get("_listeners")) or events.has_signals()
+
+    def tell(self, *happened: events.Event) -> None:
+        """Tell all listeners, and whoever listens to a signal of blinker's."""
+        if self.is_heard:
+            events.tell(self, self.__dict__.get("_listeners", ()), happened)
 
     @abstractmethod
     def load(self, key: str) -> Record | None:
@@ -181,6 +271,7 @@ class Store(ABC):
         expires_at: float | None = None,
         cookie: Mapping[str, Any] | None = None,
         owner: Owner = KEEP,
+        client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Do as :meth:`update` does and move the session to the key *new*, in one step.
 
@@ -188,7 +279,7 @@ class Store(ABC):
         were under way do with it, ``update`` and ``delete``, is done to the session for
         ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
         If *owner* is another than before, only a deletion is: what began before a login has no
-        part in what it began.
+        part in what it began.  *client*, if it is given, is what is known of the browser now.
 
         None: the old session is gone, and nothing was stored.
 
@@ -237,6 +328,10 @@ class Store(ABC):
     def find(self, owner: str) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         return [(key, record) for key, record in self.records() if record.owner == owner]
+
+    def locate(self, handle: str) -> str | None:
+        """Return the key of the session with that handle; None: there is none."""
+        return next((key for key, _ in self.records() if ids.handle_of(key) == handle), None)
 
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.

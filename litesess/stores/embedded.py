@@ -7,22 +7,44 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from litesess import codec, ids
 from litesess.engine.commit import Lookup, Plan, ResultT
 from litesess.engine.format import Change, Clear, Delete, Entry, Put, Touch
 from litesess.errors import StoreFull, VersionConflict
+from litesess.events import Event
 from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept, kept_handles
+from litesess.stores.stored import (
+    Doomed,
+    Found,
+    Merge,
+    Merged,
+    check_free,
+    deletes,
+    doom,
+    events_of,
+    find_session,
+    is_moved,
+    owned_sessions,
+    put_of,
+    raw_key,
+    record_of,
+    session_in,
+    unpack,
+)
 
 logger = logging.getLogger("litesess.store")
 
 #: So many deletions make one record, and hold up other writers as long as one.
 DELETE_BATCH: Final = 50
 
-_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+#: So many sessions of one owner.
+OWNER_BATCH: Final = 500
+
+_HANDLE: Final = re.compile(r"[0-9a-f]{16}\Z")
 
 
 class KeyValueEngine(Protocol):
@@ -33,6 +55,12 @@ class KeyValueEngine(Protocol):
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* under the lock and make its changes; return its result and the version."""
+
+    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them."""
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with eight given bytes."""
 
     def count(self) -> int:
         """Return how many keys there are, expired or not."""
@@ -51,38 +79,48 @@ class EmbeddedStore(Store):
     """A store on an engine in this process."""
 
     def __init__(
-        self, engine: KeyValueEngine, *, durable: bool, max_sessions: int | None = None
+        self,
+        engine: KeyValueEngine,
+        *,
+        durable: bool,
+        max_sessions: int | None = None,
+        max_per_owner: int | None = None,
     ) -> None:
         self._engine = engine
         self._durable = durable
         self._max_sessions = max_sessions
+        self._max_per_owner = max_per_owner
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        entry = self._engine.get(_raw(key))
+        entry = self._engine.get(raw_key(key))
         if entry is None or entry.expires_at <= self.clock():
             return None
-        packed = _unpack(key, entry)
+        packed = unpack(key, entry)
         if packed is None or packed.moved_to is not None:
             return None
-        return _record(packed, entry.expires_at, entry.version)
+        return record_of(packed, entry.expires_at, entry.version)
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
-        put = _put(_raw(key), record)
+        put = put_of(raw_key(key), record)
         self._count_first()
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
+        def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
             entry = stored.get(put.key)
-            if entry is not None and entry.expires_at > now and not _is_moved(put.key, entry):
-                return [], False
+            if entry is not None and entry.expires_at > now and not is_moved(put.key, entry):
+                return [], None
             if entry is None:
                 self._check_room(record)
-            return [put], True
+            evicted = self._too_many(stored, record.owner, (put.key,), now)
+            return [put, *deletes(evicted)], evicted
 
-        is_created, _ = self._engine.transact(plan, sync=self._durable)
-        return is_created
+        evicted, record.version = self._engine.transact(plan, sync=self._durable)
+        if evicted is None:
+            return False
+        self.tell(Event("created", ids.handle_of(key), record), *events_of("evicted", evicted))
+        return True
 
     def update(
         self,
@@ -96,10 +134,10 @@ class EmbeddedStore(Store):
         if_version: int | None = None,
     ) -> Record | None:
         """Merge changes into what is stored now; see :meth:`Store.update`."""
-        merge = _Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
+        merge = Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
-            found = _find(stored, merge.key, merge.now, to_change=True)
+        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
+            found = find_session(stored, merge.key, merge.now, to_change=True)
             if found is None:
                 return [], None
             if if_version is not None and found.key != merge.key:
@@ -108,13 +146,14 @@ class EmbeddedStore(Store):
                 raise VersionConflict(f"version {found.entry.version} is stored, not {if_version}")
             record = merge.into(found)
             record.is_moved = found.key != merge.key
-            return [_put(found.key, record)], record
+            evicted = self._evicted(stored, record, found, found.key, merge.now)
+            return [put_of(found.key, record), *deletes(evicted)], Merged(record, evicted)
 
         return self._merged(plan)
 
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
         """Let the session expire at another time; see :meth:`Store.touch`."""
-        raw, now = _raw(key), self.clock()
+        raw, now = raw_key(key), self.clock()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(raw)
@@ -122,7 +161,7 @@ class EmbeddedStore(Store):
                 return [], False
             if version is not None and entry.version != version:
                 return [], False
-            if version is None and _is_moved(raw, entry):
+            if version is None and is_moved(raw, entry):
                 return [], False
             return [Touch(raw, entry.version, expires_at)], True
 
@@ -139,50 +178,68 @@ class EmbeddedStore(Store):
         expires_at: float | None = None,
         cookie: Mapping[str, Any] | None = None,
         owner: Owner = KEEP,
+        client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
         now = self.clock()
-        merge = _Merge(old, now, changes, removed, expires_at, cookie, owner)
+        merge = Merge(old, now, changes, removed, expires_at, cookie, owner, client)
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], Record | None]:
-            found = _find(stored, merge.key, now)
+        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
+            found = find_session(stored, merge.key, now)
             # Not on from where another has moved it: whoever came with the old id would be given
             # the one that belongs to a login.
             if found is None or found.key != merge.key:
                 return [], None
             record = merge.into(found)
-            put = _put(_raw(new), record)
-            _check_free(stored.get(put.key), now)
+            put = put_of(raw_key(new), record)
+            check_free(stored.get(put.key), now)
             # What began before a login has no part in what it began.
             is_same = record.owner == found.packed.owner
             mark = codec.pack_moved(new, takes_changes=is_same)
-            return [Put(merge.key, mark, now + MOVED_FOR), put], record
+            evicted = self._evicted(stored, record, found, merge.key, now)
+            return (
+                [Put(merge.key, mark, now + MOVED_FOR), put, *deletes(evicted)],
+                Merged(record, evicted),
+            )
 
-        return self._merged(plan)
+        record = self._merged(plan)
+        if record is not None:
+            self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
+        return record
 
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
-        raw, put, now = _raw(old), _put(_raw(new), record), self.clock()
+        raw, put, now = raw_key(old), put_of(raw_key(new), record), self.clock()
         self._count_first()
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], None]:
-            _check_free(stored.get(put.key), now)
-            deletions, _ = _deletions(stored, raw, now)
-            if not deletions:
+        def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
+            check_free(stored.get(put.key), now)
+            doomed = doom(stored, raw, now)
+            if not doomed.deletions:
                 self._check_room(record)
-            return [*deletions, put], None
+            gone = [deletion.key for deletion in doomed.deletions]
+            evicted = self._too_many(stored, record.owner, (put.key, *gone), now)
+            return [*doomed.deletions, put, *deletes(evicted)], (doomed, evicted)
 
-        self._engine.transact(plan, sync=self._durable)
+        (doomed, evicted), record.version = self._engine.transact(plan, sync=self._durable)
+        former = ids.handle_of(old) if doomed.found is not None else None
+        self.tell(
+            *doomed.events(),
+            Event("created", ids.handle_of(new), record, former),
+            *events_of("evicted", evicted),
+        )
 
     def delete(self, key: str) -> bool:
         """Delete the session; say whether there was one."""
-        raw, now = _raw(key), self.clock()
+        raw, now = raw_key(key), self.clock()
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
-            return _deletions(stored, raw, now)
+        def plan(stored: Lookup) -> tuple[Sequence[Change], Doomed]:
+            doomed = doom(stored, raw, now)
+            return doomed.deletions, doomed
 
-        was_there, _ = self._engine.transact(plan, sync=self._durable)
-        return was_there
+        doomed, _ = self._engine.transact(plan, sync=self._durable)
+        self.tell(*doomed.events())
+        return doomed.found is not None
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """Yield the sessions that have not expired, one at a time, with their keys."""
@@ -190,9 +247,23 @@ class EmbeddedStore(Store):
         for raw, entry in self._engine.scan():
             if entry.expires_at > now:
                 key = raw.hex()
-                packed = _unpack(key, entry)
+                packed = unpack(key, entry)
                 if packed is not None and packed.moved_to is None:
-                    yield key, _record(packed, entry.expires_at, entry.version)
+                    yield key, record_of(packed, entry.expires_at, entry.version)
+
+    def find(self, owner: str) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys."""
+        now = self.clock()
+        return [
+            (found.key.hex(), found.record()) for found in owned_sessions(self._engine, owner, now)
+        ]
+
+    def locate(self, handle: str) -> str | None:
+        """Return the key of the session with that handle; None: there is none."""
+        if not _HANDLE.match(handle):
+            return None
+        keys = (key.hex() for key in self._engine.keys_like(bytes.fromhex(handle)))
+        return next((key for key in keys if self.load(key) is not None), None)
 
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
@@ -200,29 +271,27 @@ class EmbeddedStore(Store):
         kept_keys = [bytes.fromhex(key) for key in kept(keep)]
         now = self.clock()
 
-        def doom(stored: Lookup, key: bytes) -> bytes | None:
-            # Again under the lock: it may have been rotated, or changed hands, meanwhile.
-            found = _find(stored, key, now)
-            if found is None or found.packed.owner != owner:
-                return None
-            kept_now = (_find(stored, one, now) for one in kept_keys)
-            is_spared = ids.handle_of(found.key.hex()) in spared or any(
-                one is not None and one.key == found.key for one in kept_now
-            )
-            return None if is_spared else found.key
+        def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found]]:
+            # Under the lock, so that a rotation can't carry one of them past the search.
+            kept_now = {
+                found.key
+                for key in kept_keys
+                if (found := find_session(stored, key, now)) is not None
+            }
+            doomed = [
+                found
+                for found in owned_sessions(stored, owner, now)
+                if found.key not in kept_now and ids.handle_of(found.key.hex()) not in spared
+            ][:OWNER_BATCH]
+            return deletes(doomed), doomed
 
         deleted = 0
         while True:
-            keys = (
-                bytes.fromhex(key)
-                for key, record in self.records()
-                if record.owner == owner and ids.handle_of(key) not in spared
-            )
-            count = self._delete_where(keys, doom, sync=self._durable, expired=False)
-            if not count:
+            doomed, _ = self._engine.transact(plan, sync=self._durable)
+            self.tell(*events_of("destroyed", doomed))
+            deleted += len(doomed)
+            if len(doomed) < OWNER_BATCH:
                 return deleted
-            # Once more: one of them may have been rotated past the search.
-            deleted += count
 
     def clear(self) -> None:
         """Delete every session."""
@@ -231,14 +300,41 @@ class EmbeddedStore(Store):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many."""
         now = self.clock()
+        removed, found = self._remove_expired(self._engine.expired(now), now)
+        self.tell(*events_of("expired", found))
+        return removed
 
-        def doom(stored: Lookup, key: bytes) -> bytes | None:
-            # Again under the lock: it may have been touched meanwhile.
-            entry = stored.get(key)
-            return key if entry is not None and entry.expires_at <= now else None
+    def _remove_expired(self, keys: Iterator[bytes], now: float) -> tuple[int, list[Found]]:
+        """Delete those of *keys* that have expired.
 
-        # Not synced for itself: what comes back after a power cut is expired all the same.
-        return self._delete_where(self._engine.expired(now), doom, sync=False, expired=True)
+        Returns:
+            How many sessions they were; if anybody listens, those.
+        """
+        removed = 0
+        told: list[Found] = []
+        while batch := [*islice(keys, DELETE_BATCH)]:
+
+            def plan(
+                stored: Lookup, batch: list[bytes] = batch
+            ) -> tuple[Sequence[Change], list[Found]]:
+                # Again under the lock: one may have been touched meanwhile.
+                entries = [(key, stored.get(key)) for key in batch]
+                doomed = [
+                    (key, entry)
+                    for key, entry in entries
+                    if entry is not None and entry.expires_at <= now
+                ]
+                found = [session_in(key, entry) for key, entry in doomed]
+                return [Delete(key, expired=True) for key, _ in doomed], [
+                    it for it in found if it is not None
+                ]
+
+            # Not synced for itself: what comes back after a power cut is expired all the same.
+            found, _ = self._engine.transact(plan, sync=False)
+            removed += len(found)
+            if self.is_heard:
+                told += found
+        return removed, told
 
     def close(self) -> None:
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
@@ -259,154 +355,36 @@ class EmbeddedStore(Store):
                 " collected yet; only sessions with an owner are begun"
             )
 
-    def _merged(self, plan: Plan[Record | None]) -> Record | None:
-        record, version = self._engine.transact(plan, sync=self._durable)
-        if record is not None:
-            record.version = version
-        return record
-
-    def _delete_where(
-        self,
-        keys: Iterator[bytes],
-        doom: Callable[[Lookup, bytes], bytes | None],
-        *,
-        sync: bool,
-        expired: bool,
-    ) -> int:
-        deleted = 0
-        while batch := [*islice(keys, DELETE_BATCH)]:
-
-            def plan(stored: Lookup, batch: list[bytes] = batch) -> tuple[Sequence[Change], int]:
-                found = (doom(stored, key) for key in batch)
-                # Once each: two keys may lead to one session.
-                doomed = dict.fromkeys(key for key in found if key is not None)
-                marks = sum(_is_moved(key, stored.get(key)) for key in doomed)
-                return [Delete(key, expired) for key in doomed], len(doomed) - marks
-
-            count, _ = self._engine.transact(plan, sync=sync)
-            deleted += count
-        return deleted
-
-
-class _Merge:
-    """One request's changes, ready to be merged into whatever is stored by then."""
-
-    __slots__ = ("_cookie", "_expires_at", "_frames", "_owner", "_removed", "key", "now")
-
-    def __init__(
-        self,
-        key: str,
-        now: float,
-        changes: Mapping[str, Any],
-        removed: Collection[str],
-        expires_at: float | None,
-        cookie: Mapping[str, Any] | None,
-        owner: Owner,
-    ) -> None:
-        self.key = _raw(key)
-        self.now = now
-        # Encoded before the lock is taken, and before anything is written.
-        self._frames = codec.encode_items(changes)
-        self._removed = removed
-        self._expires_at = expires_at
-        self._cookie = cookie
-        self._owner = owner
-
-    def into(self, found: _Found) -> Record:
-        """Return what was found, changed."""
-        packed = found.packed
-        frames = packed.frames
-        for name in self._removed:
-            frames.pop(name, None)
-        frames.update(self._frames)
-        owner = packed.owner if self._owner is KEEP else self._owner
-        # A life that was counted from what another request has changed since is none.
-        is_kept = found.key != self.key
-        return Record(
-            codec.Encoded(frames),
-            packed.created_at if owner == packed.owner else self.now,
-            found.entry.expires_at if is_kept or self._expires_at is None else self._expires_at,
-            packed.cookie if self._cookie is None else (self._cookie or None),
-            owner,
-        )
-
-
-class _Found(NamedTuple):
-    """A live session and where it lies."""
-
-    key: bytes
-    entry: Entry
-    packed: codec.Packed
-
-
-def _find(stored: Lookup, key: bytes, now: float, *, to_change: bool = False) -> _Found | None:
-    """Return what is stored under *key* or, if it was moved, under the key it has now.
-
-    Args:
-        stored: what is.
-        key: of the session, or that it had.
-        now: in Unix seconds.
-        to_change: not beyond a change of owner.
-    """
-    while True:
-        entry = stored.get(key)
-        if entry is None or entry.expires_at <= now:
+    def _merged(self, plan: Plan[Merged | None]) -> Record | None:
+        merged, version = self._engine.transact(plan, sync=self._durable)
+        if merged is None:
             return None
-        packed = _unpack(key.hex(), entry)
-        if packed is None:
-            return None
-        if packed.moved_to is None:
-            return _Found(key, entry, packed)
-        if to_change and not packed.takes_changes:
-            return None
-        key = bytes.fromhex(packed.moved_to)
+        merged.record.version = version
+        self.tell(*events_of("evicted", merged.evicted))
+        return merged.record
 
+    def _evicted(
+        self, stored: Lookup, record: Record, found: Found, key: bytes, now: float
+    ) -> list[Found]:
+        """Return what has to go as *record* takes the place of *found*, with its owner."""
+        if record.owner == found.packed.owner:
+            return []
+        return self._too_many(stored, record.owner, (key,), now)
 
-def _deletions(stored: Lookup, key: bytes, now: float) -> tuple[Sequence[Change], bool]:
-    """Return what deletes the session under *key*, wherever it is now; say whether it lives."""
-    doomed = [Delete(key)] if stored.get(key) is not None else []
-    found = _find(stored, key, now)
-    if found is not None and found.key != key:
-        doomed.append(Delete(found.key))
-    return doomed, found is not None
+    def _too_many(
+        self, stored: Lookup, owner: str | None, spared: Collection[bytes], now: float
+    ) -> list[Found]:
+        """Return the oldest sessions of *owner* that have to go for one that begins now.
 
-
-def _is_moved(key: bytes, entry: Entry | None) -> bool:
-    packed = None if entry is None else _unpack(key.hex(), entry)
-    return packed is not None and packed.moved_to is not None
-
-
-def _check_free(entry: Entry | None, now: float) -> None:
-    if entry is not None and entry.expires_at > now:
-        raise VersionConflict("the new key is taken")
-
-
-def _raw(key: str) -> bytes:
-    if not _KEY.match(key):
-        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
-    return bytes.fromhex(key)
-
-
-def _put(key: bytes, record: Record) -> Put:
-    value = codec.pack(record.created_at, record.owner, record.cookie, record.frames)
-    return Put(key, value, record.expires_at)
-
-
-def _unpack(key: str, entry: Entry) -> codec.Packed | None:
-    try:
-        return codec.unpack(entry.value)
-    except ValueError:
-        # Its checksum is good, so nothing rotted; it must not turn every request into an error.
-        logger.exception("session %s can't be decoded, treated as absent", ids.handle_of(key))
-        return None
-
-
-def _record(packed: codec.Packed, expires_at: float, version: int) -> Record:
-    return Record(
-        codec.Encoded(packed.frames),
-        packed.created_at,
-        expires_at,
-        packed.cookie,
-        packed.owner,
-        version,
-    )
+        Args:
+            stored: what is.
+            owner: whose.
+            spared: keys that do not count: the new one's, and those that go anyway.
+            now: in Unix seconds.
+        """
+        limit = self._max_per_owner
+        if limit is None or owner is None:
+            return []
+        others = [found for found in owned_sessions(stored, owner, now) if found.key not in spared]
+        others.sort(key=lambda found: (found.packed.created_at, found.entry.version))
+        return others[: max(len(others) + 1 - limit, 0)]

@@ -12,9 +12,18 @@ from threading import Lock
 from typing import Any, ClassVar, Literal
 
 from litesess.engine.commit import Plan, ResultT
-from litesess.engine.format import Clear, Delete, Entry, Put
+from litesess.engine.format import Change, Clear, Delete, Entry, Put
 from litesess.errors import StoreClosed
-from litesess.options import Options, build, function, option, optional, seconds, signature
+from litesess.options import (
+    Options,
+    build,
+    count,
+    function,
+    option,
+    optional,
+    seconds,
+    signature,
+)
 from litesess.stores.embedded import EmbeddedStore
 from litesess.stores.options import touch_interval
 
@@ -36,6 +45,11 @@ class MemoryOptions(Options):
         "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
         check=touch_interval,
     )
+    max_per_owner: int | None = option(
+        None,
+        "Most sessions that one owner may have; the oldest ends for another one",
+        check=optional(count),
+    )
     clock: Callable[[], float] = option(
         time.time, "Says how late it is, in Unix seconds", check=function
     )
@@ -54,7 +68,9 @@ class MemoryStore(EmbeddedStore):
             ConfigError: an option is unknown or wrong.
         """
         checked_options = build(MemoryOptions, options)
-        super().__init__(_MemoryEngine(), durable=False)
+        super().__init__(
+            _MemoryEngine(), durable=False, max_per_owner=checked_options.max_per_owner
+        )
         self.ttl = checked_options.ttl
         self.gc_interval = checked_options.gc_interval
         self.touch_interval = checked_options.touch_interval
@@ -68,8 +84,9 @@ class _MemoryEngine:
     """A dict whose changes are planned under a lock."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # Guards: _entries, _sequence, _is_closed.
+        self._lock = Lock()  # Guards: _entries, _owned, _sequence, _is_closed.
         self._entries: dict[bytes, Entry] = {}
+        self._owned: dict[bytes, set[bytes]] = {}
         self._sequence = 0
         self._is_closed = False
         _engines.add(self)
@@ -79,27 +96,53 @@ class _MemoryEngine:
         self._check_open()
         return self._entries.get(key)
 
+    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them."""
+        self._check_open()
+        found = ((key, self._entries.get(key)) for key in self._owned.get(owner, set()).copy())
+        return [(key, entry) for key, entry in found if entry is not None]
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with *prefix*."""
+        self._check_open()
+        return [key for key in self._entries.copy() if key.startswith(prefix)]
+
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes."""
         assert not sync  # nothing here outlasts the process
         with self._lock:
             self._check_open()
-            changes, result = plan(self._entries)
+            changes, result = plan(self)
             if not changes:
                 return result, 0
             self._sequence += 1
             for change in changes:
-                if isinstance(change, Put):
-                    entry = Entry(change.value, change.expires_at, self._sequence)
-                    self._entries[change.key] = entry
-                elif isinstance(change, Delete):
-                    self._entries.pop(change.key, None)
-                elif isinstance(change, Clear):
-                    self._entries.clear()
-                else:
-                    touched = self._entries[change.key]
-                    self._entries[change.key] = touched._replace(expires_at=change.expires_at)
+                self._make(change)
             return result, self._sequence
+
+    def _make(self, change: Change) -> None:
+        if isinstance(change, Put):
+            self._forget(change.key)
+            entry = Entry(change.value, change.expires_at, self._sequence, change.owner)
+            self._entries[change.key] = entry
+            if change.owner:
+                self._owned.setdefault(change.owner, set()).add(change.key)
+        elif isinstance(change, Delete):
+            self._forget(change.key)
+        elif isinstance(change, Clear):
+            self._entries.clear()
+            self._owned.clear()
+        else:
+            touched = self._entries[change.key]
+            self._entries[change.key] = touched._replace(expires_at=change.expires_at)
+
+    def _forget(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None and entry.owner:
+            keys = self._owned[entry.owner]
+            keys.discard(key)
+            if not keys:
+                del self._owned[entry.owner]
 
     def count(self) -> int:
         """Return how many keys there are, expired or not."""
@@ -123,6 +166,7 @@ class _MemoryEngine:
         with self._lock:
             self._is_closed = True
             self._entries.clear()
+            self._owned.clear()
 
     def _check_open(self) -> None:
         if self._is_closed:

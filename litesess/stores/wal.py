@@ -37,8 +37,10 @@ from litesess.options import (
     size,
     text,
 )
+from litesess.stores.base import Stats
 from litesess.stores.embedded import EmbeddedStore
 from litesess.stores.options import touch_interval
+from litesess.stores.stored import Found, events_of
 
 SMALLEST_WAL_LIMIT = 1 << 16
 LARGEST_WAL_LIMIT = 1 << 26
@@ -97,6 +99,11 @@ class WALOptions(Options):
         " none is begun without an owner, and nobody's ends",
         check=optional(count),
     )
+    max_per_owner: int | None = option(
+        None,
+        "Most sessions that one owner may have; the oldest ends for another one",
+        check=optional(count),
+    )
     lock_timeout: float = option(
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
     )
@@ -141,6 +148,7 @@ class WALStore(EmbeddedStore):
             lock_timeout=checked_options.lock_timeout,
             read_only=checked_options.read_only,
             before_compaction=self._collect_if_steady,
+            after_compaction=self._after_compaction,
             random_bytes=ids.random_bytes,
             encryption_key=checked_options.encryption_key,
             fs=FileSystem(),
@@ -148,7 +156,10 @@ class WALStore(EmbeddedStore):
         )
         engine.check()
         super().__init__(
-            engine, durable=checked_options.durable, max_sessions=checked_options.max_sessions
+            engine,
+            durable=checked_options.durable,
+            max_sessions=checked_options.max_sessions,
+            max_per_owner=checked_options.max_per_owner,
         )
         self._engine: Engine = engine
         self.ttl = checked_options.ttl
@@ -158,6 +169,10 @@ class WALStore(EmbeddedStore):
         self.lock_timeout = checked_options.lock_timeout
         self.clock = checked_options.clock
         self._guard = JumpGuard(self.clock)
+        #: What a compaction has found expired, to be told when it holds no lock any more.
+        self._untold: list[Found] = []
+        self._compacted_at: float | None = None
+        self._compaction_seconds: float | None = None
         if checked_options.debug:
             _log_everything()
 
@@ -171,9 +186,15 @@ class WALStore(EmbeddedStore):
             if not is_ours:
                 self._engine.follow()
                 return 0
-            deleted = super().collect()
-            self._engine.mark()
-            return deleted
+            removed, found = self._collect_and_mark()
+        self.tell(*events_of("expired", found))
+        return removed
+
+    def _collect_and_mark(self) -> tuple[int, list[Found]]:
+        now = self.clock()
+        removed = self._remove_expired(self._engine.expired(now), now)
+        self._engine.mark()
+        return removed
 
     def compact(self) -> None:
         """Delete what has expired, then write one new snapshot; the log begins anew.
@@ -223,7 +244,30 @@ class WALStore(EmbeddedStore):
     def _collect_if_steady(self) -> None:
         # Nobody asked for this: a clock that jumped must not end everybody's session.
         if self._guard.is_steady():
-            self.collect()
+            _, self._untold = self._collect_and_mark()
+
+    def _after_compaction(self, seconds: float) -> None:
+        self._compacted_at, self._compaction_seconds = self.clock(), seconds
+        untold, self._untold = self._untold, []
+        self.tell(*events_of("expired", untold))
+
+    def stats(self) -> Stats:
+        """Return the store in numbers.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        found = self._engine.stats()
+        expired = sum(1 for _ in self._engine.expired(self.clock()))
+        return Stats(
+            live=self._engine.count() - expired,
+            expired=expired,
+            merges=self.tally.merges,
+            discarded=self.tally.discarded,
+            compacted_at=self._compacted_at,
+            compaction_seconds=self._compaction_seconds,
+            **found._asdict(),
+        )
 
     def verify(self) -> Verification:
         """Check every byte that counts; nothing is changed, and the store may be in use.
@@ -267,7 +311,7 @@ class WALStore(EmbeddedStore):
             raise ConfigError(f"the target of a salvage, {target.path}, is not an empty store")
         entries, salvaged = self._engine.salvage()
         for key, entry in entries.items():
-            put = Put(key, entry.value, entry.expires_at)
+            put = Put(key, entry.value, entry.expires_at, entry.owner)
             target._engine.transact(partial(_just, put), sync=False)  # of our class
         target.compact()
         return salvaged

@@ -1,0 +1,222 @@
+"""Sessions as they lie in an engine: what is found there, what is made of it, what deletes it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from litesess import codec, ids
+from litesess.engine.commit import Lookup
+from litesess.engine.format import Delete, Entry, Put
+from litesess.errors import VersionConflict
+from litesess.events import Event, Name
+from litesess.stores.base import KEEP, Owner, Record
+
+logger = logging.getLogger("litesess.store")
+
+_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Finder(Protocol):
+    """What knows whose a session is."""
+
+    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+        """Return the keys that are stored for *owner*, with what is stored under them."""
+
+
+class Merge:
+    """One request's changes, ready to be merged into whatever is stored by then."""
+
+    __slots__ = (
+        "_client", "_cookie", "_expires_at", "_frames", "_owner", "_removed", "key", "now",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: str,
+        now: float,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        expires_at: float | None,
+        cookie: Mapping[str, Any] | None,
+        owner: Owner,
+        client: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.key = raw_key(key)
+        self.now = now
+        # Encoded before the lock is taken, and before anything is written.
+        self._frames = codec.encode_items(changes)
+        self._removed = removed
+        self._expires_at = expires_at
+        self._cookie = cookie
+        self._owner = owner
+        self._client = client
+
+    def into(self, found: Found) -> Record:
+        """Return what was found, changed."""
+        packed = found.packed
+        frames = packed.frames
+        for name in self._removed:
+            frames.pop(name, None)
+        frames.update(self._frames)
+        owner = packed.owner if self._owner is KEEP else self._owner
+        # A life that was counted from what another request has changed since is none.
+        is_kept = found.key != self.key
+        record = Record(
+            codec.Encoded(frames),
+            packed.created_at if owner == packed.owner else self.now,
+            found.entry.expires_at if is_kept or self._expires_at is None else self._expires_at,
+            packed.cookie if self._cookie is None else (self._cookie or None),
+            owner,
+            client=packed.client if self._client is None else self._client,
+        )
+        record.replaced_version = found.entry.version
+        return record
+
+
+class Merged(NamedTuple):
+    """What a plan has made of a session, and what had to go for it."""
+
+    record: Record
+    evicted: list[Found]
+
+
+class Found(NamedTuple):
+    """A live session and where it lies."""
+
+    key: bytes
+    entry: Entry
+    packed: codec.Packed
+
+    def record(self) -> Record:
+        """Return it as a store's caller sees it."""
+        return record_of(self.packed, self.entry.expires_at, self.entry.version)
+
+
+class Doomed(NamedTuple):
+    """What deletes a session, wherever it is."""
+
+    deletions: list[Delete]
+    #: The session, if it lives.
+    found: Found | None
+    #: What had expired under its key, and was not removed yet.
+    expired: Found | None
+
+    def events(self) -> list[Event]:
+        """Return what is to be told of it."""
+        destroyed = [] if self.found is None else [self.found]
+        expired = [] if self.expired is None else [self.expired]
+        return [*events_of("destroyed", destroyed), *events_of("expired", expired)]
+
+
+def find_session(
+    stored: Lookup, key: bytes, now: float, *, to_change: bool = False
+) -> Found | None:
+    """Return what is stored under *key* or, if it was moved, under the key it has now.
+
+    Args:
+        stored: what is.
+        key: of the session, or that it had.
+        now: in Unix seconds.
+        to_change: not beyond a change of owner.
+    """
+    while True:
+        entry = stored.get(key)
+        if entry is None or entry.expires_at <= now:
+            return None
+        packed = unpack(key.hex(), entry)
+        if packed is None:
+            return None
+        if packed.moved_to is None:
+            return Found(key, entry, packed)
+        if to_change and not packed.takes_changes:
+            return None
+        key = bytes.fromhex(packed.moved_to)
+
+
+def doom(stored: Lookup, key: bytes, now: float) -> Doomed:
+    """Return what deletes the session under *key*, wherever it is now."""
+    entry = stored.get(key)
+    deletions = [Delete(key)] if entry is not None else []
+    found = find_session(stored, key, now)
+    if found is not None and found.key != key:
+        deletions.append(Delete(found.key))
+    is_expired = entry is not None and entry.expires_at <= now
+    return Doomed(deletions, found, session_in(key, entry) if is_expired else None)
+
+
+def session_in(key: bytes, entry: Entry | None) -> Found | None:
+    """Return the session in an entry; None: there is none in it."""
+    packed = None if entry is None else unpack(key.hex(), entry)
+    if entry is None or packed is None or packed.moved_to is not None:
+        return None
+    return Found(key, entry, packed)
+
+
+def owned_sessions(stored: Finder, owner: str, now: float) -> Iterator[Found]:
+    """Yield the sessions of *owner* that have not expired."""
+    for key, entry in stored.find(ids.owner_hash(owner)):
+        found = session_in(key, entry) if entry.expires_at > now else None
+        if found is not None and found.packed.owner == owner:
+            yield found
+
+
+def deletes(doomed: list[Found]) -> list[Delete]:
+    """Return what deletes *doomed*."""
+    return [Delete(found.key) for found in doomed]
+
+
+def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
+    """Return what is to be told of *sessions*."""
+    return (Event(name, ids.handle_of(found.key.hex()), found.record()) for found in sessions)
+
+
+def is_moved(key: bytes, entry: Entry | None) -> bool:
+    """Say whether an entry is the mark of a rotation."""
+    packed = None if entry is None else unpack(key.hex(), entry)
+    return packed is not None and packed.moved_to is not None
+
+
+def check_free(entry: Entry | None, now: float) -> None:
+    """Raise :class:`VersionConflict` if there is something that has not expired."""
+    if entry is not None and entry.expires_at > now:
+        raise VersionConflict("the new key is taken")
+
+
+def raw_key(key: str) -> bytes:
+    """Return the engine's key for a store's; raises ValueError if it is none."""
+    if not _KEY.match(key):
+        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
+    return bytes.fromhex(key)
+
+
+def put_of(key: bytes, record: Record) -> Put:
+    """Return what stores *record* under *key*."""
+    owner = record.owner
+    value = codec.pack(record.created_at, owner, record.cookie, record.client, record.frames)
+    return Put(key, value, record.expires_at, b"" if owner is None else ids.owner_hash(owner))
+
+
+def unpack(key: str, entry: Entry) -> codec.Packed | None:
+    """Return the parts of what is stored under *key*; None, and it is logged, if it has none."""
+    try:
+        return codec.unpack(entry.value)
+    except ValueError:
+        # Its checksum is good, so nothing rotted; it must not turn every request into an error.
+        logger.exception("session %s can't be decoded, treated as absent", ids.handle_of(key))
+        return None
+
+
+def record_of(packed: codec.Packed, expires_at: float, version: int) -> Record:
+    """Return a session's parts as a store's caller sees them."""
+    return Record(
+        codec.Encoded(packed.frames),
+        packed.created_at,
+        expires_at,
+        packed.cookie,
+        packed.owner,
+        version,
+        packed.client,
+    )

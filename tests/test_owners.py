@@ -1,0 +1,455 @@
+"""Whose sessions are these: finding them, ending them, how many there may be."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+from collections import defaultdict
+
+import pytest
+from apps import Site, WatchedMemoryStore, WatchedWALStore, look
+from engines import FAR, abandon, change, delete, key, make_engine, put, small_files
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from simdisk import SimDisk
+
+from litesess import ConfigError, MemoryStore, Record, WALStore
+from litesess.engine import format as form
+from litesess.engine.commit import _Draft
+from litesess.engine.index import NOBODY
+from litesess.ids import handle_of, key_of, owner_hash
+
+KEY = bytes(range(32))
+ADA, BOB = owner_hash("ada"), owner_hash("bob")
+
+
+@pytest.fixture(params=["memory", "wal", "encrypted"])
+def store(request, tmp_path, clock):
+    """Return what makes a store with these options."""
+    made = []
+
+    def make(**options):
+        if request.param == "memory":
+            store = MemoryStore(clock=clock, **options)
+        else:
+            encryption_key = KEY if request.param == "encrypted" else None
+            store = WALStore(
+                tmp_path / "data", clock=clock, encryption_key=encryption_key, **options
+            )
+        made.append(store)
+        return store
+
+    yield make
+    for store in made:
+        store.close()
+
+
+def begin(store, name, owner=None, *, created_at=None, expires_at=None):
+    now = store.clock()
+    record = Record(
+        {"name": name},
+        now if created_at is None else created_at,
+        now + 1000 if expires_at is None else expires_at,
+        owner=owner,
+    )
+    assert store.create(key_of(name), record)
+
+
+def names(found):
+    return {record.data["name"] for _, record in found}
+
+
+# The engine's index.
+
+
+def owned(engine, owner):
+    return {found for found, _ in engine.find(owner)}
+
+
+def put_for(engine, name, owner, value=b"v"):
+    change(engine, form.Put(key(name), value, FAR, owner))
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_an_entry_is_found_by_its_owner_wherever_it_lies(
+    monkeypatch, is_encrypted, is_compacted, request
+):
+    small_files(monkeypatch)
+    if is_encrypted:
+        request.getfixturevalue("encrypted")
+    disk = SimDisk()
+    engine = make_engine(disk)
+    for number in range(100):
+        put_for(engine, number, ADA if number % 10 == 0 else owner_hash(str(number)))
+    put(engine, "nobody's", b"x")
+    if is_compacted:
+        engine.compact()
+        assert engine.verify().entries == 101
+    put_for(engine, 0, BOB)  # another owner
+    put(engine, 10, b"x")  # none
+    delete(engine, 20)
+    put_for(engine, "new", ADA)
+    change(engine, form.Put(key("new 2"), b"v", FAR, ADA), form.Delete(key(30)))
+    expected = {key(name) for name in (40, 50, 60, 70, 80, 90, "new", "new 2")}
+    for _ in range(3):
+        assert owned(engine, ADA) == expected
+        assert owned(engine, BOB) == {key(0)}
+        assert owned(engine, owner_hash("41")) == {key(41)}
+        assert owned(engine, owner_hash("nobody")) == set()
+        assert engine.get(key(40)).owner == ADA
+        assert engine.get(key("nobody's")).owner == b""
+        engine.compact()
+    abandon(engine)
+    assert owned(make_engine(disk), ADA) == expected
+    change(make_engine(disk.twin()), form.Clear())
+
+
+def test_after_a_clear_nobody_owns_anything():
+    engine = make_engine(SimDisk())
+    put_for(engine, 1, ADA)
+    engine.compact()
+    put_for(engine, 2, ADA)
+    change(engine, form.Clear())
+    assert owned(engine, ADA) == set()
+    put_for(engine, 3, ADA)
+    assert owned(engine, ADA) == {key(3)}
+
+
+def test_a_plan_sees_whose_what_those_before_it_have_put_is():
+    engine = make_engine(SimDisk())
+    put_for(engine, 1, ADA)
+    draft = _Draft(engine._open.follower.live.view)
+    draft.apply([form.Put(key(2), b"v", FAR, ADA), form.Delete(key(1))], 2)
+    assert {found for found, _ in draft.find(ADA)} == {key(2)}
+    draft.apply([form.Put(key(2), b"v", FAR, BOB)], 3)
+    assert draft.find(ADA) == []
+    draft.apply([form.Clear(), form.Put(key(3), b"v", FAR, ADA)], 4)
+    assert {found for found, _ in draft.find(ADA)} == {key(3)}
+
+
+def test_two_owners_for_whom_the_same_stands_in_the_index_are_told_apart():
+    """The index holds eight bytes of an owner, the entry sixteen."""
+    engine = make_engine(SimDisk())
+    twin = ADA[:8] + bytes(8)
+    put_for(engine, 1, ADA)
+    put_for(engine, 2, twin)
+    put_for(engine, 3, NOBODY + b"12345678")
+    engine.compact()
+    assert owned(engine, ADA) == {key(1)}
+    assert owned(engine, twin) == {key(2)}
+    assert owned(engine, NOBODY + b"12345678") == {key(3)}
+    assert engine.get(key(3)).owner == NOBODY + b"12345678"
+
+
+def test_an_index_of_owners_on_the_disk_names_nobody_if_it_is_encrypted(encrypted):
+    disk = SimDisk()
+    engine = make_engine(disk)
+    put_for(engine, 1, ADA)
+    engine.compact()
+    engine.rekey()
+    assert owned(engine, ADA) == {key(1)}
+    assert not any(ADA[:8] in data for data in disk.files().values())
+
+
+class OwnersOverTime(RuleBasedStateMachine):
+    """Random changes of random owners, against a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.disk = SimDisk()
+        self.engine = make_engine(self.disk)
+        self.owners = {}
+
+    @rule(name=st.integers(0, 9), owner=st.sampled_from([b"", ADA, BOB]))
+    def put(self, name, owner):
+        put_for(self.engine, name, owner)
+        self.owners[key(name)] = owner
+
+    @rule(name=st.integers(0, 9))
+    def delete(self, name):
+        delete(self.engine, name)
+        self.owners.pop(key(name), None)
+
+    @rule()
+    def compact(self):
+        self.engine.compact()
+
+    @rule(closed=st.booleans())
+    def reopen(self, closed):
+        if closed:
+            self.engine.close()
+        else:
+            abandon(self.engine)
+        self.engine = make_engine(self.disk)
+
+    @rule()
+    def clear(self):
+        change(self.engine, form.Clear())
+        self.owners.clear()
+
+    @invariant()
+    def all_are_found(self):
+        for owner in ADA, BOB:
+            assert owned(self.engine, owner) == {
+                found for found, its in self.owners.items() if its == owner
+            }
+
+
+TestOwnersOverTime = OwnersOverTime.TestCase
+
+
+# Stores.
+
+
+def test_the_sessions_of_an_owner_are_found_and_no_others(store, clock):
+    store = store()
+    begin(store, "1", "ada")
+    begin(store, "2", "ada")
+    begin(store, "3", "bob")
+    begin(store, "4")
+    begin(store, "5", "ada", expires_at=clock() + 1)
+    clock.advance(2)
+    assert names(store.find("ada")) == {"1", "2"}
+    assert names(store.find("bob")) == {"3"}
+    assert store.find("") == []
+    store.update(key_of("1"), {}, (), owner="bob")
+    store.rotate(key_of("2"), key_of("2b"), {}, ())
+    assert names(store.find("bob")) == {"1", "3"}
+    assert [found for found, _ in store.find("ada")] == [key_of("2b")]
+
+
+def test_the_sessions_of_an_owner_end_together_but_for_those_to_keep(store):
+    store = store()
+    for name in "1234":
+        begin(store, name, "ada")
+    begin(store, "5", "bob")
+    assert store.delete_owner("ada", keep=[key_of("1"), handle_of(key_of("2"))]) == 2
+    assert names(store.records()) == {"1", "2", "5"}
+    assert store.delete_owner("ada") == 2
+    assert store.delete_owner("ada") == 0
+    assert names(store.records()) == {"5"}
+
+
+def test_more_sessions_than_one_record_takes_end_all(store):
+    store = store()
+    for number in range(1100):
+        begin(store, f"s{number}", "ada")
+    begin(store, "bob's", "bob")
+    assert store.delete_owner("ada") == 1100
+    assert names(store.records()) == {"bob's"}
+
+
+def test_a_handle_leads_to_its_key(store, clock):
+    store = store()
+    begin(store, "1", "ada")
+    begin(store, "2", expires_at=clock() + 1)
+    for _ in range(2):
+        assert store.locate(handle_of(key_of("1"))) == key_of("1")
+        assert store.locate(handle_of(key_of("3"))) is None
+        assert store.locate("no handle") is None
+        store.compact()
+    clock.advance(2)
+    assert store.locate(handle_of(key_of("2"))) is None
+
+
+# How many there may be.
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "3", True])
+def test_a_limit_that_is_none_is_refused(store, limit):
+    with pytest.raises(ConfigError, match="max_per_owner"):
+        store(max_per_owner=limit)
+
+
+def test_the_oldest_session_of_an_owner_ends_for_a_new_one(store, clock):
+    store = store(max_per_owner=2)
+    begin(store, "bob's", "bob")
+    begin(store, "nobody's")
+    for name in "1234":
+        clock.advance(1)
+        begin(store, name, "ada")
+        assert len(store.find("ada")) <= 2
+    assert names(store.records()) == {"3", "4", "bob's", "nobody's"}
+
+
+def test_a_login_of_a_session_that_is_there_counts_from_then_on(store, clock):
+    store = store(max_per_owner=2)
+    for name in "123":
+        begin(store, name)
+    store.update(key_of("1"), {}, (), owner="ada")
+    clock.advance(1)
+    store.rotate(key_of("2"), key_of("2b"), {}, (), owner="ada")
+    clock.advance(1)
+    assert names(store.find("ada")) == {"1", "2"}
+    store.rotate(key_of("3"), key_of("3b"), {}, (), owner="ada")
+    assert names(store.find("ada")) == {"2", "3"}
+    store.replace(key_of("3b"), key_of("4"), Record({"name": "4"}, clock() + 5, FAR, owner="ada"))
+    assert names(store.find("ada")) == {"2", "4"}
+    store.replace(key_of("x"), key_of("5"), Record({"name": "5"}, clock() + 6, FAR, owner="ada"))
+    assert names(store.find("ada")) == {"4", "5"}
+
+
+def test_a_session_that_goes_on_puts_nobody_out(store, clock):
+    store = store(max_per_owner=2)
+    begin(store, "1", "ada")
+    begin(store, "2", "ada")
+    store.update(key_of("1"), {"a": 1}, ())
+    store.update(key_of("1"), {"a": 2}, (), owner="ada")
+    store.rotate(key_of("2"), key_of("2b"), {"b": 1}, (), owner="ada")
+    assert names(store.find("ada")) == {"1", "2"}
+
+
+def test_an_expired_session_does_not_count(store, clock):
+    store = store(max_per_owner=1)
+    begin(store, "1", "ada", expires_at=clock() + 1)
+    clock.advance(2)
+    begin(store, "2", "ada")
+    assert names(store.records()) == {"2"}
+    assert store.locate(handle_of(key_of("1"))) is None
+
+
+def test_threads_never_exceed_the_limit_and_end_nobody_elses(store):
+    store = store(max_per_owner=3)
+    begin(store, "bob's", "bob")
+    seen = []
+    start = threading.Barrier(16)
+
+    def log_in(thread):
+        start.wait()
+        for number in range(20):
+            begin(store, f"{thread}/{number}", "ada")
+            seen.append(len(store.find("ada")))
+
+    threads = [threading.Thread(target=log_in, args=(thread,)) for thread in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 320
+    assert max(seen) <= 3
+    assert len(store.find("ada")) == 3
+    assert names(store.find("bob")) == {"bob's"}
+
+
+@pytest.mark.slow
+def test_processes_never_exceed_the_limit_and_end_nobody_elses(tmp_path):
+    owners = [str(number) for number in range(5)]
+    forking = multiprocessing.get_context("fork")
+    answers = forking.Queue()
+
+    def log_in(process):
+        with WALStore(tmp_path / "data", max_per_owner=3, durable=False) as store:
+            rng = random.Random(process)
+            most = 0
+            for number in range(300):
+                owner = rng.choice(owners)
+                begin(store, f"{process}/{number}", owner)
+                most = max(most, len(store.find(owner)))
+            answers.put(most)
+
+    processes = [forking.Process(target=log_in, args=(process,)) for process in range(4)]
+    for process in processes:
+        process.start()
+    most = [answers.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert max(most) <= 3
+    with WALStore(tmp_path / "data") as store:
+        begun = defaultdict(int)
+        for _, record in store.records():
+            begun[record.owner] += 1
+    assert begun == dict.fromkeys(owners, 3)
+
+
+# As an app meets them.
+
+
+@pytest.fixture(params=[WatchedMemoryStore, WatchedWALStore])
+def site(request, clock, tmp_path):
+    arguments = [tmp_path / "data"] if request.param is WatchedWALStore else []
+    site = Site(request.param(*arguments, clock=clock, max_per_owner=2), clock=clock)
+    yield site
+    site.store.close()
+
+
+def log_in(session):
+    session.owner = 7
+    session["user"] = "ada"
+
+
+def test_a_new_password_ends_the_sessions_of_the_other_browsers_at_their_next_request(
+    tmp_path, clock
+):
+    site = Site(WatchedWALStore(tmp_path / "data", clock=clock), clock=clock)
+    browsers = [site.new_browser() for _ in range(3)]
+    for browser in browsers:
+        site.visit(log_in, by=browser)
+
+    def change_password(session):
+        site.store.delete_owner(session.owner, keep=[session])
+        session.rotate()
+
+    site.visit(change_password, by=browsers[1])
+    seen = [site.visit(look, by=browser).value for browser in browsers]
+    assert seen == [{}, {"user": "ada"}, {}]
+    site.store.close()
+
+
+def test_a_third_browser_puts_the_first_one_out(site, clock):
+    browsers = [site.new_browser() for _ in range(3)]
+    for browser in browsers:
+        site.visit(log_in, by=browser)
+        clock.advance(1)
+    seen = [site.visit(look, by=browser).value for browser in browsers]
+    assert seen == [{}, {"user": "ada"}, {"user": "ada"}]
+
+
+def test_a_login_drops_the_csrf_token_from_before_it(site):
+    """Who planted a session knew its token."""
+    before = site.visit(lambda session: session.get_csrf_token()).value
+    site.visit(log_in)
+    after = site.visit(lambda session: session.get_csrf_token()).value
+    assert after != before
+    site.visit(lambda session: setattr(session, "owner", 7))  # no other owner
+    assert site.visit(lambda session: session.get_csrf_token()).value == after
+
+
+def test_what_is_known_of_a_browser_is_kept_if_it_is_asked_for(tmp_path, clock):
+    site = Site(WatchedWALStore(tmp_path / "data", clock=clock), clock=clock, client_info=True)
+    browser = {"HTTP_USER_AGENT": "Mosaic/1.0 " + "x" * 600, "REMOTE_ADDR": "192.0.2.1"}
+    site.visit(lambda session: session.update(a=1), **browser)
+    ((_, record),) = site.store.records()
+    assert record.client == {
+        "user_agent": ("Mosaic/1.0 " + "x" * 600)[:512],
+        "address": "192.0.2.1",
+    }
+    site.visit(lambda session: session.update(a=2), REMOTE_ADDR="192.0.2.9")
+    ((_, record),) = site.store.records()
+    assert record.client["address"] == "192.0.2.1"  # that of its beginning
+    site.visit(log_in, REMOTE_ADDR="192.0.2.2", HTTP_USER_AGENT="Lynx")
+    ((_, record),) = site.store.find("7")
+    assert record.client == {"user_agent": "Lynx", "address": "192.0.2.2"}
+    site.store.close()
+
+
+@pytest.mark.parametrize(
+    ("trust_proxy", "address"), [(None, "10.0.0.1"), (False, "10.0.0.1"), (True, "192.0.2.7")]
+)
+def test_the_address_is_the_proxys_word_only_if_that_is_trusted(store, clock, trust_proxy, address):
+    site = Site(WatchedMemoryStore(clock=clock), clock=clock, client_info=True,
+                trust_proxy=trust_proxy)  # fmt: skip
+    site.visit(
+        lambda session: session.update(a=1),
+        REMOTE_ADDR="10.0.0.1",
+        HTTP_X_FORWARDED_FOR="203.0.113.9, 192.0.2.7",
+    )
+    ((_, record),) = site.store.records()
+    assert record.client["address"] == address
+
+
+def test_nothing_is_known_of_a_browser_by_default(site):
+    site.visit(log_in, HTTP_USER_AGENT="Lynx")
+    ((_, record),) = site.store.find("7")
+    assert record.client is None
