@@ -11,6 +11,7 @@ of them; what is printed is the median of the rounds, and the median of their ra
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.disk import by_hand
+from litesess import Record, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.db import Engine
@@ -468,6 +470,36 @@ def measure_compaction(directory: str, options: argparse.Namespace) -> None:
     )
 
 
+def measure_owners(directory: str, options: argparse.Namespace) -> None:
+    """Finding and ending the sessions of one owner among all."""
+    count, owners = options.sessions, max(options.sessions // 5, 1)
+    store = WALStore(f"{directory}/owners", durable=False, wal_limit=1 << 26, gc_interval=None)
+    for number in range(count):
+        owner = str(number % owners)
+        record = Record({"user": owner}, EXPIRES_AT - 100, EXPIRES_AT, owner=owner)
+        store.create(f"{number:064x}"[::-1], record)
+    began = time.perf_counter()
+    store.compact()
+    report(
+        f"compacting {count} sessions of {owners} owners, s", f"{time.perf_counter() - began:.1f}"
+    )
+    found = timed(lambda number: store.find(str(number * 37 % owners)), 300)
+    report("find of one owner, p50 ms", f"{statistics.median(found) / 1e3:.3f}", "<= 5")
+    gone = timed(lambda number: store.delete_owner(str(number * 37 % owners)), 300)
+    report("delete_owner of one owner, p50 ms", f"{statistics.median(gone) / 1e3:.3f}", "<= 5")
+    store.close()
+    limited = WALStore(f"{directory}/owners", durable=False, max_per_owner=5, gc_interval=None)
+    numbers = itertools.count(count)
+
+    def log_in(number: int) -> None:
+        owner = str((number * 37 + 11) % owners)
+        record = Record({}, EXPIRES_AT - 1, EXPIRES_AT, owner=owner)
+        limited.create(f"{next(numbers):064x}"[::-1], record)
+
+    report("create with max_per_owner, p50 us", f"{statistics.median(timed(log_in, 1000)):.0f}")
+    limited.close()
+
+
 def bytes_written() -> int:
     """Return how many bytes this process has handed to the kernel; source: proc_pid_io(5)."""
     lines = Path("/proc/self/io").read_text().splitlines()
@@ -501,6 +533,7 @@ PARTS: dict[str, Callable[[str, Any], None]] = {
     "processes": measure_processes,
     "opening": measure_opening,
     "compaction": measure_compaction,
+    "owners": measure_owners,
     "amplification": measure_amplification,
 }
 

@@ -10,7 +10,7 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 
 A packed session (little-endian; drawn in docs/format.rst, "Session")::
 
-    created_at f64 | owner u16 | cookie u16 | client u16 | owner, cookie, client (their bytes)
+    created_at f64 | life f64 | owner u16 | cookie u16 | client u16 | owner, cookie, client
     then for each key:  key size u16 | frame size u32 | key | frame
 """
 
@@ -35,7 +35,7 @@ MAX_KEY_BYTES = 0xFFFF
 
 _TAG = "~"
 _TAG_BYTES = b'{"~'
-_SESSION = struct.Struct("<dHHH")  # created_at f64, sizes u16 of owner, cookie and client
+_SESSION = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
 _MOVED, _CLOSED = b">|"
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
@@ -148,6 +148,8 @@ class Packed(NamedTuple):
     """What a packed session holds."""
 
     created_at: float
+    #: How long it was to live without a request, when it was written, in seconds.
+    life: float
     owner: str | None
     cookie: Mapping[str, Any] | None
     client: Mapping[str, Any] | None
@@ -160,6 +162,7 @@ class Packed(NamedTuple):
 
 def pack(
     created_at: float,
+    life: float,
     owner: str | None,
     cookie: Mapping[str, Any] | None,
     client: Mapping[str, Any] | None,
@@ -179,8 +182,8 @@ def pack(
     for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes), ("client", client_bytes):
         if len(part) > 0xFFFF:
             raise EncodeError(name, f"has {len(part)} bytes, limit {0xFFFF}")
-    parts = [_SESSION.pack(created_at, len(owner_bytes), len(cookie_bytes), len(client_bytes))]
-    parts += (owner_bytes, cookie_bytes, client_bytes)
+    sizes = len(owner_bytes), len(cookie_bytes), len(client_bytes)
+    parts = [_SESSION.pack(created_at, life, *sizes), owner_bytes, cookie_bytes, client_bytes]
     for key, frame in frames.items():
         key_bytes = key.encode()
         parts += (_ITEM.pack(len(key_bytes), len(frame)), key_bytes, frame)
@@ -190,7 +193,7 @@ def pack(
 def pack_moved(key: str, *, takes_changes: bool) -> bytes:
     """Return what a store keeps under the old key of a session that was moved to *key*."""
     mark = bytes([_MOVED if takes_changes else _CLOSED]) + key.encode()
-    return _SESSION.pack(0.0, len(mark), 0, 0) + mark
+    return _SESSION.pack(0.0, 0.0, len(mark), 0, 0) + mark
 
 
 def unpack(packed: bytes) -> Packed:
@@ -202,7 +205,7 @@ def unpack(packed: bytes) -> Packed:
     owner = moved_to = None
     takes_changes = True
     try:
-        created_at, owner_size, cookie_size, client_size = _SESSION.unpack_from(packed)
+        created_at, life, owner_size, cookie_size, client_size = _SESSION.unpack_from(packed)
         at = _SESSION.size
         if owner_size:
             text = packed[at + 1 : at + owner_size].decode()
@@ -227,7 +230,7 @@ def unpack(packed: bytes) -> Packed:
         raise ValueError("a packed session is cut short") from error
     if at != end:
         raise ValueError("a packed session is cut short")
-    return Packed(created_at, owner, cookie, client, frames, moved_to, takes_changes)
+    return Packed(created_at, life, owner, cookie, client, frames, moved_to, takes_changes)
 
 
 def _object(frame: bytes) -> dict[str, Any]:

@@ -85,7 +85,7 @@ _OUTLIVES_RELOAD: Final = (
     "is_forced_touch",
     "is_stale",
     "is_written",
-    "loaded_until",
+    "loaded_seen_at",
     "written_at",
 )
 
@@ -424,19 +424,6 @@ class Manager:
             # At random, or those that compete would meet again.
             self._sleep(random.uniform(0, wait))  # noqa: S311  # a guess at it gains nobody anything
             wait = min(2 * wait, _LONGEST_WAIT)
-
-    def last_seen_at(self, session: Session, record: Record) -> float | None:
-        """Return when a request used the session last, if that can be told."""
-        cookie = self._stored_cookie(session, record)
-        ends_at, life = session.loaded_until, cookie.original_max_age
-        is_capped = self.options.absolute_timeout is not None and (
-            ends_at == record.created_at + self.options.absolute_timeout
-        )
-        # An end that does not move with the use.
-        if ends_at is None or is_capped or cookie.ends_at(0.0) != life:
-            return None
-        seen_at = ends_at - (self.store.ttl if life is None else life)
-        return min(max(seen_at, record.created_at), self._clock())
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""

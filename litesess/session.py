@@ -66,9 +66,6 @@ class Keeper(Protocol):
     def atomic(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
         """Store what *function* does to the session if nobody else has written it meanwhile."""
 
-    def last_seen_at(self, session: Session, record: Record) -> float | None:
-        """Return when a request used the session last, if that can be told."""
-
 
 class _Unread:
     """Stands for a value that nobody has asked for, so that it stays encoded."""
@@ -111,7 +108,7 @@ class Session(Messages):
         "is_late",
         "is_stale",
         "is_written",
-        "loaded_until",
+        "loaded_seen_at",
         "status",
         "written_at",
     )
@@ -187,8 +184,8 @@ class Session(Messages):
         self._move = None
         self._new_id = None
         self._new_owner = []
-        #: Until when it was to live when this request began.
-        self.loaded_until = None if record is None else record.expires_at
+        #: When a request had used it last, when this one began.
+        self.loaded_seen_at = None if record is None else record.last_seen_at
         #: The id that the client came with and will come with again, unless it is told another.
         self.client_id = session_id
         #: The client is to be told, whether or not the app wrote anything.
@@ -321,11 +318,10 @@ class Session(Messages):
     def last_seen_at(self) -> float | None:
         """When a request before this one used it, in Unix seconds.
 
-        To within ``touch_interval``: what is not worth a touch leaves no trace.  None: it is not
-        stored yet, or has an end that no request moves, so that nothing tells.
+        To within ``touch_interval``: what is not worth a touch leaves no trace, nor does one that
+        only reads a session whose end no request moves.  None: it is not stored yet.
         """
-        record = self._standing()
-        return None if record is None else self._keeper.last_seen_at(self, record)
+        return None if self._standing() is None else self.loaded_seen_at
 
     @property
     def expires_at(self) -> float | None:

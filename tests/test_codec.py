@@ -315,7 +315,7 @@ def test_encoded_items_dont_show_their_values():
 # Packed sessions.
 
 PACKED = (
-    struct.pack("<dHHH", 1.5, 2, 15, 13)
+    struct.pack("<ddHHH", 1.5, 9.0, 2, 15, 13)
     + b'+7{"max_age":5.0}{"address":1}'
     + (b"\x01\x00\x01\x00\x00\x00" + b"a1")
     + (b"\x02\x00\x04\x00\x00\x00" + b"\xc3\xa9null")
@@ -324,13 +324,13 @@ PACKED = (
 
 def test_a_packed_session_is_these_bytes():
     frames = {"a": b"1", "\u00e9": b"null"}
-    assert codec.pack(1.5, "7", {"max_age": 5.0}, {"address": 1}, frames) == PACKED
+    assert codec.pack(1.5, 9.0, "7", {"max_age": 5.0}, {"address": 1}, frames) == PACKED
 
 
 def test_a_packed_session_is_unpacked_as_it_was():
     found = codec.unpack(PACKED)
     frames = {"a": b"1", "\u00e9": b"null"}
-    assert found == (1.5, "7", {"max_age": 5.0}, {"address": 1}, frames, None, True)
+    assert found == (1.5, 9.0, "7", {"max_age": 5.0}, {"address": 1}, frames, None, True)
 
 
 def test_a_mark_says_where_a_session_was_moved_to():
@@ -342,7 +342,7 @@ def test_a_mark_says_where_a_session_was_moved_to():
 
 @pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9", "+", ">ab"])
 def test_an_owner_is_told_apart_from_none(owner):
-    assert codec.unpack(codec.pack(0.0, owner, None, None, {})).owner == owner
+    assert codec.unpack(codec.pack(0.0, 0.0, owner, None, None, {})).owner == owner
 
 
 # Cut between two keys it is a shorter session; the engine's checksum tells that apart.
@@ -374,19 +374,20 @@ def test_junk_is_unpacked_or_a_value_error(junk):
 )
 def test_parts_that_are_too_long_are_refused(owner, cookie, client, path):
     with pytest.raises(EncodeError) as error_info:
-        codec.pack(0.0, owner, cookie, client, {})
+        codec.pack(0.0, 0.0, owner, cookie, client, {})
     assert error_info.value.key_path == path
 
 
 @searched
 @given(
     st.floats(allow_nan=False),
+    st.floats(allow_nan=False),
     st.none() | texts,
     st.none() | st.dictionaries(texts, st.integers(), min_size=1, max_size=3),
     st.none() | st.dictionaries(texts, texts, min_size=1, max_size=3),
     st.dictionaries(texts, values, max_size=4),
 )
-def test_any_session_is_unpacked_as_it_was_packed(created_at, owner, cookie, client, data):
+def test_any_session_is_unpacked_as_it_was_packed(created_at, life, owner, cookie, client, data):
     frames = codec.encode_items(data)
-    packed = codec.unpack(codec.pack(created_at, owner, cookie, client, frames))
-    assert packed == (created_at, owner, cookie, client, frames, None, True)
+    packed = codec.unpack(codec.pack(created_at, life, owner, cookie, client, frames))
+    assert packed == (created_at, life, owner, cookie, client, frames, None, True)

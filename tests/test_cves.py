@@ -266,9 +266,9 @@ def test_hostile_bytes_in_a_store_are_never_run(tmp_path, where, clock):
         session_id = site.visit(lambda s: s.update(user="ada") or s.id).value
         packed = {
             "record": bomb,
-            "value": codec.pack(clock(), None, None, None, {"user": bomb}),
-            "cookie": codec._SESSION.pack(clock(), 0, len(bomb), 0) + bomb,
-            "owner": codec.pack(clock(), bomb.decode("latin-1"), None, None, {}),
+            "value": codec.pack(clock(), 1.0, None, None, None, {"user": bomb}),
+            "cookie": codec._SESSION.pack(clock(), 1.0, 0, len(bomb), 0) + bomb,
+            "owner": codec.pack(clock(), 1.0, bomb.decode("latin-1"), None, None, {}),
         }[where]
         put = Put(bytes.fromhex(key_of(session_id)), packed, clock() + 100)
         site.store._engine.transact(lambda _stored, put=put: ([put], None), sync=False)

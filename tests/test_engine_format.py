@@ -53,7 +53,7 @@ def counting_bytes():
 
 
 def test_the_documented_log_is_read_as_the_page_says():
-    value = codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'})
+    value = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
     data = documented()
     header, _signed, _tag = form.decode_header(data, WAL, form.WAL_MAGIC)
     assert header == form.Header(
@@ -69,7 +69,7 @@ def test_the_documented_log_is_read_as_the_page_says():
     put_record, touch_record, delete_record = records
     assert [record.kind for record in records] == [form.PUT, form.TOUCH, form.DELETE]
     assert [record.sequence for record in records] == [1, 2, 3]
-    assert [record.durable for record in records] == [80, 177, 177]
+    assert [record.durable for record in records] == [80, 185, 185]
     assert form.key_of(put_record.payload) == EXAMPLE == sha256(b"example").digest()
     assert form.decode_put(put_record.payload, 0, 1) == form.Entry(value, 1767312000.0, 1)
     assert codec.unpack(value).frames == {"user": b'"ada"'}
@@ -84,7 +84,7 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
     put(
         engine,
         "example",
-        codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'}),
+        codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}),
         1767312000.0,
     )
     touch(engine, "example", 1767312060.0)
@@ -94,10 +94,10 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
 
 def test_an_engine_reads_the_documented_log(monkeypatch):
     small_files(monkeypatch)
-    up_to_the_touch = documented()[:0xFD]
+    up_to_the_touch = documented()[:0x105]
     engine = make_engine(SimDisk({WAL: up_to_the_touch}))
     assert engine.get(EXAMPLE) == form.Entry(
-        codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
+        codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
     )
 
 

@@ -16,7 +16,7 @@ from litesess.engine import format as form
 from litesess.engine.keys import KeyPlace, Keys, decode_keys
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
-VALUE = codec.pack(1767225600.0, None, None, None, {"user": b'"ada"'})
+VALUE = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
 
 
 @pytest.fixture

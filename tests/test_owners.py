@@ -241,6 +241,24 @@ def test_more_sessions_than_one_record_takes_end_all(store):
     assert names(store.records()) == {"bob's"}
 
 
+def test_when_a_session_was_seen_last_is_found_with_it(store, clock):
+    store = store()
+    began_at = clock()
+    begin(store, "1", "ada")
+    clock.advance(100)
+    store.touch(key_of("1"), clock() + 1000)
+    ((_, record),) = store.find("ada")
+    assert (record.created_at, record.last_seen_at) == (began_at, began_at + 100)
+    clock.advance(50)
+    store.update(key_of("1"), {"a": 1}, ())
+    store.compact()
+    ((_, record),) = store.find("ada")
+    assert (record.created_at, record.last_seen_at) == (began_at, began_at + 150)
+    store.create(key_of("2"), Record({}, clock() - 99, FAR, owner="bob", last_seen_at=clock() - 9))
+    ((_, record),) = store.find("bob")
+    assert record.last_seen_at == pytest.approx(clock() - 9)
+
+
 def test_a_handle_leads_to_its_key(store, clock):
     store = store()
     begin(store, "1", "ada")

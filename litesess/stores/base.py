@@ -41,6 +41,9 @@ class Record:
         owner: whose session it is, or None.
         version: changes whenever the data does; a touch keeps it.
         client: what is known of the browser, as ``user_agent`` and ``address``, or None.
+        last_seen_at: when a request used it last, in Unix seconds, to within ``touch_interval``;
+            maybe later than this, if no request moves its end any more (``absolute_timeout``).
+            None, before it is stored: then.
         is_moved: it was found under the key that another request has moved it to.
     """
 
@@ -52,6 +55,7 @@ class Record:
         "created_at",
         "expires_at",
         "is_moved",
+        "last_seen_at",
         "owner",
         "replaced_version",
         "version",
@@ -66,6 +70,7 @@ class Record:
         owner: str | None = None,
         version: int = 0,
         client: Mapping[str, Any] | None = None,
+        last_seen_at: float | None = None,
     ) -> None:
         self._frames = data.frames if isinstance(data, codec.Encoded) else None
         self._data = None if isinstance(data, codec.Encoded) else dict(data)
@@ -75,6 +80,7 @@ class Record:
         self.owner = owner
         self.version = version
         self.client = client
+        self.last_seen_at = last_seen_at
         self.is_moved = False
         #: The version that an update has found, and made this of.
         self.replaced_version = 0

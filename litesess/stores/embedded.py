@@ -104,7 +104,7 @@ class EmbeddedStore(Store):
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
-        put = put_of(raw_key(key), record)
+        put = put_of(raw_key(key), record, now)
         self._count_first()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
@@ -147,7 +147,9 @@ class EmbeddedStore(Store):
             record = merge.into(found)
             record.is_moved = found.key != merge.key
             evicted = self._evicted(stored, record, found, found.key, merge.now)
-            return [put_of(found.key, record), *deletes(evicted)], Merged(record, evicted)
+            return [put_of(found.key, record, merge.now), *deletes(evicted)], Merged(
+                record, evicted
+            )
 
         return self._merged(plan)
 
@@ -191,7 +193,7 @@ class EmbeddedStore(Store):
             if found is None or found.key != merge.key:
                 return [], None
             record = merge.into(found)
-            put = put_of(raw_key(new), record)
+            put = put_of(raw_key(new), record, now)
             check_free(stored.get(put.key), now)
             # What began before a login has no part in what it began.
             is_same = record.owner == found.packed.owner
@@ -209,7 +211,8 @@ class EmbeddedStore(Store):
 
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
-        raw, put, now = raw_key(old), put_of(raw_key(new), record), self.clock()
+        raw, now = raw_key(old), self.clock()
+        put = put_of(raw_key(new), record, now)
         self._count_first()
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:

@@ -192,10 +192,20 @@ def raw_key(key: str) -> bytes:
     return bytes.fromhex(key)
 
 
-def put_of(key: bytes, record: Record) -> Put:
-    """Return what stores *record* under *key*."""
+def put_of(key: bytes, record: Record, now: float) -> Put:
+    """Return what stores *record* under *key*, and note in it that it was used at *now*."""
+    if record.last_seen_at is None:
+        record.last_seen_at = now
     owner = record.owner
-    value = codec.pack(record.created_at, owner, record.cookie, record.client, record.frames)
+    value = codec.pack(
+        record.created_at,
+        # A touch moves the end, and so the time that is so long before it.
+        record.expires_at - record.last_seen_at,
+        owner,
+        record.cookie,
+        record.client,
+        record.frames,
+    )
     return Put(key, value, record.expires_at, b"" if owner is None else ids.owner_hash(owner))
 
 
@@ -219,4 +229,5 @@ def record_of(packed: codec.Packed, expires_at: float, version: int) -> Record:
         packed.owner,
         version,
         packed.client,
+        max(expires_at - packed.life, packed.created_at),
     )
