@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import pytest
 from apps import Site, WatchedMemoryStore, WatchedWALStore, look
-from engines import FAR, abandon, change, delete, key, make_engine, put, small_files
+from engines import FAR, abandon, change, delete, key, make_engine, put, small_files, touch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
@@ -171,6 +171,10 @@ class OwnersOverTime(RuleBasedStateMachine):
     def delete(self, name):
         delete(self.engine, name)
         self.owners.pop(key(name), None)
+
+    @rule(name=st.integers(0, 9))
+    def touch(self, name):
+        touch(self.engine, name, FAR + 1)
 
     @rule()
     def compact(self):

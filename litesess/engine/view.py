@@ -118,7 +118,7 @@ class View:
                 return None
         # A touch counts for the version that it saw; a put has its own expiry.
         if touch is not None and touch[0] == entry.version:
-            return form.Entry(entry.value, touch[1], entry.version)
+            return entry._replace(expires_at=touch[1])
         return entry
 
     def has(self, key: bytes) -> bool:
