@@ -144,10 +144,15 @@ class EncryptionKey:
             return Argon2id(
                 salt=salt, length=KEY_BYTES, iterations=rounds, lanes=lanes, memory_cost=cost
             ).derive(self._bytes)
-        except (UnsupportedAlgorithm, ValueError) as error:
+        except UnsupportedAlgorithm as error:
             raise DecryptError(
                 f"{path}: its key derivation can't be done here; Argon2id needs cryptography 44"
                 " built with OpenSSL 3.2 or newer"
+            ) from error
+        except (ValueError, MemoryError) as error:
+            raise DecryptError(
+                f"{path}: its key derivation (cost {cost}, rounds {rounds}, lanes {lanes}) can't be"
+                " done here; is there enough memory?"
             ) from error
 
     def __repr__(self) -> str:
@@ -174,16 +179,15 @@ def encryption_key(name: str, value: object) -> EncryptionKey:
             f"{name} is of type {type(value).__name__}, neither a passphrase (str) nor"
             f" {KEY_BYTES} bytes"
         )
+    # Not by an attempt: the exception would hold the passphrase.
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError(f"{name} has a lone surrogate, which is no Unicode text")
     size = len(_normalised(value))
     if size < SHORTEST_PASSPHRASE:
         raise ConfigError(
             f"{name} has {size} characters, at least {SHORTEST_PASSPHRASE} are needed;"
             " `litesess secret --passphrase` prints a passphrase"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{name} has a lone surrogate, which is no Unicode text") from None
     return EncryptionKey(value)
 
 

@@ -88,4 +88,4 @@ class Corruption(StoreError):
 
 
 class DecryptError(StoreError):
-    """The key is wrong or the data was tampered with; deliberately without detail."""
+    """The encryption key is not the one, or a file was tampered with; which bytes is not said."""

@@ -156,7 +156,7 @@ def test_a_backup_that_fails_at_any_call_leaves_nothing_and_harms_nothing(
                 raise OSError(28, "No space left on device")
 
         disk.fault = fault
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(StoreError, match="/copy: No space"):
             copy_to(engine, disk)
         assert not disk.files(), f"call {at}"
         assert content(engine) == stored

@@ -158,7 +158,7 @@ def test_data_that_looks_like_records_is_never_salvaged_as_records(disk):
     put(
         engine,
         "forger",
-        form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0, None) * 3,
+        form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0, None, 0) * 3,
     )
     abandon(engine)
     assert kept(disk.files()) == {key("forger")}
@@ -169,8 +169,8 @@ def test_a_salvaged_store_is_a_store(tmp_path):
     source.create(key_of("a"), Record({"user": "ada"}, 0.0, 1e10))
     source.close()
     target = WALStore(tmp_path / "target")
-    assert WALStore(tmp_path / "source").salvage(target).kept == 1
+    assert target.salvage(tmp_path / "source").kept == 1
     assert target.load(key_of("a")).data == {"user": "ada"}
     with pytest.raises(ConfigError, match="not an empty store"):
-        WALStore(tmp_path / "source").salvage(target)
+        target.salvage(tmp_path / "source")
     target.close()

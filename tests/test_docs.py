@@ -59,9 +59,9 @@ def words(node: nodes.Node) -> str:
     return " ".join(node.astext().split())
 
 
-def table_after(beginning: str) -> list[tuple[str, ...]]:
-    """Return the README's table that follows the paragraph which begins like this."""
-    tree = parse(README.read_text())
+def table_after(beginning: str, page: Path = README) -> list[tuple[str, ...]]:
+    """Return a page's table that follows the paragraph which begins like this."""
+    tree = parse(page.read_text())
     (paragraph,) = (
         node for node in tree.findall(nodes.paragraph) if words(node).startswith(beginning)
     )
@@ -182,7 +182,7 @@ class TestReadme:
         assert len(named) == len([*rows(MemoryOptions)])
 
     def test_the_names_that_express_users_are_given_exist(self) -> None:
-        table = table_after("First express-session")
+        table = table_after("First express-session", ROOT / "docs" / "express.rst")
         here = [[row[column] for row in table if row[column]] for column in (1, 3, 5)]
         options = [name for name, *_ in [*rows(ManagerOptions), *rows(CookieSettings)]]
         assert {name for cell in here[0] for name in re.findall(r"\w+", cell)} <= {

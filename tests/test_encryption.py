@@ -105,13 +105,16 @@ def test_no_file_holds_a_value_an_owner_an_id_or_a_cookie_setting(tmp_path):
         file.truncate(end - 5)
     store = WALStore(tmp_path / "data", encryption_key=bytes(range(32)))
     assert len(list(store.records())) == 299
-    store.rekey()
-    written = {item.name: item.read_bytes() for item in (tmp_path / "data").iterdir()}
-    kinds = {name.rpartition(".")[2] for name in written}
-    assert kinds >= {"wal", "snapshot", "torn", "keys"}
-    for needle in needles:
-        for name, data in written.items():
-            assert needle.encode() not in data, name
+    for seal_anew in store.compact, store.rekey:
+        written = {item.name: item.read_bytes() for item in (tmp_path / "data").iterdir()}
+        kinds = {name.rpartition(".")[2] for name in written}
+        assert kinds == {"wal", "snapshot", "torn", "keys", "live", "compact"}
+        for needle in needles:
+            for name, data in written.items():
+                assert needle.encode() not in data, name
+        seal_anew()
+    # What was torn can't be opened any more, by anybody, and goes.
+    assert not list((tmp_path / "data").glob("*.torn"))
     store.close()
 
 
@@ -208,7 +211,8 @@ def test_logs_without_the_key_file_are_refused_saying_so(disk):
         look(files)
 
 
-def test_a_key_file_left_by_who_was_killed_while_making_the_store_is_taken_over(disk):
+def test_a_key_file_without_a_store_is_not_built_upon(disk):
+    """Its data key may have sealed records of the same numbers, in a store that was deleted."""
     put(encrypted_engine(disk), "a", b"1")
     left = {"sessions.keys": disk.files()["sessions.keys"]}
     for by in OTHER, None:
@@ -217,7 +221,11 @@ def test_a_key_file_left_by_who_was_killed_while_making_the_store_is_taken_over(
     engine = encrypted_engine(left)
     put(engine, "b", b"2")
     assert content(engine) == {key("b"): (b"2", FAR)}
-    assert engine._entrance.fs.files()["sessions.keys"] == left["sessions.keys"]
+    files = engine._entrance.fs.files()
+    assert [*decode_keys(files["sessions.keys"], "").wrapped] == [2]
+    assert decode_keys(files["sessions.keys"], "").store != decode_keys(*left.values(), "").store
+    with pytest.raises(DecryptError):
+        look(files | left)
 
 
 def test_the_key_of_one_collection_is_not_that_of_another(tmp_path):
@@ -496,7 +504,7 @@ def test_a_record_of_another_file_is_refused(sealed):
 
 def test_a_record_made_without_the_key_is_refused(sealed):
     logout = form.encode_record(
-        crc32(sealed.salt), form.DELETE, 0, key("a"), len(sealed.records) + 5, 0, None
+        crc32(sealed.salt), form.DELETE, 0, key("a"), len(sealed.records) + 5, 0, None, 0
     )
     assert_refused(sealed.with_records([*sealed.records, logout]), DecryptError, Corruption)
 

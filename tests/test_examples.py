@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from servers import EXAMPLES, LOGIN, SECRET, Client, Server, ask
+from servers import EXAMPLES, LOGIN, SECRET, Client, Server, ask, gunicorn
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +121,102 @@ class TestLogin:
         assert data.stat().st_mode & 0o7777 == 0o700
         with Server(LOGIN, tmp_path, environment) as server:
             assert ask(server, cookie) == "ada"
+
+
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve the example by gunicorn with two workers."""
+    directory = tmp_path_factory.mktemp("devices")
+    command = gunicorn("devices:application", EXAMPLES / "devices", "-w", "2")
+    environment = {"EXAMPLE_DATA": str(directory / "data"), "SESSION_SECRET": SECRET}
+    with Server(command, directory, environment) as server:
+        yield server
+
+
+@pytest.fixture
+def browsers(devices: Server) -> Iterator[list[Client]]:
+    with ExitStack() as clients:
+        yield [clients.enter_context(Client(devices)) for _ in range(3)]
+
+
+class TestDevices:
+    @staticmethod
+    def log_in(client: Client, agent: str, name: str = "ada") -> str:
+        password = {"ada": "engine", "alan": "machine"}[name]
+        client.request("POST", "/logout")
+        page = client.request(
+            "POST",
+            "/login",
+            data={"name": name, "password": password},
+            headers={"User-Agent": agent},
+        )
+        assert page.url.endswith("/"), page.text
+        return page.text
+
+    @staticmethod
+    def token_in(page: str) -> str:
+        return page.partition('name="token" value="')[2].partition('"')[0]
+
+    def end_all(self, client: Client, page: str) -> None:
+        data = {"token": self.token_in(page)}
+        client.request("POST", "/devices/sign-out-others", data=data)
+
+    def test_each_device_is_listed_with_its_browser_address_and_times(
+        self, browsers: list[Client]
+    ) -> None:
+        self.end_all(browsers[0], self.log_in(browsers[0], "Mosaic/1.0"))
+        self.log_in(browsers[1], "Lynx <script>")
+        page = browsers[0].request("GET", "/").text
+        assert page.count("<tr><td>") == 2
+        assert "Mosaic/1.0" in page
+        assert "Lynx &lt;script&gt;" in page
+        assert page.count("127.0.0.1") == 2
+        assert page.count("this one") == 1
+        assert len(re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", page)) == 4
+
+    def test_one_device_is_signed_out(self, browsers: list[Client]) -> None:
+        for client, agent in zip(browsers, ["one", "two", "three"], strict=True):
+            page = self.log_in(client, agent)
+        row = next(row for row in page.split("<tr>") if "<td>two" in row)
+        handle = row.partition("/devices/")[2].partition("/")[0]
+        data = {"token": self.token_in(page)}
+        page = browsers[2].request("POST", f"/devices/{handle}/sign-out", data=data).text
+        assert "<td>two" not in page
+        assert "<h1>Log in</h1>" in browsers[1].request("GET", "/").text
+        assert "Your devices, ada" in browsers[0].request("GET", "/").text
+
+    def test_all_others_are_signed_out_and_nobody_else(self, browsers: list[Client]) -> None:
+        self.log_in(browsers[0], "ada's first")
+        self.log_in(browsers[1], "alan's", "alan")
+        page = self.log_in(browsers[2], "ada's second")
+        self.end_all(browsers[2], page)
+        pages = [client.request("GET", "/").text for client in browsers]
+        assert "<h1>Log in</h1>" in pages[0]
+        assert "Your devices, alan" in pages[1]
+        assert pages[2].count("<tr><td>") == 1
+
+    def test_nobody_signs_out_somebody_elses_device(self, browsers: list[Client]) -> None:
+        self.log_in(browsers[0], "alan's", "alan")
+        alan = browsers[1]
+        self.log_in(alan, "alan's second", "alan")
+        row = next(row for row in alan.request("GET", "/").text.split("<tr>") if "sign-out" in row)
+        handle = row.partition("/devices/")[2].partition("/")[0]
+        data = {"token": self.token_in(self.log_in(browsers[2], "ada's"))}
+        browsers[2].request("POST", f"/devices/{handle}/sign-out", data=data)
+        assert all("alan" in client.request("GET", "/").text for client in browsers[:2])
+
+    def test_a_form_of_another_site_or_from_before_the_login_does_nothing(
+        self, browsers: list[Client]
+    ) -> None:
+        client = browsers[0]
+        before = self.token_in(self.log_in(client, "one"))
+        for data in {}, {"token": "forged"}, {"token": "\u00e9"}:
+            answer = client.request("POST", "/devices/sign-out-others", data=data)
+            assert answer.status_code == 403
+        self.log_in(client, "two", "alan")  # another owner
+        answer = client.request("POST", "/logout", data={"token": before})
+        assert answer.status_code == 403
+        assert "Your devices, alan" in client.request("GET", "/").text
 
 
 @pytest.mark.parametrize("name", ["bottle_app", "pyramid_app"])

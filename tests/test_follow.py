@@ -161,7 +161,7 @@ def half_written(disk, *, sequence: int = 2) -> tuple[bytes, int]:
     end = len(bytes(inode.content).rstrip(b"\0"))
     salt = form.decode_header(bytes(inode.content), WAL, form.WAL_MAGIC)[0].salt
     payload = form.encode_changes([form.Put(key("half"), b"h" * 200, FAR)])[2]
-    record = form.encode_record(form.crc32(salt), form.PUT, 0, payload, sequence, 0, None)
+    record = form.encode_record(form.crc32(salt), form.PUT, 0, payload, sequence, 0, None, 0)
     inode.write(record[:50], end)
     return record, end
 

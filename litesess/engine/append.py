@@ -117,11 +117,9 @@ class Appender:
 
     def write_record(self, live: Live, kind: int, payload: bytes) -> int:
         """Write a record of the engine's own; see :meth:`write`."""
-        return self.write(live, self.encode(live, kind, 0, payload, live.table.sequence + 1))
-
-    def encode(self, live: Live, kind: int, flags: int, payload: bytes, sequence: int) -> bytes:
-        """Return a record for the log of *live*."""
-        return live.log.encode(kind, flags, payload, sequence, live.durable)
+        table = live.table
+        record = live.log.encode(kind, 0, payload, table.sequence + 1, live.durable, table.end)
+        return self.write(live, record)
 
     def sync_all(self) -> None:
         """Make durable all that was written until now; see :meth:`sync`."""

@@ -6,14 +6,14 @@ away; of the last log as much as had been written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place, is_nothing
+from litesess.engine.chain import Place
 from litesess.engine.check import Verification, verify
-from litesess.engine.follow import Follower
-from litesess.engine.fs import write_all
+from litesess.engine.follow import Follower, Live
+from litesess.engine.fs import store_error, write_all
 from litesess.engine.log import create_anew, forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.errors import Corruption, StoreError
@@ -36,35 +36,53 @@ def back_up(
         What was found good in the copy.
 
     Raises:
-        StoreError: there is a store at *target*, or the copy can't be read.
-        OSError: a disk failed or is full; nothing remains at *target*.
+        StoreError: there is a store at *target*, a disk failed or is full, or the copy can't be
+            read; nothing remains at *target*.
     """
     _check_empty(target)
-    live = follower.catch_up()
-    tables, names = live.view.tables, place.names
-    # Order: the last log last, as without it the copy is refused; and then what says where it ends.
-    wanted = [(names.wal(table.log.header.generation), table.end) for table in reversed(tables)]
-    if live.view.snapshot is not None:
-        wanted.insert(0, (names.snapshot(live.view.snapshot.generation), live.view.snapshot.size))
-    header = live.log.header
-    slot = place.keys.sign_slot(form.Slot(header.store, header.generation, tables[0].end))
     try:
-        if place.keys.is_encrypted:
-            _copy(place, target, names.keys, None, pause)
-        for name, size in wanted:
+        follower.catch_up()
+        live = follower.adopt()  # not what a compaction has taken away since
+        slot = form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
+    except OSError as error:
+        raise store_error(error, place.path) from error
+    made: list[str] = []
+    try:
+        for name, size in _wanted(place, live):
+            made.append(name)
             _copy(place, target, name, size, pause)
-        _write(target, names.live, slot)
+        made.append(place.names.live)
+        _write(target, place.names.live, place.keys.sign_slot(slot))
         target.fs.sync_directory(target.directory)
         return verify(target)
-    except BaseException:
-        for name in [names.live, *(name for name, _ in reversed(wanted)), names.keys]:
+    except BaseException as error:
+        for name in reversed(made):
             forget(target.fs, target.directory, name)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise store_error(error, target.path) from error
         raise
 
 
+def _wanted(place: Place, live: Live) -> Iterator[tuple[str, int | None]]:
+    """Yield the names of the files to copy, and how much of each; None: all."""
+    names = place.names
+    # Order: without the last log, and the key file, the copy is refused.
+    if live.view.snapshot is not None:
+        yield names.snapshot(live.view.snapshot.generation), None
+    for table in reversed(live.view.tables[1:]):
+        yield names.wal(table.log.header.generation), None  # with its SEAL
+    yield names.wal(live.log.header.generation), live.table.end
+    if place.keys.is_encrypted:
+        yield names.keys, None
+
+
 def _check_empty(target: Place) -> None:
-    listing = target.listing()
-    if not is_nothing(listing, target.slot()) or target.key_place.read() is not None:
+    prefix = f"{target.names.collection}."
+    try:
+        names = target.fs.list(target.directory)
+    except OSError as error:
+        raise store_error(error, target.path) from error
+    if any(name.startswith(prefix) for name in names):
         raise StoreError(f"{target.path} holds a store already; choose an empty directory")
 
 
@@ -73,7 +91,10 @@ def _copy(
 ) -> None:
     """Copy the first *size* bytes of a file, or all of it."""
     fs = place.fs
-    source = fs.open(place.directory, name, place.path_of(name), write=False)
+    try:
+        source = fs.open(place.directory, name, place.path_of(name), write=False)
+    except OSError as error:
+        raise store_error(error, place.path_of(name)) from error
     temporary = name + TEMPORARY_SUFFIX
     try:
         end = fs.size(source) if size is None else size

@@ -22,6 +22,7 @@ from litesess.engine.view import Table, View
 from litesess.errors import Corruption, DecryptError, StoreError
 
 FIRST_GENERATION: Final = 1
+_LAST_GENERATION: Final = (1 << 63) - 1
 
 #: A compaction may take files away while they are read, and a writer be half-way through a record.
 _TRIES: Final = 10
@@ -116,7 +117,13 @@ class Place:
             raise
 
     def new_head(self, magic: bytes, store: bytes, generation: int, link: int) -> form.Head:
-        """Return what a new log or snapshot begins with."""
+        """Return what a new log or snapshot begins with.
+
+        Raises:
+            Corruption: somebody has put a file there whose generation is the last.
+        """
+        if generation > _LAST_GENERATION:
+            raise Corruption(self.path, 0, "holds a file of the last generation there can be")
         name = self.names.wal if magic == form.WAL_MAGIC else self.names.snapshot
         salt = self.random_bytes(form.SALT_BYTES)
         header = form.Header(magic, store, generation, salt, link)
@@ -335,19 +342,31 @@ def check_order(table: Table, record: form.Record) -> None:
         Corruption: it may not.
         DecryptError: it may not, though it was sealed: somebody has moved it.
     """
+    check_sequence(table, record, table.log)
     reason = ""
-    if record.sequence != table.sequence + 1:
-        reason = f"sequence {record.sequence} after {table.sequence}"
-    elif not form.PUT <= record.kind <= form.POISON:
+    if not form.PUT <= record.kind <= form.POISON:
         reason = f"record type {record.kind} is not known"
     elif record.kind == form.SEAL:
         count = form.decode_seal(record.payload).record_count
         if count != table.count:
             reason = f"SEAL counts {count} records, {table.count} were read"
-    if reason and table.log.sealer is not None:
-        raise table.log.sealer.tampered()
     if reason:
-        raise Corruption(table.log.path, record.offset, reason)
+        raise _out_of_order(table.log, record, reason)
+
+
+def check_sequence(table: Table, record: form.Record, log: Log) -> None:
+    """Let *record* of *log* follow what *table* took in, by its number; see :func:`check_order`."""
+    if record.sequence != table.sequence + 1:
+        raise _out_of_order(log, record, f"sequence {record.sequence} after {table.sequence}")
+
+
+def _out_of_order(log: Log, record: form.Record, reason: str) -> StoreError:
+    # What was sealed did not get there by rot.
+    return (
+        Corruption(log.path, record.offset, reason)
+        if log.sealer is None
+        else (log.sealer.tampered())
+    )
 
 
 def _judge(log: Log, found: form.Bad, durable: int) -> None:

@@ -33,6 +33,7 @@ def verify(place: Place) -> Verification:
     chain = load_settled(place)
     if chain is None:
         return Verification(0, 0, 0)
+    place.keys.check(place.key_place, is_needed=True)
     # What it reads stays open, whatever a compaction drops meanwhile.
     entries = 0 if chain.snapshot is None else chain.snapshot.verify()
     records = sum(replayed.table.count for replayed in chain.logs)
@@ -67,8 +68,11 @@ def salvage(place: Place) -> tuple[dict[bytes, form.Entry], Salvaged]:
     for generation in listing.snapshots[-1:]:
         base = generation
         _take_in_snapshot(place, generation, found)
-    for log in _readable_logs(place, [item for item in listing.wals if item >= base], found):
-        _take_in_log(log, slot, found)
+    for log in _readable_logs(place, [item for item in listing.wals if item >= base]):
+        if isinstance(log, Corruption):
+            found.add_hole(log)
+        else:
+            _take_in_log(log, slot, found)
     if found.last_kind == form.SEAL:
         missing = place.path_of(place.names.wal(listing.newest + 1))
         found.add_hole(Corruption(missing, 0, "is missing"))
@@ -135,6 +139,10 @@ def _take_in_snapshot(place: Place, generation: int, found: _Findings) -> None:
 def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
     end = form.HEADER_BYTES
     for record in log.find_records(end):
+        if record.sequence <= found.sequence:
+            # A copy of one that was taken in already: what it says may have been undone since.
+            found.add_hole(Corruption(log.path, record.offset, "an older record lies there"))
+            continue
         if record.sequence != found.sequence + 1:
             missing = f"sequence {record.sequence} after {found.sequence}"
             found.add_hole(Corruption(log.path, end, missing))
@@ -150,16 +158,23 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
         found.add_hole(Corruption(log.path, end, "the end is damaged"))
 
 
-def _readable_logs(place: Place, generations: list[int], found: _Findings) -> Iterator[Log]:
-    """Yield the logs that count, oldest first: without those that a later one replaces."""
-    logs: list[Log] = []
+def _readable_logs(place: Place, generations: list[int]) -> Iterator[Log | Corruption]:
+    """Yield the logs that count, oldest first: without those that a later one replaces.
+
+    In the place of one whose header can't be read stands why.
+    """
+    logs: list[Log | Corruption] = []
+    replaced_from = 1 << 64
     for generation in reversed(generations):
-        if logs and 0 < logs[-1].header.link <= generation:
+        if generation >= replaced_from:
             continue
         try:
-            logs.append(place.open_log(generation))
+            log = place.open_log(generation)
         except (Corruption, DecryptError) as error:
-            found.holes.append(_hole(error, place.path_of(place.names.wal(generation))))
+            logs.append(_hole(error, place.path_of(place.names.wal(generation))))
+        else:
+            logs.append(log)
+            replaced_from = log.header.link or replaced_from
     yield from reversed(logs)
 
 

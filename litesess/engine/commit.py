@@ -350,7 +350,12 @@ class Committer:
         if any(ticket.sync for ticket in batch):
             # What a plan saw and left as it was must be as durable as a change would be.
             self._appender.sync(live, end)
-        if self._follower.catch_up() is live and live.table.end < end:
+        try:
+            is_read = self._follower.catch_up() is not live or live.table.end >= end
+        except (Corruption, DecryptError) as error:
+            # Not as it is: a plan that is refused has changed nothing, and these have.
+            raise StoreFailed(f"{live.log.path}: written, but not read back: {error}") from error
+        if not is_read:
             raise StoreFailed(f"{live.log.path}: what was just written there can't be read back")
 
     def _seal(self, generation: int, salt: bytes) -> Live:
@@ -408,7 +413,7 @@ class Committer:
         """Run the plans and return their records; those that only delete if there is no room."""
         draft = _Draft(live.view)
         records = []
-        sequence = live.table.sequence
+        sequence, offset = live.table.sequence, live.table.end
         for ticket in batch:
             ticket.error = None
             ticket.sequence = 0
@@ -418,11 +423,14 @@ class Committer:
                     continue
                 if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                     raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-                record = self._appender.encode(live, *form.encode_changes(changes), sequence + 1)
+                record = live.log.encode(
+                    *form.encode_changes(changes), sequence + 1, live.durable, offset
+                )
             except Exception as error:  # noqa: BLE001  # transact() raises it again, to the one whose plan it was
                 ticket.error = error
                 continue
             sequence += 1
+            offset += len(record)
             ticket.sequence = sequence
             draft.apply(changes, sequence)
             records.append(record)

@@ -66,7 +66,8 @@ def compact(
 
 def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
     """Write all that the logs and the snapshot before the live log hold as one snapshot."""
-    view = View(live.view.snapshot, live.view.tables[1:])
+    snapshot = live.view.snapshot
+    view = View(None if snapshot is None else snapshot.private(), live.view.tables[1:])
     name = place.names.snapshot(live.log.header.generation)
     temporary = name + TEMPORARY_SUFFIX
     header = live.log.header
@@ -80,7 +81,7 @@ def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
         # directory after that, because what it replaces is deleted next.
         check(place.fs, file.fd, place.path_of(temporary))
         path = place.path_of(name)
-        snapshot = Snapshot(place.fs, file, path, place.read_snapshot_head(path))
+        published = Snapshot(place.fs, file, path, place.read_snapshot_head(path))
     except BaseException:
         file.close()
         forget(place.fs, place.directory, temporary)
@@ -91,7 +92,7 @@ def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
         forget(place.fs, place.directory, temporary)
         raise
     place.fs.sync_directory(place.directory)
-    return snapshot
+    return published
 
 
 def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> None:
@@ -102,11 +103,9 @@ def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> Non
         if count % _PAUSE_EVERY == 0:
             pause()
         if snapshot is not None:
-            position = snapshot.position(key)
-            snapshot.copy(at, position, writer)
-            at = position
-            if position < snapshot.count and snapshot.key(position) == key:
-                at = position + 1
+            place = snapshot.place_of(key)
+            snapshot.copy(at, place.start, writer)
+            at = place.stop
         entry = view.get(key)
         if entry is not None:
             writer.add(key, entry)

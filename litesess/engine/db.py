@@ -312,10 +312,7 @@ class Engine:
             StoreError: it could not be done; nothing remains there.
         """
         with self._maintaining() as opened, self._entrance.entering(path) as target:
-            try:
-                return back_up(opened.place, opened.follower, target, opened.pause)
-            except OSError as error:
-                raise store_error(error, path) from error
+            return back_up(opened.place, opened.follower, target, opened.pause)
 
     def rekey(self) -> None:
         """Seal everything anew, under a new data key; the old one is gone then.
@@ -335,6 +332,7 @@ class Engine:
                 # One that is published, but that no log was made under yet, is as good as new.
                 if place.keys.is_newest(follower.catch_up().log.sealer):
                     place.keys.add(place.key_place)
+                place.unlink(place.listing().torn)
             except OSError as error:
                 raise store_error(error, self.path) from error
             seconds = self._compact(opened)

@@ -38,6 +38,7 @@ RECORD_MAGIC: Final = 0x5CA1
 _MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + SEALING_BYTES
 _CHECKED: Final = struct.Struct("<HBBIQQ")
 _CRC: Final = struct.Struct("<I")
+_OFFSET: Final = struct.Struct("<Q")
 
 PUT, TOUCH, DELETE, CLEAR, GROUP, MARK, SEAL, POISON = range(1, 9)
 EXPIRED: Final = 1  # flag of DELETE
@@ -232,6 +233,7 @@ def encode_record(
     sequence: int,
     durable: int,
     sealer: Sealer | None,
+    offset: int,
 ) -> bytes:
     """Return a record.
 
@@ -243,11 +245,12 @@ def encode_record(
         sequence: its number.
         durable: how much of the file is known to be synced.
         sealer: seals the payload; None: it stays in the clear.
+        offset: where it is to stand in the file; sealed, it is good nowhere else.
     """
     length = len(payload) if sealer is None else len(payload) + SEALING_BYTES
     head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
     if sealer is not None:
-        payload = sealer.seal(payload, head)
+        payload = sealer.seal(payload, head + _OFFSET.pack(offset))
     return b"%b%b%b" % (head, _CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
 
 
@@ -264,11 +267,12 @@ class Record(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """What stands before its checksum and stored payload."""
+        """What its payload was sealed with: what stands before its checksum, and where it does."""
         length = self.end - self.offset - RECORD_BYTES
-        return _CHECKED.pack(
+        head = _CHECKED.pack(
             RECORD_MAGIC, self.kind, self.flags, length, self.sequence, self.durable
         )
+        return head + _OFFSET.pack(self.offset)
 
 
 class Bad(NamedTuple):
@@ -305,7 +309,7 @@ def decode_record(
     if actual != crc:
         return Bad(offset, f"record checksum {actual:#010x}, stored {crc:#010x}", False)
     if sealer is not None:
-        payload = sealer.open(payload, head)
+        payload = sealer.open(payload, head + _OFFSET.pack(offset))
     return Record(offset, base + end, kind, flags, sequence, durable, payload)
 
 

@@ -55,8 +55,10 @@ class Index:
         "has_owners",
     )
 
-    def _adopt_index(self, memory: mmap.mmap, footer: form.Footer, *, is_sealed: bool) -> int:
-        """Take the columns out of mapped memory; return where they end."""
+    def _adopt_index(
+        self, memory: mmap.mmap | bytes, start: int, footer: form.Footer, *, is_sealed: bool
+    ) -> int:
+        """Take the columns out of memory, from *start* on; return where they end."""
         self._map = memory
         self.count = count = footer.entry_count
         self.has_owners = footer.owned_count > 0
@@ -71,7 +73,7 @@ class Index:
             4 * ((1 << owned_bits) + 1) if owned else 0,
             4 * owned,
         )
-        bounds = [*accumulate(widths, initial=footer.index_offset)]
+        bounds = [*accumulate(widths, initial=start)]
         if footer.bits <= MAX_BITS and bounds[-1] <= len(memory):
             view = memoryview(memory)
             columns = [view[start:end] for start, end in pairwise(bounds)]
@@ -92,7 +94,8 @@ class Index:
         for name in _COLUMNS:
             if (view := getattr(self, name, None)) is not None:
                 view.release()
-        if (memory := getattr(self, "_map", None)) is not None:
+        memory = getattr(self, "_map", b"")
+        if not isinstance(memory, bytes):
             with suppress(BufferError):  # the traceback of a refusal still shows it
                 memory.close()
 

@@ -123,15 +123,19 @@ class KeyPlace(NamedTuple):
             Corruption: it is damaged.
             OSError: it could not be read.
         """
-        try:
-            fd = self.fs.open(self.directory, self.name, self.path, write=False)
-        except FileNotFoundError:
-            return None
-        try:
-            size = _HEAD.size + _MOST_KEYS * _ENTRY_BYTES
-            return decode_keys(self.fs.pread(fd, size, 0), self.path)
-        finally:
-            self.fs.close(fd)
+        while True:
+            try:
+                fd = self.fs.open(self.directory, self.name, self.path, write=False)
+            except FileNotFoundError:
+                # It may have been replaced in the very moment.
+                if self.fs.exists(self.directory, self.name):
+                    continue
+                return None
+            try:
+                size = _HEAD.size + _MOST_KEYS * _ENTRY_BYTES + _CRC.size
+                return decode_keys(self.fs.pread(fd, size, 0), self.path)
+            finally:
+                self.fs.close(fd)
 
     def publish(self, data: bytes) -> None:
         """Put *data* in its place, durably; it holds the old bytes or the new ones, never others.
@@ -171,31 +175,35 @@ class Keys:
         """Whether there is an encryption key."""
         return self._encryption_key is not None
 
-    def check(self, place: KeyPlace) -> None:
-        """Raise :class:`DecryptError` if the key file does not go with the encryption key."""
-        found = place.read()
+    def check(self, place: KeyPlace, *, is_needed: bool = False) -> None:
+        """Raise :class:`DecryptError` if the key file does not go with the encryption key.
+
+        Args:
+            place: of the key file.
+            is_needed: there is a store, so that an encryption key needs its key file.
+        """
+        found = self._read(place) if is_needed and self.is_encrypted else place.read()
         if found is not None:
             self._unwrap(found, place)
 
-    def create(self, place: KeyPlace, store: bytes) -> bytes:
-        """Make a first data key for a store that holds nothing yet; return its identity.
+    def create(self, place: KeyPlace, store: bytes) -> None:
+        """Make a data key for the store *store*, which holds nothing yet.
 
-        What another has made, who was then killed, is taken over.
+        Another one than in a key file that is there: whoever made that may have been killed, or
+        its store may have been deleted, and no two stores are sealed under one key.
 
         Raises:
-            DecryptError: it was made under another encryption key.
+            DecryptError: there is a key file that was made under another encryption key.
             OSError: it could not be made.
         """
-        found = place.read()
+        self.check(place)
         key = self._encryption_key
-        if found is None:
-            if key is not None:
-                first = DataKey(self._random_bytes(KEY_BYTES), 1)
-                derivation = key.derivation(self._random_bytes)
-                self._publish(place, store, key, derivation, {1: first})
-            return store
-        self._unwrap(found, place)
-        return found.store
+        if key is not None:
+            number = max(self._known, default=0) + 1
+            data_keys = {number: DataKey(self._random_bytes(KEY_BYTES), number)}
+            derivation = key.derivation(self._random_bytes)
+            self._publish(place, store, key, derivation, data_keys)
+            self._known = data_keys
 
     def sign(self, header: form.Header, path: str, place: KeyPlace) -> form.Head:
         """Return what a new file begins with, and what seals in it.
@@ -295,14 +303,17 @@ class Keys:
         """
         if len(self._known) > 1:
             found, key = self._read(place), self._given(place)
-            # Guards: the encryption key may have been changed meanwhile; what is published under
-            # another one than the file's would lock everybody out.
-            data_keys = self._unwrap(found, place)
-            newest = data_keys[max(data_keys)]
-            if len(data_keys) > 1:
-                only = {newest.number: newest}
+            number = max(self._known)
+            only = {number: self._known[number]}
+            if [*found.wrapped] != [number]:
+                try:
+                    # Guards: the encryption key may have been changed meanwhile; what is published
+                    # under another one than the file's would lock everybody out.
+                    self._unwrap(found, place)
+                except DecryptError:  # whoever has the present one will do it
+                    return
                 self._publish(place, found.store, key, found.derivation, only)
-            self._known = {newest.number: newest}
+            self._known = only
 
     def change(self, place: KeyPlace, new: EncryptionKey) -> None:
         """Wrap the data keys anew, so that *new* opens the store, and no other key does.
@@ -314,21 +325,36 @@ class Keys:
         found = self._read(place)
         data_keys = self._unwrap(found, place)
         derivation = new.derivation(self._random_bytes)
-        self._publish(place, found.store, new, derivation, data_keys)
-        self._encryption_key = new
+        try:
+            self._publish(place, found.store, new, derivation, data_keys)
+        finally:
+            # Also after an error: it may have come when the new file had its name already.
+            if (current := place.read()) is not None and current.derivation == derivation:
+                self._encryption_key = new
 
     def _read(self, place: KeyPlace) -> KeyFile:
+        """Return the key file, which must be there, and not an older one.
+
+        Raises:
+            DecryptError: it is neither.
+        """
+        self._given(place)
         found = place.read()
         if found is None:
             raise DecryptError(
                 f"{place.path} is missing; put it back from a backup, nothing can be read without"
             )
+        # Guards: who has stolen the key that a rekey has replaced must not bring it back.
+        if max(found.wrapped) < max(self._known, default=0):
+            raise DecryptError(f"{place.path} is an older one than there was; put the newer back")
         return found
 
     def _given(self, place: KeyPlace) -> EncryptionKey:
         if self._encryption_key is None:
             raise DecryptError(
                 f"{place.path} says that the store is encrypted, and no encryption_key was given"
+                if place.fs.exists(place.directory, place.name)
+                else f"the store is not encrypted: there is no {place.path}"
             )
         return self._encryption_key
 
@@ -338,17 +364,21 @@ class Keys:
         return self._known.get(number) or self._unwrap(found, place)[number]
 
     def _find(self, signed: bytes, tag: bytes, place: KeyPlace) -> DataKey | None:
-        """Return the data key under which *tag* was made for *signed*."""
-        found = _proving(self._known, signed, tag)
-        # Another process may have published another data key.
-        return found or _proving(self._unwrap(self._read(place), place), signed, tag)
+        """Return the data key under which *tag* was made for *signed*; only one that is in use.
+
+        One that is known here and not the newest may have been dropped since, and stolen before.
+        """
+        newest = max(self._known, default=0)
+        if newest and self._known[newest].proves(signed, tag):
+            return self._known[newest]
+        data_keys = self._unwrap(self._read(place), place)
+        return next((key for key in data_keys.values() if key.proves(signed, tag)), None)
 
     def _unwrap(self, found: KeyFile, place: KeyPlace) -> DataKeys:
         """Return all data keys of a key file, and know them from now on."""
         key = self._given(place)
         data_keys = {number: found.unwrap(number, key, place.path) for number in found.wrapped}
-        # Those that are gone from the file, too: what is open may have been made under them.
-        self._known = self._known | data_keys
+        self._known = data_keys
         return data_keys
 
     def _publish(
@@ -365,7 +395,3 @@ class Keys:
 
     def _sealer(self, header: form.Header, data_key: DataKey, path: str) -> Sealer:
         return data_key.sealer(b"file", header.salt, header.context, path, self._random_bytes)
-
-
-def _proving(data_keys: DataKeys, signed: bytes, tag: bytes) -> DataKey | None:
-    return next((key for key in data_keys.values() if key.proves(signed, tag)), None)

@@ -292,10 +292,12 @@ class Log:
                 return form.decode_put(*last, record.sequence)
         raise Corruption(self.path, record.offset, "the record stores another key")
 
-    def encode(self, kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
+    def encode(
+        self, kind: int, flags: int, payload: bytes, sequence: int, durable: int, offset: int
+    ) -> bytes:
         """Return a record for this log; see :func:`format.encode_record`."""
         return form.encode_record(
-            self.salt_crc, kind, flags, payload, sequence, durable, self.sealer
+            self.salt_crc, kind, flags, payload, sequence, durable, self.sealer, offset
         )
 
     def write(self, data: bytes, offset: int) -> None:

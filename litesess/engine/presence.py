@@ -111,6 +111,8 @@ class Entrance:
             follower = Follower(place, chain, is_shared=not network, is_synced=is_synced)
             committer = self._committer(place, follower)
             committer.sync()
+            # Published while it was loaded, perhaps; the MARK that says so was read as history.
+            follower.adopt()
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
             for file in files:
@@ -196,6 +198,8 @@ class Entrance:
         except OSError as error:
             raise store_error(error, path) from error
         try:
+            if not self._lock.take(directory.fd):
+                raise StoreLocked(path, "is in use by another process")
             yield replace(self._place(directory.fd), path=path)
         finally:
             directory.close()

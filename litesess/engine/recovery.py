@@ -19,6 +19,7 @@ from litesess.engine.chain import (
     Chain,
     Place,
     Replayed,
+    check_sequence,
     is_nothing,
     load_chain,
     load_settled,
@@ -149,7 +150,8 @@ def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
 
 def _create(place: Place) -> Chain:
     # Order: the key before what is sealed under it.
-    store = place.keys.create(place.key_place, place.random_bytes(form.STORE_BYTES))
+    store = place.random_bytes(form.STORE_BYTES)
+    place.keys.create(place.key_place, store)
     log = place.create_log(place.new_head(form.WAL_MAGIC, store, FIRST_GENERATION, 0))
     return Chain(place.listing(), None, [Replayed(Table(log, 0))])
 
@@ -171,13 +173,17 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
     table, salt_crc = copied.table, crc32(head.header.salt)
 
     def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
-        data = form.encode_record(salt_crc, kind, flags, payload, sequence, durable, head.sealer)
-        end = table.end + len(data)
-        table.apply(form.Record(table.end, end, kind, flags, sequence, durable, payload))
+        start = table.end
+        data = form.encode_record(
+            salt_crc, kind, flags, payload, sequence, durable, head.sealer, start
+        )
+        end = start + len(data)
+        table.apply(form.Record(start, end, kind, flags, sequence, durable, payload))
         return data
 
     for replayed in chain.logs:
         for record in replayed.log.records(form.HEADER_BYTES, replayed.table.end):
+            check_sequence(table, record, replayed.log)  # it is read for the second time
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (
                 (record.kind, record.payload)

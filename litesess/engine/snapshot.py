@@ -5,7 +5,7 @@ Values are read with ``pread``: a mapped file that turns bad kills the process w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import chain
 from typing import Final
@@ -33,6 +33,7 @@ class Snapshot(Index):
 
     __slots__ = (
         "_file",
+        "_footer",
         "_fs",
         "_store_crc",
         "_values",
@@ -70,14 +71,16 @@ class Snapshot(Index):
         self.size = fs.size(fd)
         at = max(self.size - form.FOOTER_BYTES, form.HEADER_BYTES)
         footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
-        end = self._adopt_index(fs.map(fd, self.size), footer, is_sealed=self.sealer is not None)
+        self._footer = footer
+        start = footer.index_offset
+        end = self._adopt_index(
+            fs.map(fd, self.size), start, footer, is_sealed=self.sealer is not None
+        )
         if end != at:
             raise Corruption(
-                path,
-                footer.index_offset,
-                f"index of {at - footer.index_offset} bytes for {footer.entry_count} entries",
+                path, start, f"index of {at - start} bytes for {footer.entry_count} entries"
             )
-        self._check_index(footer, footer.index_offset, at)
+        self._check_index(self._read_index)
 
     @classmethod
     def open(
@@ -102,13 +105,35 @@ class Snapshot(Index):
             file.close()
             raise
 
-    def _check_index(self, footer: form.Footer, start: int, end: int) -> None:
-        def read() -> Iterator[bytes]:
-            # By pread: through the map every page of it would count as this process's memory.
-            for at in range(start, end, CHUNK_BYTES):
-                yield self._fs.pread(self._file.fd, min(CHUNK_BYTES, end - at), at)
+    def _read_index(self) -> Iterator[bytes]:
+        """Yield the index, a piece at a time."""
+        # By pread: through the map every page of it would count as this process's memory.
+        end = self.size - form.FOOTER_BYTES
+        for at in range(self._footer.index_offset, end, CHUNK_BYTES):
+            yield self._fs.pread(self._file.fd, min(CHUNK_BYTES, end - at), at)
 
-        sealer = self.sealer
+    def private(self) -> Snapshot:
+        """Return this snapshot with an index that nobody can change any more, proven anew.
+
+        A forged row of an index that was proven long ago must not be signed into the next one.
+        Only where there is something to prove; it takes as much memory as the index.
+
+        Raises:
+            Corruption: the index has been damaged since it was opened.
+            DecryptError: somebody has changed it.
+        """
+        if self.sealer is None:
+            return self
+        index = b"".join(self._read_index())
+        self._check_index(lambda: iter([index]))
+        twin = Snapshot.__new__(Snapshot)
+        for name in Snapshot.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin._adopt_index(index, 0, self._footer, is_sealed=True)  # noqa: SLF001  # of our class
+        return twin
+
+    def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:
+        footer, start, sealer = self._footer, self._footer.index_offset, self.sealer
         # The proof alone tells, and takes half as long; the checksum says what kind of damage.
         if sealer is not None and sealer.proves(chain(read(), [footer.vouched]), footer.proof):
             return
@@ -149,7 +174,7 @@ class Snapshot(Index):
         while (at := self._map.find(prefix, at, end)) >= 0:
             position, astray = divmod(at - base, PREFIX_BYTES)
             if not astray:
-                found, entry = self.entry(position)
+                found, entry = self._entry(position)
                 if found == key:
                     return entry
             at += 1
@@ -162,6 +187,19 @@ class Snapshot(Index):
             Corruption: the entry is not what was written.
             DecryptError: the entry is whole, but does not belong there.
         """
+        key, entry = self._entry(position)
+        self._check_key(key, position)
+        return key, entry
+
+    def _check_key(self, key: bytes, position: int) -> None:
+        """Raise :class:`Corruption` if the index has another key at *position*.
+
+        Guards: a key that was changed is found by nobody, so that its deletion, too, would go by.
+        """
+        if key[:PREFIX_BYTES] != self.prefix(position):
+            raise Corruption(self.path, self._offsets[position], "the entry has another key")
+
+    def _entry(self, position: int) -> tuple[bytes, form.Entry]:
         offset = self._offsets[position]
         data = self._fs.pread(self._file.fd, self._offsets[position + 1] - offset, offset)
         key, version, value = form.decode_entry(
@@ -176,28 +214,43 @@ class Snapshot(Index):
         return key, form.Entry(value, self._expiries[position], version, owner)
 
     def key(self, position: int) -> bytes:
-        """Return the key of the entry at *position*."""
-        return self._fs.pread(self._file.fd, form.KEY_BYTES, self._offsets[position])
+        """Return the key of the entry at *position*; the rest of that is not looked at.
 
-    def position(self, key: bytes) -> int:
-        """Return how many entries have a smaller key than *key*."""
-        position, end = self.positions(key[:PREFIX_BYTES]).start, self.count
-        while position < end and self.key(position) < key:
-            position += 1
-        return position
+        Raises:
+            Corruption: it is not the one that the index has there.
+        """
+        key = self._fs.pread(self._file.fd, form.KEY_BYTES, self._offsets[position])
+        self._check_key(key, position)
+        return key
+
+    def place_of(self, key: bytes) -> range:
+        """Return the position of the entry of *key*, or where it would stand, as an empty range.
+
+        Raises:
+            Corruption: an entry there is not what was written.
+            DecryptError: an entry there is whole, but does not belong there.
+        """
+        for position in (candidates := self.positions(key[:PREFIX_BYTES])):
+            # All of it, not the key alone: whoever could change that would have an entry kept
+            # that was deleted.
+            found, _ = self.entry(position)
+            if found >= key:
+                return range(position, position + (found == key))
+        return range(candidates.stop, candidates.stop)
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with ``PREFIX_BYTES``."""
         return [self.key(position) for position in self.positions(prefix)]
 
     def owned(self, owner: bytes) -> Iterator[bytes]:
-        """Yield the keys of the entries of *owner*, and of others for whom the same stands."""
-        for position in self.owned_positions(_mark(owner, self._values)):
-            yield self.key(position)
+        """Yield the keys of the entries of *owner*, and of others for whom the same stands.
 
-    def expired(self, now: float) -> Iterator[bytes]:
-        """Yield the keys of the entries that expire at *now* or before."""
-        return map(self.key, self.expired_positions(now))
+        Raises:
+            Corruption: an entry is not what was written.
+            DecryptError: an entry is whole, but does not belong there.
+        """
+        for position in self.owned_positions(_mark(owner, self._values)):
+            yield self.entry(position)[0]
 
     def verify(self) -> int:
         """Check every byte, and that each entry is found; return how many there are.

@@ -169,7 +169,7 @@ class View:
 
     def count(self) -> int:
         """Return how many keys there are; it looks at each that a log has changed."""
-        snapshot = None if any(table.cleared for table in self.tables) else self.snapshot
+        snapshot = self._snapshot_below()
         total = 0 if snapshot is None else snapshot.count
         seen: set[bytes] = set()
         for table in self.tables:
@@ -188,27 +188,52 @@ class View:
 
         Raises:
             Corruption: what lies there is not what was written.
+            DecryptError: what lies there was put there by somebody else.
         """
-        for key in self._keys():
+        newer: list[dict[bytes, Any]] = []
+        for key in self._newer_keys(newer):
             entry = self.get(key)
             if entry is not None:
                 yield key, entry
+        snapshot = self._snapshot_below()
+        if snapshot is not None:
+            for position in range(snapshot.count):
+                key, entry = snapshot.entry(position)
+                if not any(key in seen for seen in newer):
+                    yield key, entry
 
     def expired(self, now: float) -> Iterator[bytes]:
         """Yield the keys that expire at *now* or before; what is damaged is logged and left."""
-        for key in self._keys(now):
+        newer: list[dict[bytes, Any]] = []
+        yield from (key for key in self._newer_keys(newer) if self._is_expired(key, now))
+        snapshot = self._snapshot_below()
+        if snapshot is None:
+            return
+        for position in snapshot.expired_positions(now):
             try:
-                entry = self.get(key)
+                key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
                 # Whoever reads it is told; all others must still come to their end.
                 logger.exception("a damaged entry can't be collected")
                 continue
-            if entry is not None and entry.expires_at <= now:
+            # A touch may have moved its end.
+            if not any(key in seen for seen in newer) and self._is_expired(key, now):
                 yield key
 
-    def _keys(self, now: float | None = None) -> Iterator[bytes]:
-        """Yield each key once; with *now*, those in the snapshot only if they may have expired."""
-        newer: list[dict[bytes, Any]] = []
+    def _is_expired(self, key: bytes, now: float) -> bool:
+        try:
+            entry = self.get(key)
+        except (Corruption, DecryptError):
+            logger.exception("a damaged entry can't be collected")
+            return False
+        return entry is not None and entry.expires_at <= now
+
+    def _snapshot_below(self) -> Snapshot | None:
+        """Return the snapshot, if anything in it counts still."""
+        return None if any(table.cleared for table in self.tables) else self.snapshot
+
+    def _newer_keys(self, newer: list[dict[bytes, Any]]) -> Iterator[bytes]:
+        """Yield each key once that a log has put or touched; *newer* tells afterwards which."""
         for table in self.tables:
             # Copies: a key that is put while this runs must not vanish from both sides.
             puts, touches = table.puts.copy(), table.touches.copy()
@@ -223,14 +248,3 @@ class View:
             newer.append(touches)
             if table.cleared:
                 return
-        snapshot = self.snapshot
-        if snapshot is None:
-            return
-        keys = (
-            (snapshot.key(position) for position in range(snapshot.count))
-            if now is None
-            else snapshot.expired(now)
-        )
-        for key in keys:
-            if not any(key in seen for seen in newer):
-                yield key

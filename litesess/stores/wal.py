@@ -141,20 +141,14 @@ class WALStore(EmbeddedStore):
         """
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
-        engine = Engine(
+        engine = _engine(
             self.path,
-            collection=checked_options.collection,
-            wal_limit=checked_options.wal_limit,
-            lock_timeout=checked_options.lock_timeout,
-            read_only=checked_options.read_only,
+            checked_options,
             before_compaction=self._collect_if_steady,
             after_compaction=self._after_compaction,
-            random_bytes=ids.random_bytes,
-            encryption_key=checked_options.encryption_key,
-            fs=FileSystem(),
-            lock=FileLock(),
         )
         engine.check()
+        self._is_encrypted = checked_options.encryption_key is not None
         super().__init__(
             engine,
             durable=checked_options.durable,
@@ -216,15 +210,15 @@ class WALStore(EmbeddedStore):
         Raises:
             ConfigError: *new* is no encryption key.
             DecryptError: the store is not encrypted, or was opened by a key that is no more.
-            StoreError: it could not be done; the former one opens it still.
+            StoreError: it failed; maybe *new* opens it already: do it again.
         """
         self._engine.change_key(encryption_key("encryption_key", new))
 
     def rekey(self, new: str | bytes | None = None) -> None:
         """Seal everything anew under a new random key; nothing remains under the old one.
 
-        Sessions stay as they are, and other processes may go on meanwhile, those with another
-        ``encryption_key`` excepted.
+        Sessions stay as they are, and other processes may go on meanwhile; those that have not
+        the present ``encryption_key``, but a former one, raise DecryptError.
 
         Args:
             new: what opens the store from now on, in place of ``encryption_key``; other processes
@@ -294,30 +288,72 @@ class WALStore(EmbeddedStore):
         """
         return self._engine.back_up(_directory(path, read_only=False))
 
-    def salvage(self, target: WALStore) -> Salvaged:
-        """Copy out of a damaged store, that nobody uses, what is certain; it is left as it is.
+    def salvage(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        collection: str = "sessions",
+        encryption_key: str | bytes | None = None,
+    ) -> Salvaged:
+        """Copy into this empty store what is certain in a damaged one, which is left as it is.
 
         A session that may have been deleted by what can't be read any more is left out: logged
         out stays logged out.
 
         Args:
-            target: an empty store.
+            path: the damaged store's directory; nobody uses it.
+            collection: the damaged store's.
+            encryption_key: the damaged store's.
 
         Raises:
-            ConfigError: *target* holds sessions, or is this store.
+            ConfigError: this store holds sessions, is the damaged one, or would hold in the clear
+                what was encrypted.
             StoreError: something could not be read or written.
         """
-        if target.path == self.path or len(target):
-            raise ConfigError(f"the target of a salvage, {target.path}, is not an empty store")
-        entries, salvaged = self._engine.salvage()
+        options = build(
+            WALOptions,
+            {"collection": collection, "encryption_key": encryption_key, "read_only": True},
+        )
+        damaged = _directory(path, read_only=True)
+        if damaged == self.path or len(self):
+            raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
+        if options.encryption_key is not None and not self._is_encrypted:
+            raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
+        entries, salvaged = _engine(damaged, options).salvage()
         for key, entry in entries.items():
             put = Put(key, entry.value, entry.expires_at, entry.owner)
-            target._engine.transact(partial(_just, put), sync=False)  # of our class
-        target.compact()
+            self._engine.transact(partial(_just, put), sync=False)
+        self.compact()
         return salvaged
 
     def __repr__(self) -> str:
         return f"<WALStore {self.path!r}>"
+
+
+def _nothing(*_arguments: object) -> None:
+    """Do nothing."""
+
+
+def _engine(
+    path: str,
+    options: WALOptions,
+    *,
+    before_compaction: Callable[[], object] = _nothing,
+    after_compaction: Callable[[float], object] = _nothing,
+) -> Engine:
+    return Engine(
+        path,
+        collection=options.collection,
+        wal_limit=options.wal_limit,
+        lock_timeout=options.lock_timeout,
+        read_only=options.read_only,
+        before_compaction=before_compaction,
+        after_compaction=after_compaction,
+        random_bytes=ids.random_bytes,
+        encryption_key=options.encryption_key,
+        fs=FileSystem(),
+        lock=FileLock(),
+    )
 
 
 def _just(change: Change, _stored: Lookup) -> tuple[Sequence[Change], None]:
