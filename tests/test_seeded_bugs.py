@@ -104,18 +104,18 @@ def write_the_slot_before_the_sync(monkeypatch) -> None:
 
 
 def split_groups(monkeypatch) -> None:
-    real = Appender.encode
+    real = Log.encode
 
-    def encode(self, live, kind, flags, payload, sequence):
+    def encode(self, kind, flags, payload, sequence, durable, offset):
         if kind != form.GROUP:
-            return real(self, live, kind, flags, payload, sequence)
+            return real(self, kind, flags, payload, sequence, durable, offset)
         record = form.Record(0, 0, kind, flags, sequence, 0, payload)
         return b"".join(
-            real(self, live, one, flag, part, sequence + at)
+            real(self, one, flag, part, sequence + at, durable, offset)
             for at, (one, flag, part) in enumerate(form.members(record))
         )
 
-    monkeypatch.setattr(Appender, "encode", encode)
+    monkeypatch.setattr(Log, "encode", encode)
 
 
 def erase_nothing(monkeypatch) -> None:

@@ -219,10 +219,8 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        try:
+        with self._errors():
             yield from self._current_view().scan()
-        except OSError as error:
-            raise store_error(error, self.path) from error
 
     def count(self) -> int:
         """Return how many keys there are, expired or not; at once, after the first time.
@@ -230,10 +228,8 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        try:
+        with self._errors():
             return self._opened().follower.count()
-        except OSError as error:
-            raise store_error(error, self.path) from error
 
     def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
         """Return the keys that are stored for *owner*, with what is stored under them.
@@ -241,10 +237,8 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        try:
+        with self._errors():
             return [*self._current_view().find(owner)]
-        except OSError as error:
-            raise store_error(error, self.path) from error
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes.
@@ -252,10 +246,8 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        try:
+        with self._errors():
             return self._current_view().keys_like(prefix)
-        except OSError as error:
-            raise store_error(error, self.path) from error
 
     def expired(self, now: float) -> Iterator[bytes]:
         """Yield the keys that expire at *now* or before, in Unix seconds.
@@ -263,9 +255,17 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        try:
+        with self._errors():
             yield from self._current_view().expired(now)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Let what the system raises leave as one of ours."""
+        try:
+            yield
         except OSError as error:
+            if error.errno is None:  # a signal handler's
+                raise
             raise store_error(error, self.path) from error
 
     def _current_view(self) -> View:
@@ -279,10 +279,8 @@ class Engine:
         """
         opened = self._open
         if opened is not None:
-            try:
+            with self._errors():
                 opened.follower.catch_up()
-            except OSError as error:
-                raise store_error(error, self.path) from error
 
     @contextmanager
     def maintenance(self, timeout: float = 0.0) -> Iterator[bool]:
@@ -328,13 +326,11 @@ class Engine:
             place, follower = opened.place, opened.follower
             if len(follower.adopt().view.tables) > 1:  # what a compaction that failed has left
                 self._compact(opened)
-            try:
+            with self._errors():
                 # One that is published, but that no log was made under yet, is as good as new.
                 if place.keys.is_newest(follower.catch_up().log.sealer):
                     place.keys.add(place.key_place)
                 place.unlink(place.listing().torn)
-            except OSError as error:
-                raise store_error(error, self.path) from error
             seconds = self._compact(opened)
         self._after_compaction(seconds)
 
@@ -348,11 +344,8 @@ class Engine:
             DecryptError: the store is not encrypted, or under another encryption key by now.
             StoreError: it could not be done; the old one opens it still.
         """
-        with self._maintaining() as opened:
-            try:
-                opened.place.keys.change(opened.place.key_place, new)
-            except OSError as error:
-                raise store_error(error, self.path) from error
+        with self._maintaining() as opened, self._errors():
+            opened.place.keys.change(opened.place.key_place, new)
 
     @contextmanager
     def _maintaining(self) -> Iterator[OpenStore]:
@@ -393,11 +386,8 @@ class Engine:
             Corruption: something is damaged or missing.
             StoreError: something could not be read.
         """
-        try:
-            with self._entrance.looking() as place:
-                return verify(place)
-        except OSError as error:
-            raise store_error(error, self.path) from error
+        with self._errors(), self._entrance.looking() as place:
+            return verify(place)
 
     def salvage(self) -> tuple[dict[bytes, form.Entry], Salvaged]:
         """Return what is good in a damaged store that nobody uses; see :func:`check.salvage`.
@@ -405,11 +395,8 @@ class Engine:
         Raises:
             StoreError: something could not be read.
         """
-        try:
-            with self._entrance.looking() as place:
-                return salvage(place)
-        except OSError as error:
-            raise store_error(error, self.path) from error
+        with self._errors(), self._entrance.looking() as place:
+            return salvage(place)
 
     def close(self) -> None:
         """Close the store: later operations raise StoreClosed.  Again is harmless.
@@ -529,10 +516,8 @@ class Engine:
     def _compact(self, opened: OpenStore) -> float:
         """Put everything into one snapshot; return how many seconds that took."""
         began = self._monotonic()
-        try:
+        with self._errors():
             compact(opened.place, opened.follower, opened.committer, opened.pause)
-        except OSError as error:
-            raise store_error(error, self.path) from error
         opened.note_compaction()
         self._compaction_count += 1
         generation = opened.follower.live.log.header.generation
