@@ -131,6 +131,15 @@ class Index:
             if self.mark(position) == mark:
                 yield position
 
+    def leads_to(self, position: int) -> bool:
+        """Say whether :meth:`owned_positions` yields *position*, without going through them."""
+        if not self.has_owners:
+            return False
+        bucket = int.from_bytes(self.mark(position)[:4], "big") >> self._owned_shift
+        low, high = self._owned_buckets[bucket], self._owned_buckets[bucket + 1]
+        at = bisect_left(self._owned, position, lo=low, hi=high)  # they ascend in each bucket
+        return at < high and self._owned[at] == position
+
     def expired_positions(self, now: float) -> Iterator[int]:
         """Yield the positions of the entries that expire at *now* or before."""
         for start in range(0, self.count, _SCAN_ENTRIES):

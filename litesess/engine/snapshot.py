@@ -263,7 +263,7 @@ class Snapshot(Index):
         for position in range(self.count):
             key, entry = self.entry(position)
             is_found = key > before and self.get(key) == entry
-            if entry.owner and position not in self.owned_positions(self.mark(position)):
+            if entry.owner and not self.leads_to(position):
                 is_found = False
             if not is_found:
                 raise Corruption(
