@@ -8,8 +8,10 @@ from pathlib import Path
 import engines
 import pytest
 from apps import WatchedMemoryStore, WatchedWALStore
+from commands import Outcome, Run
 from engines import seed_salts
 
+from litesess.cli import main
 from litesess.crypto import EncryptionKey
 from litesess.testing import FakeClock
 
@@ -40,3 +42,20 @@ def each_store(
     else:
         with WatchedWALStore(tmp_path / "data", clock=clock) as store:
             yield store
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return what runs a command in this process."""
+    for name in ("LITESESS_ENCRYPTION_KEY", "LITESESS_NEW_ENCRYPTION_KEY", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return Outcome(code, *capsys.readouterr())
+
+    return run

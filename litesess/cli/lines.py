@@ -1,0 +1,193 @@
+"""A session as a line of JSON, exact: what export writes and import reads.
+
+::
+
+    {"key":"<64 hex digits>","created_at":1.5,"expires_at":9.5,"last_seen_at":2.5,
+     "owner":null,"cookie":null,"client":null,"data":{"user":"ada","seen":{"~datetime":"2026-01-31T10:00:00+01:00"}}}
+
+``data`` is the typed JSON that is stored (codec.py), byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final, NoReturn
+
+from litesess import codec
+from litesess.cookie import CookieSettings
+from litesess.errors import ConfigError, EncodeError
+from litesess.ids import KEY_DIGITS
+from litesess.stores.base import Record
+
+_KEY: Final = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\Z")
+_REQUIRED: Final = ("key", "created_at", "expires_at", "data")
+_OPTIONAL: Final = ("last_seen_at", "owner", "cookie", "client")
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_COOKIE_CHECKS: Final = {
+    item.name: item.metadata["check"] for item in dataclasses.fields(CookieSettings)
+}
+
+
+class BadLine(Exception):  # it is the file's fault
+    """A line is no session as export writes it; the message shows no value of it."""
+
+
+def written(key: str, record: Record) -> bytes:
+    """Return a session as a line, with its newline."""
+    head = {
+        "key": key,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "last_seen_at": record.last_seen_at,
+        "owner": record.owner,
+    }
+    cookie, client = _settings("cookie", record.cookie), _settings("client", record.client)
+    data = b",".join(
+        b"%b:%b" % (_encode(name).encode(), frame) for name, frame in record.frames.items()
+    )
+    return b'%b,"cookie":%b,"client":%b,"data":{%b}}\n' % (
+        _encode(head).encode()[:-1],
+        cookie,
+        client,
+        data,
+    )
+
+
+def _settings(name: str, settings: Mapping[str, Any] | None) -> bytes:
+    return codec.encode(dict(settings), name) if settings else b"null"
+
+
+def read(line: bytes) -> tuple[str, Record]:
+    """Return the key and the session that a line holds, every part of it checked.
+
+    Raises:
+        BadLine: it holds none.
+    """
+    fields = _parsed(line)
+    missing = [name for name in _REQUIRED if name not in fields]
+    if missing:
+        raise BadLine(f"{missing[0]!r} is missing")
+    unknown = [name for name in fields if name not in _REQUIRED + _OPTIONAL]
+    if unknown:
+        raise BadLine(f"{unknown[0]!r} is unknown")
+    seen = fields.get("last_seen_at")
+    record = Record(
+        codec.Encoded(_frames(fields["data"])),
+        _instant("created_at", fields["created_at"]),
+        _instant("expires_at", fields["expires_at"]),
+        _cookie(fields.get("cookie")),
+        _owner(fields.get("owner")),
+        client=_client(fields.get("client")),
+        last_seen_at=None if seen is None else _instant("last_seen_at", seen),
+    )
+    return _key(fields["key"]), record
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(line.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise BadLine(f"is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise BadLine(f"is not JSON at character {error.pos}: {error.msg}") from None
+    except (ValueError, RecursionError):  # a number of too many digits; too deep
+        raise BadLine("holds what can't be read as JSON") from None
+    if not isinstance(fields, dict):
+        raise BadLine("is no JSON object")
+    return fields
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadLine("names a member of an object twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadLine(f"holds {name}, which JSON lacks")
+
+
+def _key(value: object) -> str:
+    if not isinstance(value, str) or not _KEY.match(value):
+        raise BadLine(f"'key' is not {KEY_DIGITS} digits of 0-9 a-f")
+    return value
+
+
+def _instant(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadLine(f"{name!r} is not a number of seconds")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = float("inf")
+    if not isfinite(seconds):
+        raise BadLine(f"{name!r} is not a number of seconds")
+    return seconds
+
+
+def _owner(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadLine("'owner' is neither a string nor null")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadLine("'owner' has a lone surrogate") from None
+    return value
+
+
+def _cookie(value: object) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise BadLine("'cookie' is neither an object nor null")
+    settings = codec.decode(_frame("cookie", value))
+    # Not whether they agree: an app's configuration counts, too, when the cookie is made.
+    for name, setting in settings.items():
+        if name not in _COOKIE_CHECKS:
+            raise BadLine(f"'cookie' has the unknown setting {name!r}")
+        try:
+            _COOKIE_CHECKS[name](name, setting)
+        except ConfigError as error:
+            raise BadLine(f"'cookie': {error}") from None
+    return dict(settings)
+
+
+def _client(value: object) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise BadLine("'client' is neither an object of strings nor null")
+    _frame("client", value)
+    return value
+
+
+def _frames(value: object) -> codec.Frames:
+    if not isinstance(value, dict):
+        raise BadLine("'data' is no object")
+    try:
+        return {codec.check_key(name): _frame(name, item) for name, item in value.items()}
+    except EncodeError as error:
+        raise BadLine(str(error)) from None
+
+
+def _frame(name: str, value: object) -> bytes:
+    """Return a value of typed JSON as the bytes that would be stored for it."""
+    try:
+        given = _encode(value).encode()
+        frame = codec.encode(codec.decode(given), name)
+    except EncodeError as error:
+        raise BadLine(str(error)) from None
+    except (ValueError, RecursionError):
+        raise BadLine(f"the value of {name!r} can't be stored") from None
+    # What decodes to something else than was given, such as base64 with junk in it, was not
+    # written by litesess; taking it would lose the rest without a word.
+    if not codec.same_content(frame, given):
+        raise BadLine(f"the value of {name!r} is not as export writes it")
+    return frame

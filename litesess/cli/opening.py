@@ -1,0 +1,116 @@
+"""From a command's options to an open store: as its owner, with its key, where there is one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from litesess.cli import encryption
+from litesess.cli.exits import Exit, Failure
+from litesess.cli.owner import acting_as, owner_of
+from litesess.crypto import EncryptionKey
+from litesess.engine.names import Names
+from litesess.stores.wal import WALStore
+
+
+class Located(NamedTuple):
+    """A store that a command is told of, and that was not opened yet."""
+
+    path: str
+    collection: str
+    #: None: it is not encrypted.
+    kind: encryption.Kind | None
+    key: EncryptionKey | None
+
+    def like(self, path: str, **options: Any) -> WALStore:
+        """Return a store in a directory, with the same name and key."""
+        return WALStore(path, collection=self.collection, encryption_key=self.key, **options)
+
+
+class Opened(NamedTuple):
+    """A store that a command works on."""
+
+    store: WALStore
+    place: Located
+
+
+@contextmanager
+def located(options: argparse.Namespace, *, create: bool = False) -> Iterator[Located]:
+    """Act as the owner of the store that the options name, and have its key.
+
+    Args:
+        options: of the command line.
+        create: it need not be there.
+
+    Raises:
+        Failure: there is no store, or no key for it.
+    """
+    path, collection = options.path, options.collection
+    # Order: the key file may be root's own, and is read before root acts as the owner.
+    given = encryption.given(options)
+    with acting_as(owner_of(path)):
+        if create and is_new(path, collection):
+            kind = None if given is None else options.kind or encryption.Kind.PASSPHRASE
+        else:
+            check_there(path, collection)
+            kind = encryption.kind_of(path, collection)
+        yield Located(path, collection, kind, encryption.key_for(kind, given, path))
+
+
+@contextmanager
+def opened(
+    options: argparse.Namespace, *, read_only: bool = False, create: bool = False, **settings: Any
+) -> Iterator[Opened]:
+    """Open the store that the options name.
+
+    Args:
+        options: of the command line.
+        read_only: without recovery, mark, presence or lock.
+        create: make it, if it is not there.
+        **settings: others of :class:`litesess.stores.wal.WALOptions`.
+
+    Raises:
+        Failure: there is no store, or no key for it.
+        LitesessError: it can't be used.
+    """
+    if not read_only:
+        settings["lock_timeout"] = options.lock_timeout
+    with (
+        located(options, create=create) as place,
+        place.like(place.path, read_only=read_only, **settings) as store,
+    ):
+        yield Opened(store, place)
+
+
+def check_there(path: str, collection: str) -> None:
+    """Raise :class:`Failure` if there is no such store: a mistyped path must not make one."""
+    try:
+        names = names_in(path)
+    except OSError as error:
+        who = f"; this is uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
+        raise Failure(Exit.PATH, f"{path}: {error.strerror}{who}") from error
+    if is_there(names, collection):
+        return
+    others = sorted({name.split(".")[0] for name in names if is_there([name], name.split(".")[0])})
+    hint = f"; there are: {', '.join(others)} (--collection)" if others else ""
+    raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
+
+
+def is_there(names: list[str], collection: str) -> bool:
+    """Say whether *names* in a directory are those of a store."""
+    listing = Names(collection).sort_out(names)
+    return bool(listing.wals or listing.snapshots)
+
+
+def names_in(path: str) -> list[str]:
+    """Return the names in a directory, in no order."""
+    return [entry.name for entry in Path(path).iterdir()]
+
+
+def is_new(path: str, collection: str) -> bool:
+    """Say whether a store would have to be made."""
+    return not (Path(path).is_dir() and is_there(names_in(path), collection))

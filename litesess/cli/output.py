@@ -1,0 +1,113 @@
+"""What is printed: lines for people, or with ``--json`` one JSON object on a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any, Final, TextIO
+
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_LAST_SECOND: Final = 253_402_300_799.0  # of the year 9999
+
+
+def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what is known of one thing.
+
+    Args:
+        facts: values by name; with ``--json`` under these names.
+        as_json: print them so; otherwise each on a line, without those that are None.
+    """
+    if as_json:
+        print_json(facts)
+        return
+    said = {name: in_words(name, value) for name, value in facts.items() if value is not None}
+    width = max(map(len, said), default=0)
+    for name, words in said.items():
+        print_line(f"{bold(name.replace('_', ' ').ljust(width))}  {words}")
+
+
+def print_row(cells: Iterable[tuple[str, int]]) -> None:
+    """Print a line of a table; each cell is at least so wide, and the last one as it is."""
+    print_line("  ".join(text.ljust(width) for text, width in cells).rstrip())
+
+
+def print_line(text: str) -> None:
+    """Print a line that is fit for the terminal."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a JSON object on a line, in ASCII: it passes any terminal and locale."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def in_words(name: str, value: object) -> str:
+    """Return a value as people read it; its name says what it counts."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_at") and isinstance(value, (int, float)):
+        return instant(value)
+    if name.endswith("bytes") and isinstance(value, int):
+        return size(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{key}={printable(str(item))}" for key, item in value.items() if item is not None)
+        return ", ".join(pairs)
+    return printable(str(value))
+
+
+def instant(seconds: float) -> str:
+    """Return Unix seconds as a date and time in UTC, which sorts as text."""
+    if not 0 <= seconds <= _LAST_SECOND:
+        return f"{seconds:g} s"
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    if count < 1024:
+        return f"{count} B"
+    amount = float(count)
+    for unit in _UNITS:
+        amount /= 1024
+        if amount < 1024 or unit == _UNITS[-1]:
+            break
+    return f"{amount:.1f} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 session`` or ``2 sessions``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def printable(text: str) -> str:
+    """Return *text* with each character escaped that could steer a terminal or break a line.
+
+    Owners, keys and user agents come from the app's users.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def bold(text: str) -> str:
+    """Return *text* in bold, where that can be seen."""
+    return f"\x1b[1m{text}\x1b[0m" if has_colour(sys.stdout) else text
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Say whether *stream* is a terminal that may be sent more than plain text.
+
+    Source: https://no-color.org
+    """
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether *stream* is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
