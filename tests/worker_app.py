@@ -35,5 +35,10 @@ application = SessionMiddleware(
     app,
     secret=os.environ["SESSION_SECRET"],
     # Compacted often: the log is as short as may be.
-    store=WALStore(os.environ["EXAMPLE_DATA"], wal_limit=1 << 16, lock_timeout=20),
+    store=WALStore(
+        os.environ["EXAMPLE_DATA"],
+        wal_limit=1 << 16,
+        lock_timeout=20,
+        encryption_key=os.environ.get("EXAMPLE_KEY"),
+    ),
 )
