@@ -323,6 +323,19 @@ def test_a_session_that_goes_on_puts_nobody_out(store, clock):
     assert names(store.find("ada")) == {"1", "2"}
 
 
+def test_a_lower_limit_ends_nobody_before_the_next_login(tmp_path, clock):
+    with WALStore(tmp_path / "data", clock=clock) as store:
+        for name in "123":
+            begin(store, name, "ada")
+            clock.advance(1)
+    with WALStore(tmp_path / "data", clock=clock, max_per_owner=2) as store:
+        store.update(key_of("1"), {"a": 1}, ())
+        store.rotate(key_of("2"), key_of("2b"), {}, ())
+        assert names(store.find("ada")) == {"1", "2", "3"}
+        begin(store, "4", "ada")
+        assert names(store.find("ada")) == {"3", "4"}
+
+
 def test_an_expired_session_does_not_count(store, clock):
     store = store(max_per_owner=1)
     begin(store, "1", "ada", expires_at=clock() + 1)
