@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from litesess import testing
+from litesess.testing import contract
 
 HERE = Path(__file__).parent
 
@@ -39,6 +39,6 @@ def _is_there(module: str, name: str) -> bool:
 
 @cache
 def _functions_of(module: str) -> Iterable[str]:
-    path = Path(testing.__file__) if module == "testing" else HERE / f"{module}.py"
+    path = Path(contract.__file__) if module == "testing" else HERE / f"{module}.py"
     tree = ast.parse(path.read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

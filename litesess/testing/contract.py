@@ -1,4 +1,4 @@
-"""For tests: a clock that stands still, and the suite that every store must pass."""
+"""The suite that every store must pass."""
 
 from __future__ import annotations
 
@@ -12,25 +12,11 @@ from uuid import UUID
 from litesess.errors import EncodeError, StoreClosed, VersionConflict
 from litesess.ids import handle_of, key_of
 from litesess.stores.base import MOVED_FOR, Record, Store
+from litesess.testing.clock import FakeClock
 
 KEY: Final = key_of("first")
 OTHER: Final = key_of("second")
 THIRD: Final = key_of("third")
-
-
-class FakeClock:
-    """A clock that tells the time it was given, in Unix seconds."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* pass; fewer than none set the clock back."""
-        self.now += seconds
 
 
 class StoreContract(ABC):
