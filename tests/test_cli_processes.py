@@ -374,7 +374,13 @@ class TestTerminal:
 
     def test_a_closed_terminal_ends_it(self, tmp_path):
         fill(tmp_path)
-        with start("stats", "--watch", tmp_path) as process:
+        # Whoever runs the tests may have been told to ignore it, and hand that on.
+        former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            process = start("stats", "--watch", tmp_path)
+        finally:
+            signal.signal(signal.SIGHUP, former)
+        with process:
             assert process.stdout.readline()
             process.send_signal(signal.SIGHUP)
             process.communicate(timeout=PATIENCE)

@@ -155,6 +155,7 @@ def _warnings_as_lines() -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setFormatter(_Line())
     handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda _record: not stopping.is_stopped())
     logger = logging.getLogger("litesess")
     logger.addHandler(handler)
     try:

@@ -31,6 +31,7 @@ class _State:
     holds = 0
     waiting: int | None = None
     is_too_late = False
+    is_stopped = False
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def signals() -> Iterator[None]:
     # Ignored ones stay so: nohup, and a shell's jobs in the background.
     former = {number: signal.getsignal(number) for number in _NUMBERS}
     caught = [number for number in _NUMBERS if former[number] is not signal.SIG_IGN]
-    _State.waiting, _State.is_too_late = None, False
+    _State.waiting, _State.is_too_late, _State.is_stopped = None, False, False
     # What is done is done, also while the interpreter ends.
     atexit.register(_ignore, caught)
     try:
@@ -69,13 +70,20 @@ def held() -> Iterator[None]:
         _State.holds -= 1
     if _State.waiting is not None and not _State.holds and not _State.is_too_late:
         number, _State.waiting = _State.waiting, None
+        _State.is_stopped = True
         raise Stopped(number)
+
+
+def is_stopped() -> bool:
+    """Say whether the command is being stopped: what its threads complain of is for nobody."""
+    return _State.is_stopped
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     if _State.holds:
         _State.waiting = number
     elif not _State.is_too_late:
+        _State.is_stopped = True
         raise Stopped(number)
 
 
