@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from litesess.errors import ConfigError, ConfigTypeError
 
@@ -74,11 +75,60 @@ def build(cls: type[OptionsT], given: Mapping[str, Any], subject: str = "") -> O
     known = [item.name for item in fields]
     for name in given:
         if name not in known:
-            raise ConfigTypeError(f"unknown {subject}option {name!r}{_suggestion(name, known)}")
+            raise ConfigTypeError(f"unknown {subject}option {name!r}{suggestion(name, known)}")
     for item in fields:
         if item.default is dataclasses.MISSING and item.name not in given:
             raise ConfigError(f"{subject}option {item.name!r} is required: {item.metadata['doc']}")
     return cls(**given)
+
+
+_WORDS: Final = {
+    "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False,
+}  # fmt: skip
+
+
+def parsed(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what *given* says of the options of *cls*, text read as what each option takes.
+
+    Args:
+        cls: a declaration.
+        given: option names and values; what is no text is taken as it is, and names that are not
+            of *cls* are left out.
+
+    Nothing is refused: that is for :func:`build`, which knows each option's rules.
+    """
+    hints = get_type_hints(cls)
+    return {
+        item.name: _parsed(given[item.name], hints[item.name])
+        for item in dataclasses.fields(cls)
+        if item.name in given
+    }
+
+
+def _parsed(value: Any, hint: Any) -> Any:
+    """Return what *value* says to an option of the type *hint*; what it does not, as it is."""
+    if not isinstance(value, str):
+        return value
+    kinds = get_args(hint) or (hint,)
+    word = value.strip().lower()
+    if get_origin(hint) is tuple:  # secrets
+        return value.split() or value
+    if bool in kinds and word in _WORDS:
+        return _WORDS[word]
+    # "none" is a word to an option that takes words.
+    if type(None) in kinds and word in ({""} if str in kinds else {"", "none"}):
+        return None
+    is_number = int in kinds or float in kinds
+    return _number(word, value) if is_number and str not in kinds else value
+
+
+def _number(word: str, value: str) -> int | float | str:
+    try:
+        return int(word)
+    except ValueError:
+        with suppress(ValueError):
+            return float(word)
+    return value
 
 
 def signature(cls: type[Options], *leading: str) -> inspect.Signature:
@@ -188,9 +238,12 @@ def function(name: str, value: object) -> Callable[..., Any]:
     return value
 
 
-def _suggestion(name: object, known: Iterable[str]) -> str:
+def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return the end of an error about an unknown name: the nearest known one, or all."""
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {', '.join(known)}"
+    if nearest:
+        return f"; did you mean {prefix + nearest[0]!r}?"
+    return f"; known are {', '.join(prefix + each for each in known)}"
 
 
 def _source(value: object) -> str:
