@@ -7,7 +7,7 @@
 any other               an option of ``WALStore`` or of the middleware
 ======================  =======================================================================
 
-Text is read as what the option takes: ``true``, ``off``, ``300``, ``none``; empty text is None, too.
+Text is read as what the option takes: ``true``, ``off``, ``300``; ``none`` or nothing is None.
 What is no text, such as a function, is taken as it is.
 """
 
