@@ -1,0 +1,72 @@
+"""Bottle: a plugin that gives the session to each callback that has a parameter for it.
+
+The app is wrapped as any other, so that error pages and what is not found have sessions, too::
+
+    app = Bottle()
+    app.install(SessionPlugin())
+
+    @app.get("/")
+    def count(session):
+        session["visits"] = session.get("visits", 0) + 1
+
+    application = SessionMiddleware(app, ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Final
+
+from bottle import PluginError, request
+
+from litesess.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bottle import Bottle, Route
+
+
+class SessionPlugin:
+    """A plugin of Bottle's (API 2)."""
+
+    name: Final = "litesess"
+    api: Final = 2
+
+    def __init__(self, keyword: str = "session", environ_key: str = "litesess.session") -> None:
+        """Say what the parameter is called.
+
+        Args:
+            keyword: the parameter's name.
+            environ_key: where the middleware puts the session.
+        """
+        self.keyword = keyword
+        self.environ_key = environ_key
+
+    def setup(self, app: Bottle) -> None:
+        """Be installed.
+
+        Raises:
+            PluginError: another one of this kind has the same keyword.
+        """
+        for other in app.plugins:
+            if isinstance(other, SessionPlugin) and other.keyword == self.keyword:
+                raise PluginError(f"another session plugin has the keyword {self.keyword!r}")
+
+    def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
+        """Return *callback*, given the session if it has the parameter."""
+        if self.keyword not in signature(route.callback).parameters:
+            return callback
+
+        @wraps(callback)
+        def with_session(*arguments: Any, **keywords: Any) -> Any:
+            session = request.environ.get(self.environ_key)
+            if session is None:
+                raise ConfigError(
+                    f"no session is in the environ: wrap the app in SessionMiddleware, and serve"
+                    f" only within its cookie's path (this is {request.path})"
+                )
+            keywords[self.keyword] = session
+            return callback(*arguments, **keywords)
+
+        return with_session
