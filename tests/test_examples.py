@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from servers import EXAMPLES, LOGIN, SECRET, Client, Server, ask, gunicorn
 
+from litesess import WALStore
+
 pytestmark = pytest.mark.slow
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -230,3 +232,37 @@ def test_each_client_has_its_own_count_which_outlives_the_server(name: str, tmp_
         server.stop()
     with Server(command, tmp_path, {"SESSION_SECRET": SECRET}) as client.server:
         assert client.request("GET", "/").text == "visit 3\n"
+
+
+def test_who_wants_to_be_remembered_gets_a_cookie_that_lasts(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "remember_me.py")]
+    with Server(command, tmp_path, {"SESSION_SECRET": SECRET}) as server:
+        with Client(server) as client:
+            assert "Remember me" in client.request("GET", "/").text
+            assert client.cookie is None
+            fields = {"name": "ada", "remember": "on"}
+            response = client.request("POST", "/", data=fields)
+            assert response.text == "ada, page 1\n"
+            assert "Max-Age=1209600" in response.headers["Set-Cookie"]
+            assert client.request("GET", "/").text == "ada, page 2\n"
+        with Client(server) as client:
+            response = client.request("POST", "/", data={"name": "<b>"})
+            assert response.text == "&lt;b&gt;, page 1\n"
+            response = client.request("POST", "/", data={"name": "alan"})
+            assert "Max-Age" not in response.headers["Set-Cookie"]
+            assert client.request("GET", "/").text == "alan, page 2\n"
+
+
+def test_a_session_is_changed_while_its_page_is_sent(tmp_path: Path) -> None:
+    command = gunicorn("streaming:application", EXAMPLES)
+    with (
+        Server([*command, "--chdir", str(tmp_path), "--pythonpath", str(EXAMPLES)], tmp_path,
+               {"SESSION_SECRET": SECRET}) as server,
+        Client(server) as client,
+    ):  # fmt: skip
+        pages = [client.request("GET", "/").text for _ in range(2)]
+        server.stop()
+    parts = "part 0\npart 1\npart 2\nanother id can't be announced any more\n"
+    assert pages == [f"download {number}\n{parts}" for number in (1, 2)]
+    with WALStore(tmp_path / "data") as store:
+        assert [record.data for _, record in store.records()] == [{"downloads": 2, "parts": 3}]
