@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -72,6 +73,38 @@ def test_touch_interval_takes_auto_or_seconds(value):
 def test_a_touch_is_worth_it_from_the_touch_interval_on(touch_interval, gain, life, is_worth):
     store = MemoryStore(touch_interval=touch_interval)
     assert store.worth_touching(1000.0, 1000.0 + gain, life) is is_worth
+
+
+def between_lines(look):
+    """Trace the calling thread: *look* before each line of litesess that it comes to."""
+
+    def trace(frame, event, _):
+        if "litesess" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            sys.settrace(None)
+            look()
+            sys.settrace(trace)
+        return trace
+
+    return trace
+
+
+@pytest.mark.parametrize("owner", ["7", "8", None])
+def test_a_reader_finds_a_session_at_every_moment_of_its_change(store, clock, owner):
+    put(store, clock)
+    store.update(KEY, {"n": 1}, (), owner="7")
+    seen = []
+    tracer_before = sys.gettrace()
+    sys.settrace(between_lines(lambda: seen.append((store.load(KEY), len(list(store.find("7")))))))
+    try:
+        store.update(KEY, {"n": 2}, (), owner=owner)
+    finally:
+        sys.settrace(tracer_before)
+    assert len(seen) > 20
+    assert all(found is not None for found, _ in seen)
+    if owner == "7":
+        assert {count for _, count in seen} == {1}
 
 
 def test_two_stores_share_nothing(store, clock):

@@ -100,7 +100,7 @@ class _MemoryEngine:
         """Return the keys that are stored for *owner*, with what is stored under them."""
         self._check_open()
         found = ((key, self._entries.get(key)) for key in self._owned.get(owner, set()).copy())
-        return [(key, entry) for key, entry in found if entry is not None]
+        return [(key, entry) for key, entry in found if entry is not None and entry.owner == owner]
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with *prefix*."""
@@ -121,14 +121,19 @@ class _MemoryEngine:
             return result, self._sequence
 
     def _make(self, change: Change) -> None:
+        # Those who read hold no lock: a key that is put again must be there all the time.
         if isinstance(change, Put):
-            self._forget(change.key)
+            before = self._entries.get(change.key)
             entry = Entry(change.value, change.expires_at, self._sequence, change.owner)
             self._entries[change.key] = entry
             if change.owner:
                 self._owned.setdefault(change.owner, set()).add(change.key)
+            if before is not None and before.owner != change.owner:
+                self._disown(change.key, before.owner)
         elif isinstance(change, Delete):
-            self._forget(change.key)
+            gone = self._entries.pop(change.key, None)
+            if gone is not None:
+                self._disown(change.key, gone.owner)
         elif isinstance(change, Clear):
             self._entries.clear()
             self._owned.clear()
@@ -136,13 +141,12 @@ class _MemoryEngine:
             touched = self._entries[change.key]
             self._entries[change.key] = touched._replace(expires_at=change.expires_at)
 
-    def _forget(self, key: bytes) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None and entry.owner:
-            keys = self._owned[entry.owner]
+    def _disown(self, key: bytes, owner: bytes) -> None:
+        if owner:
+            keys = self._owned[owner]
             keys.discard(key)
             if not keys:
-                del self._owned[entry.owner]
+                del self._owned[owner]
 
     def count(self) -> int:
         """Return how many keys there are, expired or not."""
