@@ -207,7 +207,16 @@ def check_name(name: str, settings: CookieSettings) -> None:
         raise ConfigError(f"cookie_name {name!r} needs cookie path='/' and no domain")
 
 
-def check_secrets(name: str, value: object) -> tuple[bytes, ...]:
+class Secrets(tuple[bytes, ...]):
+    """Secrets that were checked; they are not checked, nor complained of, again."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secrets>"
+
+
+def check_secrets(name: str, value: object) -> Secrets:
     """Return the secrets as bytes, newest first.
 
     Raises:
@@ -215,6 +224,8 @@ def check_secrets(name: str, value: object) -> tuple[bytes, ...]:
 
     Source: CVE-2020-17526 (Airflow): one default secret signed everybody's sessions.
     """
+    if isinstance(value, Secrets):
+        return value
     given: Sequence[object] = value if isinstance(value, (list, tuple)) else [value]
     cure = "make one with: litesess secret"
     if not given:
@@ -236,7 +247,7 @@ def check_secrets(name: str, value: object) -> tuple[bytes, ...]:
         if len(secret) < SECRET_BYTES:
             logger.warning("%s has %d bytes, better %d; %s", name, len(secret), SECRET_BYTES, cure)
         secrets.append(secret)
-    return tuple(secrets)
+    return Secrets(secrets)
 
 
 def _is_well_known(secret: bytes) -> bool:

@@ -231,16 +231,24 @@ class Manager:
 
     def open(self, environ: dict[str, Any]) -> Session | None:
         """Return the session of a request, not loaded yet; None outside the cookie's path."""
-        if self._watched_by != os.getpid():
-            self._watch(environ)
+        if self._is_limited_to_path or self._watched_by != os.getpid():
+            self.prepare(environ)
         if self._is_limited_to_path:
-            if self._settings is None:
-                # Once per request, and its errors before the app runs.
-                environ[self._settings_key] = self._settings_of(environ)
             path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
             if not in_scope(path or "/", self._settings_of(environ).path):
                 return None
         return Session(self, environ)
+
+    def prepare(self, environ: dict[str, Any]) -> None:
+        """Do what must be done before a session of a request is made: by hand, or by :meth:`open`.
+
+        An integration whose sessions are of a class of its own makes them itself.
+        """
+        if self._watched_by != os.getpid():
+            self._watch(environ)
+        if self._settings is None:
+            # Once per request, and its errors before the app runs.
+            environ[self._settings_key] = self._settings_of(environ)
 
     def commit(self, session: Session, *, is_unset: bool = False) -> list[str]:
         """Store what is to be stored; return the ``Set-Cookie`` values, if any.
@@ -254,7 +262,9 @@ class Manager:
             StoreError: the store can't work.
         """
         cookies: list[str] = []
-        if is_unset:
+        if session.is_abandoned:
+            pass
+        elif is_unset:
             cookies = self._unset(session)
         elif session.status is not Status.UNREAD:
             cookies = self._commit(session)
@@ -287,6 +297,8 @@ class Manager:
 
     def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""
+        if session.is_abandoned:
+            return
         try:
             if is_unset:
                 self._unset(session)
@@ -302,6 +314,38 @@ class Manager:
                 logger.error("a new session was written after the headers had left; it is lost")
         except (EncodeError, StoreError):
             logger.exception("what the app changed after the headers had left is lost")
+
+    def is_current(self, session: Session) -> bool:
+        """Say whether a stored session is stored now as it was when this request loaded it."""
+        record, session_id = session.record, session.stored_id
+        stored = None if session_id is None else self.store.load(ids.key_of(session_id))
+        return record is not None and stored is not None and stored.version == record.version
+
+    # What an integration may know better.
+
+    def settings_for(self, session: Session) -> CookieSettings:
+        """Return the cookie settings that a session has, but for its own changes to them."""
+        return self._settings_of(session.environ)
+
+    def is_rolling(self, _session: Session) -> bool:
+        """Say whether each response sends the cookie of a session that was looked at."""
+        return self.options.rolling
+
+    def is_https(self, environ: Mapping[str, Any]) -> bool:
+        """Say whether the client's request came by https, or counts as if it had."""
+        trust_proxy = self.options.trust_proxy
+        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
+        if trust_proxy and forwarded:
+            return forwarded.partition(",")[0].strip().lower() == "https"
+        is_https = environ.get("wsgi.url_scheme") == "https"
+        if trust_proxy is None:
+            is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
+            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
+                self._warn_once(
+                    "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
+                    " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+                )
+        return is_https
 
     # What a session asks for (session.Keeper).
 
@@ -350,7 +394,7 @@ class Manager:
         record = session.record if session.move is not Move.REGENERATE else None
         return SessionCookie(
             self._signer.name,
-            self._settings_of(session.environ),
+            self.settings_for(session),
             None if record is None else record.cookie,
             None if record is None else record.expires_at,
             self._clock,
@@ -461,7 +505,7 @@ class Manager:
 
     def _commits_unread(self, session: Session) -> bool:
         """Say whether a session that the app did not look at may need something at its end."""
-        if session.accessed:  # it tried, and the store failed
+        if session.is_tried:  # the store has failed
             return False
         if self.options.rolling or self.options.resave:
             return True
@@ -563,7 +607,7 @@ class Manager:
 
     def _stored_cookie(self, session: Session, record: Record) -> SessionCookie:
         """Return the cookie settings that a session is stored with."""
-        settings = self._settings_of(session.environ)
+        settings = self.settings_for(session)
         return SessionCookie(self._signer.name, settings, record.cookie, None, self._clock)
 
     def _write_if_current(self, session: Session) -> bool:
@@ -721,7 +765,7 @@ class Manager:
                 expire_cookie(
                     self._signer.name,
                     self.make_cookie(session),
-                    https=self._is_https(session.environ),
+                    https=self.is_https(session.environ),
                 )
             )
         # A session that this request only found gone says nothing: what is in the browser by now
@@ -733,7 +777,7 @@ class Manager:
             return True
         has_life = session.current_cookie().ends_at(0.0) is not None
         return (
-            self.options.rolling
+            self.is_rolling(session)
             or session.is_stale
             or session.is_cookie_written
             or (has_life and (session.is_content_written or session.is_forced_touch))
@@ -741,8 +785,8 @@ class Manager:
 
     def _expire_strays(self, session: Session) -> list[str | None]:
         """Return what makes a client forget the cookie in both scopes it may have it in."""
-        https = self._is_https(session.environ)
-        settings = self._settings_of(session.environ)
+        https = self.is_https(session.environ)
+        settings = self.settings_for(session)
         scopes = [{}] if settings.domain is None else [{"domain": None}, {}]
         return [
             expire_cookie(
@@ -787,25 +831,10 @@ class Manager:
             self._signer,
             session_id,
             cookie,
-            https=self._is_https(session.environ),
+            https=self.is_https(session.environ),
             now=now,
             ends_at=ends_at,
         )
-
-    def _is_https(self, environ: Mapping[str, Any]) -> bool:
-        trust_proxy = self.options.trust_proxy
-        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
-        if trust_proxy and forwarded:
-            return forwarded.partition(",")[0].strip().lower() == "https"
-        is_https = environ.get("wsgi.url_scheme") == "https"
-        if trust_proxy is None:
-            is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
-            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
-                self._warn_once(
-                    "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
-                    " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
-                )
-        return is_https
 
     def _expiry(self, cookie: SessionCookie, created_at: float, now: float) -> float:
         """Return when a session that is used at *now* expires."""

@@ -101,12 +101,14 @@ class Session(Messages):
         "client_id",
         "has_cookie",
         "has_strays",
+        "is_abandoned",
         "is_announced",
         "is_content_written",
         "is_cookie_written",
         "is_forced_touch",
         "is_late",
         "is_stale",
+        "is_tried",
         "is_written",
         "loaded_seen_at",
         "status",
@@ -130,6 +132,10 @@ class Session(Messages):
         self.status = Status.UNREAD
         #: Whether the app has looked at it in any way.
         self.accessed = False
+        #: Whether the store was asked for it.
+        self.is_tried = False
+        #: The request has failed: nothing of what it made of the session is to be kept.
+        self.is_abandoned = False
         #: The headers have left, so nothing can be told to the client any more.
         self.is_late = False
         self._is_atomic = False
@@ -546,6 +552,7 @@ class Session(Messages):
     def _look(self) -> None:
         self.accessed = True
         if self.status is Status.UNREAD:
+            self.is_tried = True
             self._keeper.hydrate(self)
 
     def _check_writable(self) -> None:

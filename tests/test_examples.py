@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from litesess import WALStore
 
 pytestmark = pytest.mark.slow
 
+FLASK = [sys.executable, "-m", "flask", "--app", "flask_app", "run", "--port", "{port}"]
+WAITRESS = [sys.executable, "-m", "waitress", "--listen", "127.0.0.1:{port}"]
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
 
@@ -266,3 +269,35 @@ def test_a_session_is_changed_while_its_page_is_sent(tmp_path: Path) -> None:
     assert pages == [f"download {number}\n{parts}" for number in (1, 2)]
     with WALStore(tmp_path / "data") as store:
         assert [record.data for _, record in store.records()] == [{"downloads": 2, "parts": 3}]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        gunicorn("flask_app:app", EXAMPLES, "-w", "2", "--preload"),
+        [*FLASK, "--debug"],  # with the reloader: a parent that only watches, and a child
+        [*WAITRESS, "flask_app:app"],
+    ],
+    ids=["gunicorn", "flask run", "waitress"],
+)
+def test_flask_lets_users_in_and_out_also_after_a_restart(
+    command: list[str], tmp_path: Path
+) -> None:
+    environment = {"EXAMPLE_DATA": str(tmp_path / "data"), "SESSION_SECRET": SECRET}
+    environment["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES), *sys.path])
+    ada = {"name": "ada", "password": "engine"}
+    with Server(command, tmp_path, environment) as server, Client(server) as client:
+        assert "<h1>Hello stranger</h1>" in client.request("GET", "/").text
+        assert "session" not in client.http.cookies
+        assert not (tmp_path / "data").exists()
+        page = client.request("POST", "/login", data=ada | {"password": "wrong"})
+        assert "No such name and password." in page.text
+        page = client.request("POST", "/login", data=ada)
+        assert "<h1>Hello ada</h1>" in page.text
+        assert "No such name" not in page.text
+        server.kill()
+    with Server(command, tmp_path, environment) as client.server, Client(client.server) as thief:
+        assert "Visit 2" in client.request("GET", "/").text
+        thief.http.cookies.update(client.http.cookies)
+        assert "<h1>Hello stranger</h1>" in client.request("POST", "/logout").text
+        assert "<h1>Hello stranger</h1>" in thief.request("GET", "/").text

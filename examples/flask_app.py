@@ -1,0 +1,58 @@
+"""Log in and out with Flask.
+
+Either of these serves it; ``EXAMPLE_DATA`` says where the sessions are kept::
+
+    SESSION_SECRET=$(litesess secret) flask --app examples/flask_app.py run
+    SESSION_SECRET=$(litesess secret) gunicorn -w 2 --chdir examples flask_app:app
+"""
+
+import hmac
+import os
+from pathlib import Path
+
+from flask import Flask, flash, redirect, render_template_string, request
+from werkzeug.wrappers import Response
+
+from litesess.integrations.flask import Litesess, session
+
+# A real app keeps slow hashes (scrypt, Argon2) and no passwords.
+PASSWORDS = {"ada": "engine", "alan": "machine", "grace": "compiler"}
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Hello</title>
+{% for message in get_flashed_messages() %}<p>{{ message }}{% endfor %}
+<h1>Hello {{ session.owner or "stranger" }}</h1>
+{% if session.owner %}<p>Visit {{ session.visits }}
+<form method="post" action="/logout"><button>Log out</button></form>
+{% else %}<form method="post" action="/login"><input name="name"><input name="password"
+type="password"><button>Log in</button></form>{% endif %}"""
+
+app = Flask(__name__)
+app.config.update(
+    SECRET_KEY=os.environ["SESSION_SECRET"],
+    SESSION_COOKIE_SAMESITE="Lax",
+    LITESESS_PATH=os.environ.get("EXAMPLE_DATA") or Path(__file__).with_name("data"),
+)
+Litesess(app)
+
+
+@app.get("/")
+def index() -> str:
+    if session.owner is not None:
+        session["visits"] = session.get("visits", 0) + 1
+    return render_template_string(PAGE)
+
+
+@app.post("/login")
+def log_in() -> Response:
+    name, given = request.form.get("name", ""), request.form.get("password", "")
+    password = PASSWORDS.get(name, "")
+    if password and hmac.compare_digest(given.encode(), password.encode()):
+        session.owner = name  # another id: who knew the one before knows nothing now
+    else:
+        flash("No such name and password.")
+    return redirect("/")
+
+
+@app.post("/logout")
+def log_out() -> Response:
+    session.clear()
+    return redirect("/")

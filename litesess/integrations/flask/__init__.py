@@ -1,0 +1,79 @@
+"""Flask: an extension that keeps the app's sessions in litesess.
+
+::
+
+    app = Flask(__name__)
+    app.config["SECRET_KEY"] = os.environ["SESSION_SECRET"]
+    app.config["LITESESS_PATH"] = "data"
+    Litesess(app)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
+
+import flask
+from flask.signals import got_request_exception
+
+from litesess.integrations.flask.commands import commands
+from litesess.integrations.flask.config import options_of
+from litesess.integrations.flask.interface import LitesessInterface
+from litesess.integrations.flask.session import FlaskManager, FlaskSession
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from litesess.stores.base import Store
+
+__all__ = ["FlaskSession", "Litesess", "session"]
+
+#: ``flask.session``, for type checkers that should know what it is here.
+session = cast("FlaskSession", flask.session)
+
+
+class Litesess:
+    """The extension; one may serve any number of apps, each with a store of its own."""
+
+    def __init__(self, app: Flask | None = None) -> None:
+        """Keep the sessions of *app*; None: of those that :meth:`init_app` is called with.
+
+        Raises:
+            ConfigError: as :meth:`init_app` does.
+        """
+        self._app = app
+        self._managers: WeakSet[FlaskManager] = WeakSet()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Keep the sessions of *app*, as its config says now; the store is not opened yet.
+
+        Raises:
+            ConfigError: a key is unknown, missing or wrong, or two contradict each other.
+        """
+        manager = FlaskManager(app, options_of(app, app.session_interface))
+        interface = LitesessInterface(manager)
+        app.session_interface = interface
+        app.extensions["litesess"] = manager
+        app.cli.add_command(commands)
+        got_request_exception.connect(interface.abandon, app)
+        self._managers.add(manager)
+
+    @property
+    def store(self) -> Store:
+        """Where the sessions are kept: those of the current app, or of the only one.
+
+        Raises:
+            RuntimeError: there is no app context, and none was given to the constructor.
+        """
+        app = self._app
+        if flask.has_app_context() or app is None:
+            app = flask.current_app
+        manager: FlaskManager = app.extensions["litesess"]
+        return manager.store
+
+    def close(self) -> None:
+        """Close the stores.  Again is harmless; nothing acknowledged depends on it."""
+        for manager in self._managers:
+            manager.close()
