@@ -14,17 +14,20 @@ The app is wrapped as any other, so that error pages and what is not found have 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from inspect import signature
+from inspect import isgenerator, signature
 from typing import TYPE_CHECKING, Any, Final
 
-from bottle import PluginError, request
+from bottle import HTTPResponse, PluginError, request
 
 from litesess.errors import ConfigError
 
 if TYPE_CHECKING:
     from bottle import Bottle, Route
+
+    from litesess.session import Session
 
 
 class SessionPlugin:
@@ -54,19 +57,43 @@ class SessionPlugin:
                 raise PluginError(f"another session plugin has the keyword {self.keyword!r}")
 
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
-        """Return *callback*, given the session if it has the parameter."""
-        if self.keyword not in signature(route.callback).parameters:
-            return callback
+        """Return *callback*, given the session if it has the parameter.
+
+        What it did to the session before it raised what is no response is not kept, though Bottle
+        makes a page of that.
+        """
+        is_asked_for = self.keyword in signature(route.callback).parameters
 
         @wraps(callback)
         def with_session(*arguments: Any, **keywords: Any) -> Any:
-            session = request.environ.get(self.environ_key)
-            if session is None:
+            session: Session | None = request.environ.get(self.environ_key)
+            if is_asked_for:
+                keywords.setdefault(self.keyword, session)  # a wildcard of that name comes first
+            if is_asked_for and keywords[self.keyword] is None:
                 raise ConfigError(
                     f"no session is in the environ: wrap the app in SessionMiddleware, and serve"
                     f" only within its cookie's path (this is {request.path})"
                 )
-            keywords[self.keyword] = session
-            return callback(*arguments, **keywords)
+            if session is None:
+                return callback(*arguments, **keywords)
+            with _abandoned_by_errors(session):
+                returned = callback(*arguments, **keywords)
+            return _watched(session, returned) if isgenerator(returned) else returned
 
         return with_session
+
+
+@contextmanager
+def _abandoned_by_errors(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except HTTPResponse:
+        raise
+    except Exception:
+        session.is_abandoned = True
+        raise
+
+
+def _watched(session: Session, body: Iterator[Any]) -> Iterator[Any]:
+    with _abandoned_by_errors(session):
+        yield from body
