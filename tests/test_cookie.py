@@ -450,6 +450,14 @@ def test_all_valid_ones_of_several_are_found():
     assert [item.session_id for item in found] == [ID, "pear"]
 
 
+def test_secrets_that_were_checked_are_neither_checked_again_nor_shown(caplog):
+    secrets = check_secrets("secret", "d41f8cd98f00b204")
+    caplog.clear()
+    assert check_secrets("other", secrets) is secrets
+    assert not caplog.records
+    assert repr(secrets) == "<1 secrets>"
+
+
 def test_an_id_and_its_cookie_are_not_in_a_repr():
     (found,) = signer().verified(OURS)
     assert ID not in repr(found)

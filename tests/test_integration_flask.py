@@ -1,69 +1,25 @@
-"""Flask apps whose sessions are kept by the extension: everyday apps first, then odd ones."""
+"""Flask apps whose sessions are kept by the extension: what requests do to them."""
 
 from __future__ import annotations
 
 import datetime
-import subprocess
-import sys
 import threading
 
 import flask
 import pytest
-from apps import OLD_SECRET, SECRET, Boom, WatchedMemoryStore
-from flask import Flask, abort, flash, get_flashed_messages, redirect, stream_with_context
+from apps import Boom, Browser
+from flask import abort, flash, get_flashed_messages, redirect, stream_with_context
 from flask.sessions import SessionMixin
-from flask_login import (
-    LoginManager,
-    UserMixin,
-    current_user,
-    login_required,
-    login_user,
-    logout_user,
-    user_logged_in,
-    user_logged_out,
-)
-from flask_wtf import FlaskForm
-from flask_wtf.csrf import CSRFProtect, generate_csrf
-from wtforms import StringField
+from flask_apps import copy_of, data, make_app, said
 
 from litesess import (
-    ConfigError,
-    CookieSettings,
     EncodeError,
     HeadersSent,
-    MemoryStore,
     Session,
     SessionGone,
-    SessionMiddleware,
     StoreFailed,
 )
-from litesess.ids import handle_of
-from litesess.integrations.flask import Litesess, session
-from litesess.manager import ManagerOptions
-from litesess.options import rows
-from litesess.stores.wal import WALOptions
-from litesess.testing import FakeClock
-
-
-def make_app(store=None, **config):
-    """Return an app with a store that can be watched."""
-    app = Flask("shop")
-    clock = config.setdefault("LITESESS_CLOCK", FakeClock())
-    if "LITESESS_PATH" not in config:
-        config.setdefault("LITESESS_STORE", store or WatchedMemoryStore(clock=clock))
-    app.config.update({"SECRET_KEY": SECRET, **config})
-    app.extension = Litesess(app)
-    app.store = app.extension.store
-    app.clock = clock
-    app.add_url_rule("/", "/", lambda: "hello")
-    app.add_url_rule("/look", "/look", lambda: dict(session))
-    app.add_url_rule(
-        "/set/<key>/<value>",
-        "/set/<key>/<value>",
-        lambda key, value: session.update({key: value}) or "set",
-    )
-    app.add_url_rule("/clear", "/clear", lambda: session.clear() or "cleared")
-    return app
+from litesess.integrations.flask import session
 
 
 @pytest.fixture
@@ -74,31 +30,6 @@ def app():
 @pytest.fixture
 def client(app):
     return app.test_client()
-
-
-def data(app):
-    """Return what is stored, one dict per session."""
-    return [record.data for _, record in app.store.records()]
-
-
-def said(response, name="session"):
-    """Return the attributes of the session cookie that a response sets, by lower-case name."""
-    ours = [item for item in response.headers.getlist("Set-Cookie") if item.startswith(f"{name}=")]
-    assert len(ours) <= 1
-    if not ours:
-        return None
-    first, *parts = ours[0].split("; ")
-    return {"value": first.partition("=")[2]} | {
-        key.lower(): value for key, _, value in (part.partition("=") for part in parts)
-    }
-
-
-def copy_of(client):
-    """Return a client that has the same cookies: another tab."""
-    other = client.application.test_client()
-    cookie = client.get_cookie("session")
-    other.set_cookie("session", cookie.value)
-    return other
 
 
 # The session object.
@@ -217,19 +148,23 @@ def test_the_store_is_opened_by_the_first_request_that_needs_it(tmp_path):
     app.extension.close()
 
 
-def test_a_template_that_names_the_session_is_no_hindrance_to_rolling():
+def test_a_view_that_only_takes_the_session_into_its_hands_is_no_hindrance_to_rolling():
     app = make_app(LITESESS_ROLLING=True)
-    app.add_url_rule(
-        "/page",
-        "/page",
-        lambda: flask.render_template_string("{{ 1 }}{% if false %}{{ session }}{% endif %}"),
-    )
-    app.add_url_rule("/hold", "/hold", lambda: str(bool(flask.session._get_current_object) or ""))
+    app.add_url_rule("/hold", "/hold", lambda: type(flask.session._get_current_object()).__name__)
     client = app.test_client()
+    assert said(client.get("/hold")) is None
     client.get("/set/a/1")
-    assert said(client.get("/page")) is not None
     assert said(client.get("/hold")) is not None
     assert said(client.get("/")) is not None
+
+
+def test_a_visitors_session_is_stored_if_the_config_wants_it():
+    app = make_app(LITESESS_SAVE_UNINITIALIZED=True)
+    client = app.test_client()
+    assert said(client.get("/")) is not None
+    with app.test_client().session_transaction() as held:
+        held.permanent = True
+    assert data(app) == [{}, {"_permanent": True}]
 
 
 # Emptied means destroyed.
@@ -292,6 +227,27 @@ def test_a_login_outlives_its_last_message_and_ends_when_it_is_cleared(app, clie
     client.get("/pop")
     assert [record.owner for _, record in app.store.records()] == ["ada"]
     client.get("/clear")
+    assert data(app) == []
+
+
+def test_a_session_that_begins_anew_is_kept_though_it_is_empty(app, client):
+    app.add_url_rule("/anew", "/anew", lambda: session.regenerate() or "anew")
+    client.get("/set/a/1")
+    before = client.get_cookie("session").value
+    client.get("/anew")
+    assert client.get_cookie("session").value != before
+    assert data(app) == [{}]
+
+
+def test_a_store_that_is_asked_whether_others_have_filled_it_may_say_that_it_is_gone(app, client):
+    @app.route("/pop")
+    def pop():
+        value = session.pop("a")
+        copy_of(client).get("/clear")
+        return value
+
+    client.get("/set/a/1")
+    assert said(client.get("/pop")) is None
     assert data(app) == []
 
 
@@ -372,8 +328,16 @@ def test_what_is_written_to_a_destroyed_session_is_refused(members):
         session["a"] = 1
         return "late"
 
+    @members.route("/end")
+    def end():
+        session.destroy()
+        flask.session.modified = True  # says nothing of a session that is gone
+        return str(session.new)
+
     members.testing = True
     client = members.test_client()
+    client.get("/login/ada")
+    assert client.get("/end").text == "True"
     client.get("/login/ada")
     with pytest.raises(SessionGone):
         client.get("/late")
@@ -680,6 +644,16 @@ def test_a_stream_is_closed_though_nobody_reads_it(app, client):
     assert len(closed) >= 2
 
 
+def test_strict_servers_have_nothing_to_complain_of(streaming):
+    browser = Browser(streaming)
+    assert browser.get("/set/a/1").body == b"set"
+    assert browser.get("/stream").body == b"one two"
+    assert browser.get("/look", REQUEST_METHOD="HEAD").body == b""
+    assert data(streaming) == [{"a": "1", "streamed": 1}]
+    assert browser.get("/clear").status == "200 OK"
+    assert browser.cookies == {}
+
+
 def test_a_file_is_sent_as_ever(app, client, tmp_path):
     (tmp_path / "file").write_bytes(b"0123456789")
 
@@ -730,551 +704,3 @@ def test_a_request_context_has_a_session_that_is_stored_only_by_a_response(app):
         response = app.process_response(app.response_class())
         assert said(response) is not None
     assert data(app) == [{"a": 1}]
-
-
-# Permanent sessions.
-
-
-@pytest.fixture
-def lasting():
-    """An app where a session may be permanent, for an hour."""
-    app = make_app(PERMANENT_SESSION_LIFETIME=3600)
-
-    @app.route("/stay/<word>")
-    def stay(word):
-        flask.session.permanent = word == "yes"
-        flask.session["word"] = word
-        return "stays"
-
-    return app
-
-
-def only(app):
-    """Return the only record there is."""
-    ((_, record),) = app.store.records()
-    return record
-
-
-def test_a_permanent_session_lives_as_long_as_the_config_says(lasting):
-    client = lasting.test_client()
-    assert said(client.get("/stay/yes"))["max-age"] == "3600"
-    assert only(lasting).expires_at == lasting.clock() + 3600
-    lasting.permanent_session_lifetime = datetime.timedelta(days=2)
-    lasting.clock.advance(600)
-    assert said(client.get("/set/a/1"))["max-age"] == "172800"
-    assert only(lasting).expires_at == lasting.clock() + 172_800
-    lasting.clock.advance(172_800)
-    assert client.get("/look").json == {}
-
-
-def test_one_that_is_not_ends_with_the_browser(lasting):
-    client = lasting.test_client()
-    assert "max-age" not in said(client.get("/stay/no"))
-    assert only(lasting).expires_at == lasting.clock() + lasting.store.ttl
-
-
-def test_it_may_become_so_and_cease_to_be(lasting):
-    client = lasting.test_client()
-    client.get("/stay/no")
-    assert said(client.get("/stay/yes"))["max-age"] == "3600"
-    assert "max-age" not in said(client.get("/stay/no"))
-    assert said(client.get("/look")) is None
-
-
-def test_a_permanent_session_is_announced_by_each_request_that_looks_at_it(lasting):
-    client = lasting.test_client()
-    client.get("/stay/yes")
-    lasting.clock.advance(600)
-    response = client.get("/look")
-    assert said(response)["max-age"] == "3600"
-    assert response.headers["Cache-Control"] == "private"
-    assert only(lasting).expires_at == lasting.clock() + 3600
-
-
-def test_unless_the_config_says_that_it_is_not(lasting):
-    lasting.config["SESSION_REFRESH_EACH_REQUEST"] = False
-    client = lasting.test_client()
-    client.get("/stay/yes")
-    assert said(client.get("/look")) is None
-    assert said(client.get("/set/a/1"))["max-age"] == "3600"
-
-
-def test_an_app_that_makes_every_session_permanent_begins_none_for_that_alone(lasting):
-    @lasting.before_request
-    def make_permanent():
-        flask.session.permanent = True
-
-    client = lasting.test_client()
-    assert said(client.get("/")) is None
-    assert data(lasting) == []
-    assert said(client.get("/set/a/1"))["max-age"] == "3600"
-    assert data(lasting) == [{"a": "1", "_permanent": True}]
-    assert said(client.get("/clear"))["max-age"] == "0"
-    assert data(lasting) == []
-    client.get("/set/a/1")
-    assert data(lasting) == [{"a": "1", "_permanent": True}]
-
-
-def test_its_own_life_outweighs_the_configs(lasting):
-    @lasting.route("/own")
-    def own():
-        session["own"] = session.permanent = True
-        session.cookie.max_age = 60
-        return "own"
-
-    client = lasting.test_client()
-    assert said(client.get("/own"))["max-age"] == "60"
-    assert said(client.get("/look"))["max-age"] == "60"
-
-
-def test_an_overlapping_login_keeps_a_permanent_sessions_life(lasting):
-    client = lasting.test_client()
-
-    @lasting.route("/slow")
-    def slow():
-        session["slow"] = 1
-        with copy_of(client).session_transaction() as held:
-            held.cookie.max_age = 7200
-        return "slow"
-
-    client.get("/stay/yes")
-    client.get("/slow")
-    assert only(lasting).expires_at == lasting.clock() + 7200
-
-
-# The config.
-
-
-@pytest.mark.parametrize(
-    ("config", "attribute", "value"),
-    [
-        ({}, "path", "/"),
-        ({}, "httponly", ""),
-        ({}, "secure", None),
-        ({}, "samesite", None),
-        ({}, "domain", None),
-        ({"SESSION_COOKIE_DOMAIN": "example.com"}, "domain", "example.com"),
-        ({"SESSION_COOKIE_DOMAIN": False}, "domain", None),
-        ({"SESSION_COOKIE_PATH": "/shop"}, "path", "/shop"),
-        ({"APPLICATION_ROOT": "/root"}, "path", "/root"),
-        ({"SESSION_COOKIE_HTTPONLY": False}, "httponly", None),
-        ({"SESSION_COOKIE_SECURE": True}, "secure", ""),
-        ({"SESSION_COOKIE_SAMESITE": "Strict"}, "samesite", "Strict"),
-        ({"SESSION_COOKIE_SAMESITE": "Lax"}, "samesite", "Lax"),
-        (
-            {"SESSION_COOKIE_SAMESITE": "None", "SESSION_COOKIE_SECURE": True},
-            "samesite",
-            "None",
-        ),
-        (
-            {"SESSION_COOKIE_PARTITIONED": True, "SESSION_COOKIE_SECURE": True},
-            "partitioned",
-            "",
-        ),
-        ({"LITESESS_COOKIE": {"max_age": "60"}}, "max-age", "60"),
-        ({"LITESESS_COOKIE": {"priority": "high"}}, "priority", "High"),
-        ({"LITESESS_COOKIE": {"samesite": "strict"}}, "httponly", ""),
-        ({"LITESESS_COOKIE": CookieSettings(path="/own")}, "path", "/own"),
-        ({"LITESESS_COOKIE": lambda _environ: {"path": "/made"}}, "path", "/made"),
-    ],
-)
-def test_the_cookies_attributes_are_those_of_the_config(config, attribute, value):
-    client = make_app(**config).test_client()
-    assert said(client.get("/set/a/1", base_url="http://example.com/")).get(attribute) == value
-
-
-def test_a_secure_cookie_is_sent_though_a_proxy_says_nothing_of_https():
-    app = make_app(SESSION_COOKIE_SECURE=True)
-    client = app.test_client()
-    client.get("/set/a/1")
-    assert client.get("/look").json == {"a": "1"}
-
-
-@pytest.mark.parametrize("key", ["SESSION_COOKIE_NAME", "LITESESS_COOKIE_NAME"])
-def test_the_cookies_name_is_that_of_the_config(key):
-    client = make_app(**{key: "sid"}).test_client()
-    assert said(client.get("/set/a/1"), "sid") is not None
-    assert client.get("/look").json == {"a": "1"}
-
-
-def test_a_session_is_there_outside_the_cookies_path_too():
-    app = make_app(SESSION_COOKIE_PATH="/shop")
-    response = app.test_client().get("/set/a/1")
-    assert said(response)["path"] == "/shop"
-
-
-def test_a_former_secret_verifies_and_the_present_one_signs():
-    store = MemoryStore()
-    before = make_app(store, SECRET_KEY=OLD_SECRET, LITESESS_CLOCK=store.clock).test_client()
-    old = said(before.get("/set/a/1"))["value"]
-    after = make_app(store, SECRET_KEY_FALLBACKS=[OLD_SECRET], LITESESS_CLOCK=store.clock)
-    client = after.test_client()
-    client.set_cookie("session", old)
-    response = client.get("/look")
-    assert response.json == {"a": "1"}
-    new = said(response)["value"]
-    assert new != old
-    alone = make_app(store, LITESESS_CLOCK=store.clock).test_client()
-    alone.set_cookie("session", new)
-    assert alone.get("/look").json == {"a": "1"}
-    alone.set_cookie("session", old)
-    assert alone.get("/look").json == {}
-
-
-def test_a_secret_of_its_own_takes_the_place_of_flasks():
-    store = MemoryStore()
-    first = make_app(store, LITESESS_SECRET=OLD_SECRET, LITESESS_CLOCK=store.clock).test_client()
-    value = said(first.get("/set/a/1"))["value"]
-    second = make_app(store, SECRET_KEY=OLD_SECRET, LITESESS_CLOCK=store.clock).test_client()
-    second.set_cookie("session", value)
-    assert second.get("/look").json == {"a": "1"}
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"SECRET_KEY": None}, "SECRET_KEY is not set"),
-        ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
-        ({"SECRET_KEY": "dev"}, "SECRET_KEY has 3 bytes, needs 16"),
-        ({"SECRET_KEY": "changeme-changeme-1"}, "SECRET_KEY is a placeholder"),
-        ({"SECRET_KEY_FALLBACKS": ["short"]}, "SECRET_KEY_FALLBACKS has 5 bytes"),
-        ({"LITESESS_SECRET": "short"}, "LITESESS_SECRET has 5 bytes"),
-        (
-            {"LITESESS_ABSOLUT_TIMEOUT": 5},
-            r"'LITESESS_ABSOLUT_TIMEOUT'; did you mean 'LITESESS_ABSOLUTE_TIMEOUT'",
-        ),
-        (
-            {"LITESESS_PFAD": "x"},
-            "unknown config key 'LITESESS_PFAD'; did you mean 'LITESESS_PATH'",
-        ),
-        ({"LITESESS_STORE": None}, "LITESESS_PATH is not set"),
-        ({"LITESESS_STORE": "memory"}, "LITESESS_STORE is of type str, not a Store"),
-        ({"LITESESS_TTL": 60}, "LITESESS_STORE is a store; LITESESS_TTL is for"),
-        ({"LITESESS_STORE": None, "LITESESS_PATH": 1}, "LITESESS_PATH: path is of type int"),
-        ({"LITESESS_STORE": None, "LITESESS_PATH": "x", "LITESESS_TTL": 0}, "LITESESS_TTL 0 s"),
-        ({"LITESESS_ROLLING": "maybe"}, "LITESESS_ROLLING 'maybe' is not True or False"),
-        ({"LITESESS_COOKIE": {"max_ag": 5}}, "LITESESS_COOKIE: unknown cookie option 'max_ag'"),
-        ({"LITESESS_COOKIE": 5}, "LITESESS_COOKIE: cookie is of type int"),
-        ({"SESSION_COOKIE_SAMESITE": "never"}, "SESSION_COOKIE_SAMESITE 'never' is not"),
-        ({"SESSION_COOKIE_SAMESITE": "None"}, r"SESSION_COOKIE_\*: cookie samesite 'none' needs"),
-        ({"SESSION_COOKIE_SECURE": 1}, "SESSION_COOKIE_SECURE 1 is not True, False"),
-        ({"SESSION_COOKIE_NAME": "a b"}, "SESSION_COOKIE_NAME: cookie_name 'a b'"),
-        ({"SESSION_COOKIE_NAME": None}, "SESSION_COOKIE_NAME is of type NoneType"),
-        (
-            {"LITESESS_COOKIE_NAME": "__Host-x"},
-            "LITESESS_COOKIE_NAME: cookie_name '__Host-x' needs",
-        ),
-    ],
-)
-def test_a_config_that_cant_be_meant_is_refused_under_the_keys_name(config, message):
-    with pytest.raises(ConfigError, match=message):
-        make_app(**config)
-
-
-def test_a_short_secret_is_warned_of_once_under_the_keys_name(caplog):
-    make_app(SECRET_KEY=SECRET[:20])
-    assert [record.getMessage()[:32] for record in caplog.records] == [
-        "SECRET_KEY has 20 bytes, better "
-    ]
-
-
-def test_every_option_of_the_store_and_of_the_middleware_is_a_key(tmp_path):
-    defaults = {
-        f"LITESESS_{name.upper()}": item.default
-        for cls in (ManagerOptions, WALOptions)
-        for name, item in cls.__dataclass_fields__.items()
-        if f"LITESESS_{name.upper()}" not in {"LITESESS_SECRET", "LITESESS_STORE"}
-    }
-    assert len(defaults) == len([*rows(ManagerOptions), *rows(WALOptions)]) - 3
-    app = make_app(LITESESS_PATH=tmp_path / "data", **defaults)
-    app.test_client().get("/set/a/1")
-    assert data(app) == [{"a": "1"}]
-    app.extension.close()
-
-
-def test_options_may_be_text_as_an_environment_has_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("FLASK_LITESESS_TTL", "60")
-    monkeypatch.setenv("FLASK_LITESESS_PATH", str(tmp_path / "data"))
-    monkeypatch.setenv("FLASK_LITESESS_GC_INTERVAL", "none")
-    monkeypatch.setenv("FLASK_LITESESS_DURABLE", "off")
-    app = Flask("shop")
-    app.config["SECRET_KEY"] = SECRET
-    app.config.from_prefixed_env()
-    store = Litesess(app).store
-    assert (store.ttl, store.gc_interval, store.path) == (60, None, str(tmp_path / "data"))
-
-
-def test_a_key_encrypts_what_is_stored(tmp_path):
-    app = make_app(LITESESS_PATH=tmp_path / "data", LITESESS_ENCRYPTION_KEY=bytes(range(32)))
-    app.test_client().get("/set/needle/haystack")
-    assert data(app) == [{"needle": "haystack"}]
-    app.extension.close()
-    files = [path.read_bytes() for path in (tmp_path / "data").iterdir()]
-    assert not any(b"haystack" in content for content in files)
-
-
-def test_a_session_taken_out_of_the_environ_is_destroyed_if_the_config_says_so():
-    app = make_app(LITESESS_UNSET="destroy", LITESESS_ENVIRON_KEY="kept")
-
-    @app.route("/unset")
-    def unset():
-        assert flask.request.environ["kept"]["a"] == "1"
-        assert flask.request.environ["litesess.store"] is app.store
-        del flask.request.environ["kept"]
-        return "unset"
-
-    client = app.test_client()
-    client.get("/set/a/1")
-    assert said(client.get("/unset"))["max-age"] == "0"
-    assert data(app) == []
-
-
-def test_an_event_is_told_and_the_client_known():
-    told = []
-    app = make_app(
-        LITESESS_ON_EVENT=lambda event: told.append(event.name), LITESESS_CLIENT_INFO=True
-    )
-    client = app.test_client()
-    client.get("/set/a/1", headers={"User-Agent": "Mosaic"})
-    assert told == ["created"]
-    assert only(app).client == {"user_agent": "Mosaic", "address": "127.0.0.1"}
-
-
-# Several apps.
-
-
-def test_one_extension_serves_several_apps_each_with_its_own_store():
-    extension = Litesess()
-
-    def create(name):
-        app = Flask(name)
-        app.config.update(SECRET_KEY=SECRET, LITESESS_STORE=MemoryStore())
-        extension.init_app(app)
-        app.add_url_rule(
-            "/set/<value>", "/set/<value>", lambda value: session.update(a=value) or "set"
-        )
-        app.add_url_rule("/look", "/look", lambda: dict(session))
-        app.add_url_rule("/boom", "/boom", lambda: session.update(a="boom") or 1 / 0)
-        return app
-
-    first, second = create("first"), create("second")
-    one, two = first.test_client(), second.test_client()
-    one.get("/set/1")
-    two.get("/set/2")
-    assert (one.get("/look").json, two.get("/look").json) == ({"a": "1"}, {"a": "2"})
-    assert one.get("/boom").status_code == 500
-    assert one.get("/look").json == {"a": "1"}
-    with first.app_context():
-        assert extension.store is first.config["LITESESS_STORE"]
-    with second.app_context():
-        assert extension.store is second.config["LITESESS_STORE"]
-    with pytest.raises(RuntimeError, match="application context"):
-        assert extension.store
-    extension.close()
-
-
-def test_two_apps_of_a_factory_may_share_a_directory(tmp_path):
-    clock = FakeClock()
-    first, second = (
-        make_app(LITESESS_PATH=tmp_path / "data", LITESESS_CLOCK=clock) for _ in range(2)
-    )
-    client, other = first.test_client(), second.test_client()
-    client.get("/set/a/1")
-    other.set_cookie("session", client.get_cookie("session").value)
-    assert other.get("/look").json == {"a": "1"}
-    other.get("/clear")
-    assert client.get("/look").json == {}
-    first.extension.close()
-    second.extension.close()
-
-
-def test_a_middleware_of_ours_around_the_app_keeps_its_own_session():
-    app = make_app()
-    store = MemoryStore()
-    app.wsgi_app = SessionMiddleware(app.wsgi_app, secret=SECRET, store=store, unset="destroy")
-
-    @app.route("/both")
-    def both():
-        flask.request.environ["litesess.session"]["outer"] = 1
-        session["inner"] = 1
-        return "both"
-
-    client = app.test_client()
-    response = client.get("/both")
-    assert said(response) is not None
-    assert said(response, "litesess.sid") is not None
-    assert client.get("/look").json == {"inner": 1}
-    assert [record.data for _, record in store.records()] == [{"outer": 1}]
-
-
-def test_importing_litesess_imports_no_framework():
-    names = {"bottle", "click", "flask", "pyramid", "werkzeug"}
-    code = f"import sys, litesess; print(sorted({names} & {{*sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-# Other extensions.
-
-
-class User(UserMixin):
-    """Whoever gives a name."""
-
-    def __init__(self, name):
-        self.id = name
-
-
-@pytest.fixture(params=[False, True], ids=["as it is", "with owners"])
-def club(app, request):
-    """An app with Flask-Login; with owners, as docs/flask.rst shows."""
-    manager = LoginManager(app)
-    manager.login_view = "enter"
-    manager.user_loader(User)
-
-    @app.route("/enter")
-    @app.route("/enter/<name>")
-    def enter(name="nobody"):
-        login_user(User(name), remember="remember" in flask.request.args)
-        return redirect("/club")
-
-    @app.route("/club")
-    @login_required
-    def inside():
-        return current_user.id
-
-    @app.route("/leave")
-    def leave():
-        logout_user()
-        return "left"
-
-    if request.param:
-
-        def own(_app, user, **_):
-            session.owner = user.get_id()
-
-        def disown(_app, **_):
-            session.owner = None
-
-        user_logged_in.connect(own, app, weak=False)
-        user_logged_out.connect(disown, app, weak=False)
-        app.has_owners = True
-    else:
-        app.has_owners = False
-    return app
-
-
-def test_flask_login_lets_a_user_in_and_out(club):
-    client = club.test_client()
-    assert client.get("/club").status_code == 302
-    assert client.get("/enter/ada", follow_redirects=True).text == "ada"
-    assert client.get("/club").text == "ada"
-    assert len(club.store.find("ada")) == club.has_owners
-    stolen = copy_of(client)
-    assert client.get("/leave").text == "left"
-    assert client.get("/club").status_code == 302
-    assert stolen.get("/club").status_code == 302
-    assert not any("_user_id" in held for held in data(club))
-
-
-def test_flask_login_remembers_and_forgets(club):
-    client = club.test_client()
-    client.get("/enter/ada?remember=1")
-    client.delete_cookie("session")
-    assert client.get("/club").text == "ada"
-    client.get("/leave")
-    assert client.get_cookie("remember_token") is None
-    assert client.get("/club").status_code == 302
-
-
-def test_a_slow_request_keeps_nobody_in_flask_login(club):
-    client = club.test_client()
-
-    @club.route("/slow")
-    def slow():
-        session["seen"] = current_user.id
-        copy_of(client).get("/leave")
-        return "slow"
-
-    client.get("/enter/ada")
-    client.get("/slow")
-    assert client.get("/club").status_code == 302
-
-
-def test_flask_wtf_accepts_a_form_with_its_token_and_no_other(app, client):
-    CSRFProtect(app)
-
-    class Form(FlaskForm):
-        name = StringField()
-
-    @app.route("/form", methods=["GET", "POST"])
-    def form():
-        made = Form()
-        return f"hello {made.name.data}" if made.validate_on_submit() else generate_csrf()
-
-    token = client.get("/form").text
-    fields = {"csrf_token": token, "name": "ada"}
-    assert client.post("/form", data=fields).text == "hello ada"
-    assert client.post("/form", data=fields | {"csrf_token": "forged"}).status_code == 400
-    assert app.test_client().post("/form", data=fields).status_code == 400
-    assert copy_of(client).post("/form", data=fields).text == "hello ada"
-
-
-# Commands.
-
-
-@pytest.fixture
-def operator(tmp_path):
-    """A client, and what runs ``flask litesess`` beside it."""
-    app = make_app(LITESESS_PATH=tmp_path / "data", LITESESS_TTL=100)
-
-    @app.route("/login/<name>")
-    def login(name):
-        session.owner = name
-        return session.handle
-
-    run = app.test_cli_runner()
-    app.run = lambda *words: run.invoke(args=["litesess", *words])
-    yield app
-    app.extension.close()
-
-
-def test_the_operator_sees_what_there_is(operator):
-    operator.test_client().get("/set/a/1")
-    shown = operator.run("stats").output.splitlines()
-    assert "live 1" in shown
-    assert "expired 0" in shown
-    assert operator.run("verify").exit_code == 0
-
-
-def test_the_operator_collects_and_compacts(operator):
-    operator.test_client().get("/set/a/1")
-    operator.clock.advance(100)
-    assert operator.run("gc").output == "1 expired sessions deleted\n"
-    assert operator.run("compact").output == "compacted\n"
-
-
-def test_the_operator_revokes(operator):
-    clients = [operator.test_client() for _ in range(4)]
-    handles = [
-        client.get(f"/login/{name}").text for client, name in zip(clients, "aabc", strict=True)
-    ]
-    assert operator.run("revoke", "--owner", "a").output == "2 sessions revoked\n"
-    assert operator.run("revoke", handles[2]).exit_code == 0
-    stored = [handle_of(key) for key, _ in operator.store.records()]
-    assert len(stored) == 1
-    missing = operator.run("revoke", "0123456789abcdef")
-    assert (missing.exit_code, "no session has the handle" in missing.output) == (1, True)
-    assert operator.run("revoke", "--all").exit_code == 0
-    assert data(operator) == []
-    for words in ([], ["--all", "--owner", "a"]):
-        assert operator.run("revoke", *words).exit_code == 2
-
-
-def test_what_a_store_cant_do_ends_the_command(app, operator):
-    run = app.test_cli_runner()
-    for word in ("stats", "verify"):
-        assert "is not a WALStore" in run.invoke(args=["litesess", word]).output
-    operator.store.close()
-    closed = operator.run("gc")
-    assert closed.exit_code == 1
-    assert closed.output.startswith("Error: ")

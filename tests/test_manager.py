@@ -918,6 +918,36 @@ def test_an_exception_commits_nothing(site):
 # Secrets stay secret.
 
 
+def test_a_request_that_was_abandoned_commits_nothing(site):
+    def fail(session):
+        session["half"] = "done"
+        session.is_abandoned = True
+
+    def body(environ, start_response):
+        fail(environ[KEY])
+        yield from hello(environ, start_response)
+        environ[KEY]["late"] = True
+
+    assert site.visit(fail).said == site.visit(shape=body).said == ""
+    assert site.data == [{"user": "ada", "cart": [1]}]
+
+
+def test_a_session_is_current_until_somebody_else_writes_or_ends_it(site):
+    is_current = site.manager.is_current
+
+    def looked(meanwhile):
+        def action(session):
+            session.get("user")
+            site.visit(meanwhile, by=site.new_tab())
+            return is_current(session)
+
+        return site.visit(action).value
+
+    assert looked(look) is True
+    assert looked(write(user="bob")) is False
+    assert looked(Session.destroy) is False
+
+
 def test_no_id_cookie_or_secret_is_in_a_log_a_repr_or_an_error(site, caplog):
     caplog.set_level(logging.DEBUG)
     ids = [site.visit(lambda s: s.id).value]
