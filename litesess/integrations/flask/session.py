@@ -87,6 +87,8 @@ class FlaskSession(Session, SessionMixin):
 
     def settle(self) -> None:
         """Destroy the session if the app has emptied it; begin none that has no content."""
+        if self.is_abandoned:
+            return
         if self.status is Status.STORED and self._is_emptied():
             self.destroy()
         elif self.status is Status.NEW and not self.is_late and self._is_blank():
@@ -122,7 +124,7 @@ class FlaskManager(Manager):
     def settings_for(self, session: Session) -> CookieSettings:
         """Return the cookie settings of a session: a permanent one lives as the config says."""
         settings = super().settings_for(session)
-        if isinstance(session, FlaskSession) and session.is_permanent:
+        if _ours(session).is_permanent:
             return _living(settings, self._app.permanent_session_lifetime)
         return settings
 
@@ -130,11 +132,10 @@ class FlaskManager(Manager):
         """Say whether each response sends the cookie of a session that was looked at."""
         if super().is_rolling(session):
             return True
-        if not isinstance(session, FlaskSession):
-            return False
-        if session.is_permanent:
-            return not session.was_permanent or self._app.config["SESSION_REFRESH_EACH_REQUEST"]
-        return session.was_permanent
+        ours = _ours(session)
+        if ours.is_permanent:
+            return not ours.was_permanent or self._app.config["SESSION_REFRESH_EACH_REQUEST"]
+        return ours.was_permanent
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
@@ -143,18 +144,21 @@ class FlaskManager(Manager):
 
     def commit(self, session: Session, *, is_unset: bool = False) -> list[str]:
         """Store what is to be stored; see :meth:`Manager.commit`."""
-        if isinstance(session, FlaskSession) and not session.is_abandoned:
-            session.settle()
+        _ours(session).settle()
         return super().commit(session, is_unset=is_unset)
 
     def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""
         try:
-            if isinstance(session, FlaskSession) and not session.is_abandoned:
-                session.settle()
+            _ours(session).settle()
         except StoreError:
             logger.exception("a session that was emptied late was not destroyed")
         super().finish_late(session, is_unset=is_unset)
+
+
+def _ours(session: Session) -> FlaskSession:
+    assert isinstance(session, FlaskSession)  # the interface makes no others
+    return session
 
 
 @lru_cache(maxsize=64)
