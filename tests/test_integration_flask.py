@@ -19,7 +19,7 @@ from litesess import (
     SessionGone,
     StoreFailed,
 )
-from litesess.integrations.flask import session
+from litesess.integrations.flask import FlaskSession, session
 
 
 @pytest.fixture
@@ -319,6 +319,66 @@ def test_a_slow_request_that_began_before_the_logout_brings_nothing_back(members
     client.get("/login/ada")
     response = client.get("/slow")
     assert (response.text, said(response), data(members)) == ("slow", None, [])
+
+
+def test_a_logout_that_clears_and_leaves_a_message_leaves_nobody_logged_in(members):
+    @members.route("/bye")
+    def bye():
+        session.clear()
+        flash("bye")
+        return str(session.owner)
+
+    client = members.test_client()
+    client.get("/login/ada")
+    stolen = copy_of(client)
+    assert client.get("/bye").text == "None"
+    assert [(record.owner, record.data) for _, record in members.store.records()] == [
+        (None, {"_flashes": [("message", "bye")]})
+    ]
+    assert stolen.get("/look").json == {}
+
+
+def test_a_login_that_clears_first_belongs_to_who_logged_in(members):
+    @members.route("/again/<name>")
+    def again(name):
+        session.clear()
+        session.owner = name
+        return "in"
+
+    client = members.test_client()
+    client.get("/login/ada")
+    for name in ("ada", "bob"):
+        client.get(f"/again/{name}")
+        assert [record.owner for _, record in members.store.records()] == [name]
+
+
+def test_a_logout_in_a_teardown_ends_the_session_though_it_cant_be_announced(members):
+    @members.teardown_request
+    def teardown(_error):
+        if flask.request.path == "/look":
+            session.clear()
+
+    client = members.test_client()
+    client.get("/login/ada")
+    client.get("/look").close()
+    assert data(members) == []
+
+
+def test_clearing_within_atomic_keeps_the_owner_of_what_is_set_then(members):
+    def anew(held):
+        held.clear()
+        held["b"] = 2
+
+    members.add_url_rule("/anew", "/anew", lambda: session.atomic(anew) or "")
+    members.add_url_rule("/none", "/none", lambda: session.atomic(FlaskSession.clear) or "")
+    client = members.test_client()
+    client.get("/login/ada")
+    client.get("/anew")
+    assert [(record.owner, record.data) for _, record in members.store.records()] == [
+        ("ada", {"b": 2})
+    ]
+    client.get("/none")
+    assert data(members) == []
 
 
 def test_what_is_written_to_a_destroyed_session_is_refused(members):

@@ -59,9 +59,16 @@ class FlaskSession(Session, SessionMixin):
             self.touch()
 
     def clear(self) -> None:
-        """Remove all data; if nothing is set after that, the session is destroyed."""
+        """Remove all data, and the owner; if nothing is set after that, it is destroyed."""
         super().clear()
         self._is_cleared = True
+        if self.owner is None or self._is_atomic:
+            return
+        # Guards: a logout that clears, and leaves a message for the next page.
+        if self.is_late:
+            self.destroy()  # as the client can't be told another id
+        else:
+            self.owner = None
 
     def begin(self, session_id: str | None, record: Record | None) -> None:
         """Stand for a stored session, or for a new one if *record* is None."""
