@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
@@ -240,6 +239,8 @@ def function(name: str, value: object) -> Callable[..., Any]:
 
 def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
     """Return the end of an error about an unknown name: the nearest known one, or all."""
+    from difflib import get_close_matches  # noqa: PLC0415  # for errors alone, and slow to import
+
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     if nearest:
         return f"; did you mean {prefix + nearest[0]!r}?"

@@ -6,10 +6,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 from servers import EXAMPLES, LOGIN, SECRET, Client, Server, ask, gunicorn
 
 from litesess import WALStore
@@ -224,7 +226,13 @@ class TestDevices:
         assert "Your devices, alan" in client.request("GET", "/").text
 
 
-@pytest.mark.parametrize("name", ["bottle_app", "pyramid_app"])
+def test_each_example_of_one_file_is_short() -> None:
+    lengths = {file.name: len(file.read_text().splitlines()) for file in EXAMPLES.glob("*.py")}
+    assert len(lengths) >= 8
+    assert {name: length for name, length in lengths.items() if length >= 60} == {}
+
+
+@pytest.mark.parametrize("name", ["raw_wsgi", "bottle_app", "pyramid_app"])
 def test_each_client_has_its_own_count_which_outlives_the_server(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / f"{name}.py")]
     with Server(command, tmp_path, {"SESSION_SECRET": SECRET}) as server, Client(server) as client:
@@ -269,6 +277,24 @@ def test_a_session_is_changed_while_its_page_is_sent(tmp_path: Path) -> None:
     assert pages == [f"download {number}\n{parts}" for number in (1, 2)]
     with WALStore(tmp_path / "data") as store:
         assert [record.data for _, record in store.records()] == [{"downloads": 2, "parts": 3}]
+
+
+def test_several_workers_count_the_visits_of_one_client_together(tmp_path: Path) -> None:
+    command = gunicorn("workers:application", EXAMPLES, "-w", "4", "--preload")
+    environment = {"EXAMPLE_DATA": str(tmp_path / "data"), "SESSION_SECRET": SECRET}
+    with Server(command, tmp_path, environment) as server, Client(server) as client:
+        client.request("GET", "/")
+        cookies = client.http.cookies.get_dict()
+
+        def visit(_: int) -> str:
+            return requests.get(server.url, cookies=cookies, timeout=30).text
+
+        with ThreadPoolExecutor(8) as pool:
+            pages = [*pool.map(visit, range(200))]
+        assert "visit 202," in client.request("GET", "/").text
+    visits, workers = zip(*(re.findall(r"\d+", page) for page in pages), strict=True)
+    assert sorted(map(int, visits)) == [*range(2, 202)]
+    assert len(set(workers)) > 1
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,29 @@ with litesess.SessionMiddleware(app, secret=os.urandom(32), store=store) as app:
 """
 
 
+FRAMEWORKS = ("beaker", "bottle", "django", "flask", "paste", "pyramid", "redis", "webtest", "zope")
+IMPORTED = """
+import sys
+before = {*sys.modules}
+import litesess
+print(*{name.partition(".")[0] for name in {*sys.modules} - before})
+"""
+
+
+def test_importing_litesess_imports_no_framework() -> None:
+    # In a process that has them all; but portalocker imports redis where it finds it.
+    imported = run(sys.executable, "-c", IMPORTED, cwd=Path.cwd()).split()
+    assert {"litesess", "webob"} <= {*imported}
+    assert {*imported} & {*FRAMEWORKS} <= {"redis"}
+
+
 def test_the_installed_wheel_works_away_from_the_tree(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     binaries = tmp_path / "venv" / "bin"
     run(binaries / "pip", "install", "--quiet", wheel, cwd=tmp_path)
     assert run(binaries / "python", "-c", USE, cwd=tmp_path) == "b'1' b'2'\n"
+    installed = run(binaries / "pip", "list", "--format=freeze", cwd=tmp_path).lower()
+    assert not [name for name in FRAMEWORKS if re.search(rf"^{name}\b", installed, re.MULTILINE)]
     version = run(binaries / "litesess", "--version", cwd=tmp_path)
     assert version == f"litesess {litesess.__version__}\n"
     secrets = {run(binaries / "litesess", "secret", cwd=tmp_path) for _ in range(2)}
