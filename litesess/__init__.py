@@ -15,6 +15,7 @@ from litesess.errors import (
     StoreFull,
     StoreLocked,
     StoreReadOnly,
+    StoreUnavailable,
     VersionConflict,
 )
 from litesess.middleware import SessionMiddleware
@@ -45,6 +46,7 @@ __all__ = [
     "StoreFull",
     "StoreLocked",
     "StoreReadOnly",
+    "StoreUnavailable",
     "VersionConflict",
     "WALStore",
     "__version__",

@@ -71,6 +71,10 @@ class StoreReadOnly(StoreError):
     """The directory or its file system can't be written."""
 
 
+class StoreUnavailable(StoreError):
+    """The store can't be reached now; what was asked of it may have been done all the same."""
+
+
 class Corruption(StoreError):
     """Bytes on the disk are not what was written.
 

@@ -76,6 +76,12 @@ def has_signals() -> bool:
     return "blinker" in sys.modules
 
 
+def has_receivers(name: Name) -> bool:
+    """Say whether a signal of blinker's has any."""
+    blinker = sys.modules.get("blinker")
+    return blinker is not None and bool(blinker.signal(f"litesess.{name}").receivers)
+
+
 def tell(sender: object, listeners: Iterable[Listener], events: Iterable[Event]) -> None:
     """Tell each listener of each event; what it raises is logged, and harms nothing."""
     blinker = sys.modules.get("blinker")

@@ -37,6 +37,7 @@ from litesess.errors import (
     SessionGone,
     StoreError,
     StoreFull,
+    StoreUnavailable,
     VersionConflict,
 )
 from litesess.events import Event
@@ -175,6 +176,13 @@ class ManagerOptions(Options):
         " expired, ...",
         check=optional(function),
     )
+    if_unavailable: str = option(
+        "503",
+        "What a request gets if its store can't be reached (``StoreUnavailable``): ``503``;"
+        " ``raise``: the exception, for the server or another middleware; ``anonymous``: a session"
+        " of nobody's, of which nothing is kept",
+        check=choice("503", "raise", "anonymous"),
+    )
     environ_key: str = option(
         "litesess.session", "Where the app finds the session", check=_environ_key
     )
@@ -261,21 +269,31 @@ class Manager:
             EncodeError: a value can't be stored; nothing is.
             StoreError: the store can't work.
         """
-        cookies: list[str] = []
-        if session.is_abandoned:
-            pass
-        elif is_unset:
-            cookies = self._unset(session)
-        elif session.status is not Status.UNREAD:
-            cookies = self._commit(session)
-        elif self._commits_unread(session):
+        try:
+            cookies = self._outcome(session, is_unset=is_unset)
+        except StoreUnavailable as error:
+            if self.options.if_unavailable != "anonymous":
+                raise
+            logger.error("what a request has done to its session is lost: %s", error)  # noqa: TRY400
+            session.is_anonymous = True
+            cookies = []
+        session.is_late = True  # not if that raised: the app may still answer otherwise
+        return cookies
+
+    def _outcome(self, session: Session, *, is_unset: bool) -> list[str]:
+        if session.is_abandoned or session.is_anonymous:
+            return []
+        if is_unset:
+            return self._unset(session)
+        if session.status is not Status.UNREAD:
+            return self._commit(session)
+        if self._commits_unread(session):
             try:
-                cookies = self._commit(session)
+                return self._commit(session)
             except StoreFull:
                 # The page has nothing to do with it; who has a session keeps it.
                 logger.exception("a session that the app did not look at was not stored")
-        session.is_late = True  # not if that raised: the app may still answer otherwise
-        return cookies
+        return []
 
     def decorate(self, session: Session, headers: Headers, cookies: list[str]) -> Headers:
         """Return the app's headers, which stay as they are, with what the session needs added.
@@ -297,7 +315,7 @@ class Manager:
 
     def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""
-        if session.is_abandoned:
+        if session.is_abandoned or session.is_anonymous:
             return
         try:
             if is_unset:
@@ -355,10 +373,19 @@ class Manager:
         candidates = self._signer.verified(header) if header else []
         now = self._clock()
         live: list[tuple[Verified, Record]] = []
-        for candidate in candidates:
-            record = self.store.load(ids.key_of(candidate.session_id))
-            if record is not None and self._ends_at(record) > now:
-                live.append((candidate, record))
+        try:
+            for candidate in candidates:
+                record = self.store.load(ids.key_of(candidate.session_id))
+                if record is not None and self._ends_at(record) > now:
+                    live.append((candidate, record))
+        except StoreUnavailable as error:
+            if self.options.if_unavailable != "anonymous":
+                raise
+            # No cookie is sent, or whoever is logged in would not be when the store is back.
+            logger.error("a request is served as nobody's: %s", error)  # noqa: TRY400
+            session.begin(None, None)
+            session.is_anonymous = True
+            return
         if len(live) == 1:
             (verified, record), *_ = live
             session.begin(verified.session_id, record)
@@ -402,6 +429,7 @@ class Manager:
 
     def save(self, session: Session) -> None:
         """Store the session now; raises SessionGone if it is not there any more."""
+        _check_reached(session)
         if session.status is Status.NEW:
             if self._can_announce(session):
                 self._create(session)
@@ -471,6 +499,7 @@ class Manager:
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
+        _check_reached(session)
         is_stored = session.status in (Status.STORED, Status.LOST)
         if is_stored and session.stored_id is not None:
             self.store.delete(ids.key_of(session.stored_id))
@@ -482,6 +511,8 @@ class Manager:
         """Store what is to be stored; return the ``Set-Cookie`` values, if any."""
         if session.status is Status.UNREAD:
             self.hydrate(session)
+        if session.is_anonymous:
+            return []
         if session.status is Status.NEW:
             self._create_if_due(session)
         elif session.status is Status.STORED:
@@ -882,6 +913,12 @@ class Manager:
                 "MemoryStore is not shared, but this server runs several processes: users will"
                 " lose their sessions at random; use WALStore"
             )
+
+
+def _check_reached(session: Session) -> None:
+    """Raise :class:`StoreUnavailable` for what must not be passed over in silence."""
+    if session.is_anonymous:
+        raise StoreUnavailable("the store could not be reached when the session was loaded")
 
 
 def _sets_cookie(headers: Headers, cookie_name: str) -> bool:

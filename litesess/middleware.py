@@ -7,12 +7,13 @@ called.  Source: PEP 3333.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from inspect import Signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from litesess.caches import Headers
-from litesess.errors import ConfigTypeError
+from litesess.errors import ConfigTypeError, StoreUnavailable
 from litesess.manager import STORE_KEY, Manager, ManagerOptions
 from litesess.options import signature
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
     from litesess.session import Session
     from litesess.stores.base import Store
+
+
+logger = logging.getLogger("litesess")
+
+_REFUSAL: Final = b"Service Unavailable\n"
+#: Source: RFC 9110 section 15.6.4.
+_REFUSAL_HEADERS: Final = (
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Content-Length", str(len(_REFUSAL))),
+    ("Retry-After", "5"),
+    ("Cache-Control", "no-store"),
+)
 
 
 class SessionMiddleware:
@@ -45,6 +58,7 @@ class SessionMiddleware:
         self.manager = Manager(options)
         self._app = app
         self._key = self.manager.environ_key
+        self._answers_for_the_store = self.manager.options.if_unavailable == "503"
 
     @property
     def store(self) -> Store:
@@ -71,6 +85,15 @@ class SessionMiddleware:
         environ[key] = session
         environ[STORE_KEY] = self.manager.store
         response = _Response(self.manager, session, environ, start_response)
+        try:
+            body = self._serve(environ, response)
+        except StoreUnavailable as error:
+            if response.is_sent or not self._answers_for_the_store:
+                raise
+            return response.refuse(error)
+        return body
+
+    def _serve(self, environ: WSGIEnvironment, response: _Response) -> Iterable[bytes]:
         body = self._app(environ, response.start)
         if isinstance(body, (list, tuple)) or _is_file(body, environ):
             # Nothing runs in there any more.  Handed over as it is, the server can take its
@@ -84,7 +107,7 @@ class SessionMiddleware:
                     close()
                 raise
             return body
-        return _Body(response, body)
+        return _Body(response, body, answers_for_the_store=self._answers_for_the_store)
 
 
 def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
@@ -170,6 +193,13 @@ class _Response:
         if self.is_sent and not self.is_broken:
             self._manager.finish_late(self._session, is_unset=self._is_unset())
 
+    def refuse(self, error: StoreUnavailable) -> list[bytes]:
+        """Answer for the app, which can't without its sessions."""
+        logger.error("a request is refused: %s", error)
+        self.is_sent = self.is_broken = True
+        self.write = self._start("503 Service Unavailable", [*_REFUSAL_HEADERS])
+        return [_REFUSAL]
+
     def _is_unset(self) -> bool:
         return self._environ.get(self._manager.environ_key) is not self._session
 
@@ -191,10 +221,13 @@ class _Response:
 class _Body:
     """The app's iterable, which decides when the headers leave."""
 
-    __slots__ = ("_body", "_is_closed", "_items", "_response")
+    __slots__ = ("_answers_for_the_store", "_body", "_is_closed", "_items", "_response")
 
-    def __init__(self, response: _Response, body: Iterable[bytes]) -> None:
+    def __init__(
+        self, response: _Response, body: Iterable[bytes], *, answers_for_the_store: bool
+    ) -> None:
         self._response = response
+        self._answers_for_the_store = answers_for_the_store
         self._body = body
         self._items: Iterator[bytes] | None = None
         self._is_closed = False
@@ -203,6 +236,15 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
+        try:
+            return self._next()
+        except StoreUnavailable as error:
+            if self._response.is_sent or not self._answers_for_the_store:
+                raise
+            self._items = iter(self._response.refuse(error))
+            return next(self._items)
+
+    def _next(self) -> bytes:
         try:
             if self._items is None:
                 self._items = iter(self._body)

@@ -103,6 +103,7 @@ class Session(Messages):
         "has_strays",
         "is_abandoned",
         "is_announced",
+        "is_anonymous",
         "is_content_written",
         "is_cookie_written",
         "is_forced_touch",
@@ -136,6 +137,8 @@ class Session(Messages):
         self.is_tried = False
         #: The request has failed: nothing of what it made of the session is to be kept.
         self.is_abandoned = False
+        #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
+        self.is_anonymous = False
         #: The headers have left, so nothing can be told to the client any more.
         self.is_late = False
         self._is_atomic = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -27,6 +28,7 @@ Owner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 #: For so long, in seconds, what requests that were under way do under the old key of a rotated
 #: session is done to the session.  No request is served for longer, by the defaults of servers.
 MOVED_FOR: Final = 60.0
+_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
 
@@ -219,6 +221,10 @@ class Store(ABC):
         if self.is_heard:
             events.tell(self, self.__dict__.get("_listeners", ()), happened)
 
+    def _is_heard_of(self, name: events.Name) -> bool:
+        """Say whether anybody does listen to events of that name."""
+        return bool(self.__dict__.get("_listeners")) or events.has_receivers(name)
+
     @abstractmethod
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
@@ -374,6 +380,13 @@ class Store(ABC):
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def check_key(key: str) -> str:
+    """Return *key*; raises ValueError if it is none."""
+    if not _KEY.match(key):
+        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
+    return key
 
 
 def kept_handles(keep: Collection[Any]) -> set[str]:

@@ -109,7 +109,7 @@ class EmbeddedStore(Store):
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
             entry = stored.get(put.key)
-            if entry is not None and entry.expires_at > now and not is_moved(put.key, entry):
+            if entry is not None and entry.expires_at > now:
                 return [], None
             if entry is None:
                 self._check_room(record)

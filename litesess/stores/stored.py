@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from litesess import codec, ids
 from litesess.engine.commit import Lookup
 from litesess.engine.format import Delete, Entry, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
-from litesess.stores.base import KEEP, Owner, Record
+from litesess.stores.base import KEEP, Owner, Record, check_key
 
 logger = logging.getLogger("litesess.store")
-
-_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Finder(Protocol):
@@ -187,9 +184,7 @@ def check_free(entry: Entry | None, now: float) -> None:
 
 def raw_key(key: str) -> bytes:
     """Return the engine's key for a store's; raises ValueError if it is none."""
-    if not _KEY.match(key):
-        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
-    return bytes.fromhex(key)
+    return bytes.fromhex(check_key(key))
 
 
 def put_of(key: bytes, record: Record, now: float) -> Put:

@@ -297,6 +297,13 @@ class StoreContract(ABC):
         assert [key for key, _ in self.store.records()] == [OTHER]
         assert len(self.store) == 1
 
+    def test_the_old_key_is_not_free_for_a_while(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {}, [])
+        assert not self.store.create(KEY, self.record())
+        self.clock.advance(MOVED_FOR)
+        assert self.store.create(KEY, self.record())
+
     def test_a_change_that_overlaps_a_rotation_is_not_lost(self) -> None:
         before = self.put(data={"a": 1, "b": 2})
         self.store.rotate(KEY, OTHER, {"b": 3}, [])

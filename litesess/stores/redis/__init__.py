@@ -1,0 +1,596 @@
+"""Sessions in Redis or Valkey, for sites that have outgrown one machine.
+
+The rules are those of every store; what is done in one step is in ``scripts``.  On a cluster the
+keys of two sessions lie on two nodes as a rule, so that a rotation takes steps: the new session
+waits where nobody looks, a mark takes the old one's place if nobody has changed it, and that is
+what counts, then the new one is let in.  A late change or logout that finds the mark goes after it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Signature
+from threading import Lock
+from typing import Any, ClassVar, Final, Literal, NamedTuple
+
+from litesess import codec, ids
+from litesess.crypto import EncryptionKey, encryption_key
+from litesess.errors import ConfigError, StoreUnavailable, VersionConflict
+from litesess.events import Event
+from litesess.options import (
+    Options,
+    build,
+    count,
+    function,
+    option,
+    optional,
+    seconds,
+    signature,
+    text,
+)
+from litesess.stores.base import (
+    KEEP,
+    MOVED_FOR,
+    Owner,
+    Record,
+    Store,
+    check_key,
+    kept,
+    kept_handles,
+)  # fmt: skip
+from litesess.stores.options import touch_interval
+from litesess.stores.redis import scripts
+from litesess.stores.redis.expiries import Expiries
+from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.records import Fields, Hash, Records, flat, merged, records_of
+
+#: How many keys are asked for at once.
+_BATCH: Final = 250
+#: An owner's index is sure to have a session for so many of its lives more, so that few touches
+#: have to look after it.
+_LIVES_INDEXED: Final = 10
+_LONGEST_WAIT: Final = 0.02
+_HANDLE: Final = re.compile(r"[0-9a-f]{16}\Z")
+_TOKEN_BYTES: Final = 8
+
+
+def _prefix(name: str, value: object) -> str:
+    prefix = text(name, value)
+    if not prefix or any(letter in "*?[]\\" or not letter.isprintable() for letter in prefix):
+        raise ConfigError(f"{name} {prefix!r} is empty, or has one of * ? [ ] \\")
+    return prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisOptions(Options):
+    """How a :class:`RedisStore` works."""
+
+    prefix: str = option(
+        "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
+    )
+    ttl: float = option(
+        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
+    )
+    touch_interval: float | Literal["auto"] = option(
+        "auto",
+        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
+        check=touch_interval,
+    )
+    encryption_key: EncryptionKey | None = option(
+        None,
+        "Encrypts the values that are stored: a passphrase of at least 12 characters, or 32 random"
+        " bytes",
+        check=optional(encryption_key),
+        secret=True,
+    )
+    max_per_owner: int | None = option(
+        None,
+        "Most sessions that one owner may have; the oldest ends for another one",
+        check=optional(count),
+    )
+    timeout: float = option(
+        1,
+        "Longest wait for Redis, tries and pauses together, in seconds; then StoreUnavailable",
+        check=seconds,
+    )
+    clock: Callable[[], float] = option(
+        time.time, "Says how late it is, in Unix seconds", check=function
+    )
+
+
+class _Found(NamedTuple):
+    """A session that a script has answered with, and the key that it has now."""
+
+    key: str
+    record: Record
+
+
+class RedisStore(Store):
+    """A store in Redis: one server, Sentinel or Cluster."""
+
+    #: What a caller may pass, for help() and editors.
+    __signature__: ClassVar[Signature] = signature(RedisOptions, "server")
+
+    def __init__(self, server: Any, **options: Any) -> None:
+        """Check the options; nothing is connected before the first operation in each process.
+
+        Args:
+            server: a client of the package ``redis`` (``Redis``, ``RedisCluster``, what
+                ``Sentinel.master_for`` returns), or a URL: ``redis://``, ``rediss://``,
+                ``unix://``, ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``,
+                ``redis+cluster://HOST:PORT,HOST:PORT``.
+            **options: those of :class:`RedisOptions`.
+
+        Raises:
+            ConfigError: an option is unknown or wrong, or *server* can't be used.
+        """
+        checked_options = build(RedisOptions, options)
+        self._link = Link(server, checked_options.timeout)
+        self._prefix = checked_options.prefix
+        self._encryption_key = checked_options.encryption_key
+        self._max_per_owner = checked_options.max_per_owner
+        self.ttl = checked_options.ttl
+        self.touch_interval = checked_options.touch_interval
+        self.clock = checked_options.clock
+        self._lock = Lock()  # Guards: the making of _known.
+        self._known: Records | None = None
+        self._expiries = Expiries(self._link, self._name, self._tell_expired)
+
+    def load(self, key: str) -> Record | None:
+        """Return the session, or None if it is missing or has expired."""
+        name = self._name("s", check_key(key))
+        records = self._open()
+        found: Hash = self._link.do(lambda client: client.hgetall(name))
+        return self._live(key, found, records)
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; False, and nothing is changed, if the key is taken."""
+        now = self.clock()
+        fields = self._open().fields(check_key(key), record, now)
+        calls = self._index(key, record.owner, record.expires_at, now)
+        calls.append(
+            Call(
+                scripts.CREATE,
+                self._names(key),
+                (repr(now), _token(), repr(record.expires_at), *fields),
+            )
+        )
+        if not self._link.call_all(calls)[-1]:
+            return False
+        self.tell(Event("created", ids.handle_of(key), record))
+        self._evict(record.owner, key)
+        return True
+
+    def update(
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        if_version: int | None = None,
+    ) -> Record | None:
+        """Merge changes into what is stored now; see :meth:`Store.update`.
+
+        Raises:
+            StoreUnavailable: Redis can't be reached.  With *if_version* that is said at once, as
+                the change may have been made.
+        """
+        frames = codec.encode_items(changes)
+        token, now, led = _token(), self.clock(), "0"
+        here, records = check_key(key), self._open()
+        version = "" if if_version is None else str(if_version)
+        ends_at = "" if expires_at is None else repr(expires_at)
+        calls: list[Call] = []
+        indexed = ""
+        if owner is not KEEP and owner is not None:
+            until = now + self.ttl if expires_at is None else expires_at
+            calls = self._index(here, owner, until, now)
+            indexed = repr(self._indexed_until(until, now))
+        while True:
+            gone, fields = self._changed(here, frames, removed, cookie, owner)
+            owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
+            arguments = [repr(now), token, led, version, ends_at, owner_hash, indexed]
+            call = Call(
+                scripts.UPDATE,
+                self._names(here),
+                (*arguments, str(len(gone)), *gone, *fields),
+            )
+            what, *details = self._link.call_all([*calls, call], is_repeatable=not version)[-1]
+            calls = []
+            if what == b"done":
+                record = records.record(here, flat(details[0]))
+                if record is not None:
+                    record.is_moved = here != key
+                    record.replaced_version = record.version - 1
+                    if owner is not KEEP:
+                        self._evict(record.owner, here)
+                return record
+            if what == b"conflict":
+                raise VersionConflict(f"version {details[0].decode()} is stored, not {version}")
+            if what == b"unindexed":
+                until = float(details[1])
+                calls = [self._indexing(here, details[0].decode(), until, now)]
+                indexed = repr(self._indexed_until(until, now))
+            elif what == b"moved" and details[1] == b"1" and not version:
+                # A life that was counted from what another request has changed since is none.
+                here, led, ends_at, indexed = details[0].decode(), "1", "", ""
+            else:
+                return None
+
+    def _changed(
+        self,
+        key: str,
+        frames: codec.Frames,
+        removed: Collection[str],
+        cookie: Mapping[str, Any] | None,
+        owner: Owner,
+    ) -> tuple[list[str], Fields]:
+        """Return the names of the fields to remove, and the fields to set."""
+        records = self._open()
+        gone = [f"={name}" for name in removed]
+        fields = records.values(key, frames)
+        if cookie:
+            fields += "k", records.seal(key, "k", codec.encode(dict(cookie), "cookie"))
+        elif cookie is not None:
+            gone.append("k")
+        if owner is None:
+            gone.append("o")
+        elif owner is not KEEP:
+            fields += "o", records.seal(key, "o", codec.encode(owner, "owner"))
+        return gone, fields
+
+    def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
+        """Let the session expire at another time; see :meth:`Store.touch`."""
+        now, indexed = self.clock(), ""
+        calls: list[Call] = []
+        self._open()
+        while True:
+            stored = "" if version is None else str(version)
+            names = self._names(check_key(key))
+            call = Call(scripts.TOUCH, names, (repr(now), stored, repr(expires_at), indexed))
+            what, *details = self._link.call_all([*calls, call])[-1]
+            if what != b"unindexed":
+                return bool(what == b"done")
+            calls = [self._indexing(key, details[0].decode(), expires_at, now)]
+            indexed = repr(self._indexed_until(expires_at, now))
+
+    def rotate(
+        self,
+        old: str,
+        new: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        client: Mapping[str, Any] | None = None,
+    ) -> Record | None:
+        """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
+        frames, now = codec.encode_items(changes), self.clock()
+        settings: dict[str, Any] = {
+            name: value
+            for name, value in (("expires_at", expires_at), ("client", client))
+            if value is not None
+        }
+        if cookie is not None:
+            settings["cookie"] = cookie or None
+        if owner is not KEEP:
+            settings["owner"] = owner
+        deadline = time.monotonic() + self.lock_timeout
+        while True:
+            found = self.load(old)
+            if found is None:
+                return None
+            record = merged(found, frames, removed, **settings)
+            if record.owner != found.owner:
+                record.created_at = now
+            outcome = self._move(old, found, check_key(new), record, now)
+            if outcome == "done":
+                self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
+                if record.owner != found.owner:
+                    self._evict(record.owner, new)
+                return record
+            if outcome == "taken":
+                raise VersionConflict("the new key is taken")
+            if outcome == "gone":
+                return None
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"others have changed the session whenever it was about to be rotated, for"
+                    f" {self.lock_timeout:g} s"
+                )
+            time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311  # a guess gains nothing
+
+    def _move(self, old: str, found: Record, new: str, record: Record, now: float) -> str:
+        """Move *found* from *old* to *new*, made *record*, if it is stored as it was found.
+
+        Returns:
+            "done"; "again": it has changed; "gone"; "taken": there is another session.
+        """
+        fields = self._open().fields(new, record, now, found.version + 1)
+        record.replaced_version = found.version
+        # What began before a login has no part in what it began.
+        takes_changes = "1" if record.owner == found.owner else "0"
+        mark = (repr(now), str(found.version), new, takes_changes, repr(now + MOVED_FOR))
+        calls = self._index(new, record.owner, record.expires_at, now)
+        if calls:
+            fields += "i", repr(self._indexed_until(record.expires_at, now))
+        if self._link.are_together(self._name("s", old), self._name("s", new)):
+            names = [*self._names(old), *self._names(new)]
+            calls.append(Call(scripts.MOVE, names, (*mark, repr(record.expires_at), *fields)))
+            outcome: str = self._link.call_all(calls)[-1].decode()
+        else:
+            waiting = (repr(now), repr(now + MOVED_FOR), "f", old, *fields)
+            calls.append(Call(scripts.WAIT, self._names(new), waiting))
+            outcome = self._link.call_all(calls)[-1].decode()
+            if outcome == "done":
+                outcome = self._link.call(scripts.MARK, self._names(old), *mark).decode()
+                if outcome == "done" and not self._link.call(
+                    scripts.LET_IN, self._names(new), repr(now)
+                ):
+                    outcome = "gone"
+        if outcome == "done" and found.owner is not None:
+            self._unindex(found.owner, [old])
+        return outcome
+
+    def replace(self, old: str, new: str, record: Record) -> None:
+        """Delete the session *old*, if there is one, and store *record* as *new*.
+
+        Who is stopped in between has left both; nobody knows the id of the new one then.
+        """
+        now = self.clock()
+        fields = self._open().fields(check_key(new), record, now)
+        check_key(old)
+        calls = self._index(new, record.owner, record.expires_at, now)
+        begun = (repr(now), _token(), repr(record.expires_at), *fields)
+        calls.append(Call(scripts.CREATE, self._names(new), begun))
+        if not self._link.call_all(calls)[-1]:
+            raise VersionConflict("the new key is taken")
+        gone = self._delete(old, now)
+        if gone is not None:
+            self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        former = None if gone is None else ids.handle_of(old)
+        self.tell(Event("created", ids.handle_of(new), record, former))
+        self._evict(record.owner, new)
+
+    def delete(self, key: str) -> bool:
+        """Delete the session; say whether there was one."""
+        gone = self._delete(check_key(key), self.clock())
+        if gone is None:
+            return False
+        self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        return True
+
+    def _delete(self, key: str, now: float, spared: Collection[str] = frozenset()) -> _Found | None:
+        """Delete the session that has, or had, *key*, but for those to be spared; return it."""
+        records, led, here = self._open(), "0", key
+        while ids.handle_of(here) not in spared:
+            names = self._names(here)
+            what, *details = self._link.call(scripts.DELETE, names, repr(now), led)
+            if what == b"moved":
+                here, led = details[0].decode(), "1"
+            elif what == b"waits":
+                # By an owner's index, say: only its move makes it valid, if that is not stopped.
+                here, led = details[0].decode(), "0"
+            elif what == b"gone":
+                return None
+            else:
+                record = records.record(here, flat(details[0]))
+                if record is not None and record.owner is not None:
+                    self._unindex(record.owner, [here])
+                if record is not None and what == b"expired":
+                    self.tell(Event("expired", ids.handle_of(here), record))
+                return None if record is None or what == b"expired" else _Found(here, record)
+        return None
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the sessions that have not expired, one at a time, with their keys.
+
+        Those that begin or are moved meanwhile may be left out, or come twice.
+        """
+        records = self._open()
+        for keys in self._keys():
+            yield from self._live_ones(keys, records)
+
+    def __len__(self) -> int:
+        """Return how many sessions have not expired."""
+        return sum(1 for _ in self.records())
+
+    def find(self, owner: str) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys."""
+        records = self._open()
+        keys = self._indexed(owner)
+        found = [
+            item
+            for at in range(0, len(keys), _BATCH)
+            for item in self._live_ones(keys[at : at + _BATCH], records)
+        ]
+        return [(key, record) for key, record in found if record.owner == owner]
+
+    def locate(self, handle: str) -> str | None:
+        """Return the key of the session with that handle; None: there is none."""
+        if not _HANDLE.match(handle):
+            return None
+        keys = (key for batch in self._keys(handle) for key in batch)
+        return next((key for key in keys if self.load(key) is not None), None)
+
+    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+        """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
+        now = self.clock()
+        self._open()
+        # Order: what is to be kept after what there is: a rotation of it shows by its mark.
+        keys = self._indexed(owner)
+        spared = kept_handles(keep) | {
+            ids.handle_of(now_at) for key in kept(keep) for now_at in self._moved_to(key, now)
+        }
+        deleted = 0
+        for key in keys:
+            gone = self._delete(key, now, spared)
+            if gone is not None:
+                deleted += 1
+                self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        return deleted
+
+    def _moved_to(self, key: str, now: float) -> list[str]:
+        """Return the keys that a session has had since it had *key*."""
+        seen: list[str] = []
+        here: str | None = key
+        while here is not None and here not in seen:
+            seen.append(here)
+            (mark,) = self._link.read_all([self._name("m", here)])
+            here = mark[b"m"].decode() if mark and float(mark[b"e"]) > now else None
+        return seen[1:]
+
+    def clear(self) -> None:
+        """Delete every session; those that begin meanwhile may stay."""
+        self._open()
+        # Order: sessions last: what waits or was moved must not become one after them.
+        for kind in "p", "m", "s", "o":
+            for names in self._scan(kind):
+                self._link.unlink_all(names)
+
+    def collect(self) -> int:
+        """Delete the sessions that have expired; return how many.
+
+        Redis does that by itself; what is found here has ended by this machine's clock alone.
+        """
+        now, records = self.clock(), self._open()
+        removed = 0
+        for keys in self._keys():
+            calls = [Call(scripts.COLLECT, self._names(key), (repr(now),)) for key in keys]
+            for key, answer in zip(keys, self._link.call_all(calls), strict=True):
+                record = records.record(key, flat(answer)) if answer else None
+                if record is not None:
+                    removed += 1
+                    self.tell(Event("expired", ids.handle_of(key), record))
+        return removed
+
+    def close(self) -> None:
+        """Let go of the connections; later operations raise StoreClosed.  Again is harmless."""
+        self._expiries.close()
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._link.name} {self._prefix!r}>"
+
+    # Names.
+
+    def _name(self, kind: str, key: str) -> str:
+        return f"{self._prefix}{kind}:{{{key}}}"
+
+    def _names(self, key: str) -> list[str]:
+        return [self._name(kind, key) for kind in "smp"]
+
+    def _open(self) -> Records:
+        """Return what makes hashes of sessions; by the key file, which is looked at once.
+
+        Raises:
+            DecryptError: the encryption key does not go with it.
+            StoreError: as :meth:`Link.do` says.
+        """
+        if not self._expiries.is_listening and self._is_heard_of("expired"):
+            self._expiries.listen()
+        if self._known is None:
+            with self._lock:
+                if self._known is None:
+                    name, do = f"{self._prefix}keys", self._link.do
+                    self._known = records_of(
+                        self._encryption_key,
+                        repr(self),
+                        lambda: do(lambda client: client.get(name)),
+                        lambda file: do(lambda client: client.set(name, file, nx=True)),
+                        lambda: not any(self._keys()),
+                    )
+        return self._known
+
+    # Owners.
+
+    def _index(self, key: str, owner: str | None, ends_at: float, now: float) -> list[Call]:
+        """Return what has a session in its owner's index.
+
+        To be done before it is the owner's: who deletes all of them must find it.  That it may not
+        become one is harmless.
+        """
+        if owner is None:
+            return []
+        return [self._indexing(key, self._open().owner_hash(owner), ends_at, now)]
+
+    def _indexing(self, key: str, owner_hash: str, ends_at: float, now: float) -> Call:
+        until = self._indexed_until(ends_at, now)
+        return Call(scripts.INDEX, [self._name("o", owner_hash)], (repr(now), repr(until), key))
+
+    @staticmethod
+    def _indexed_until(ends_at: float, now: float) -> float:
+        return ends_at + _LIVES_INDEXED * max(ends_at - now, 0.0)
+
+    def _unindex(self, owner: str, keys: list[str]) -> None:
+        name = self._name("o", self._open().owner_hash(owner))
+        self._link.call(scripts.UNINDEX, [name], "0", *keys)
+
+    def _indexed(self, owner: str) -> list[str]:
+        """Return the keys in an owner's index."""
+        name = self._name("o", self._open().owner_hash(owner))
+        found: list[bytes] = self._link.do(lambda client: client.zrange(name, 0, -1))
+        return [key.decode() for key in found]
+
+    def _evict(self, owner: str | None, spared: str) -> None:
+        """Delete the oldest sessions of *owner*, if there are too many beside *spared*."""
+        limit = self._max_per_owner
+        if limit is None or owner is None:
+            return
+        others = [item for item in self.find(owner) if item[0] != spared]
+        others.sort(key=lambda item: (item[1].created_at, item[0]))
+        for key, _ in others[: max(len(others) + 1 - limit, 0)]:
+            gone = self._delete(key, self.clock())
+            if gone is not None:
+                self.tell(Event("evicted", ids.handle_of(gone.key), gone.record))
+
+    # Sessions.
+
+    def _live(self, key: str, found: Hash, records: Records) -> Record | None:
+        if not found:
+            return None
+        record = records.record(key, found)
+        return None if record is None or record.expires_at <= self.clock() else record
+
+    def _live_ones(self, keys: list[str], records: Records) -> Iterator[tuple[str, Record]]:
+        found = self._link.read_all([self._name("s", key) for key in keys])
+        for key, stored in zip(keys, found, strict=True):
+            record = self._live(key, stored, records)
+            if record is not None:
+                yield key, record
+
+    def _keys(self, begin: str = "") -> Iterator[list[str]]:
+        """Yield the keys of sessions, that begin so, in batches."""
+        start = len(self._name("s", "")) - 1
+        for names in self._scan("s", begin):
+            yield [name.decode()[start:-1] for name in dict.fromkeys(names)]
+
+    def _scan(self, kind: str, begin: str = "") -> Iterator[list[bytes]]:
+        """Yield names in batches, some of them twice maybe."""
+        pattern = f"{self._prefix}{kind}:{{{begin}*"
+        for node in self._link.nodes():
+            cursor = 0
+            while True:
+                cursor, names = self._link.scan(node, cursor, pattern, _BATCH)
+                if names:
+                    yield names
+                if cursor == 0:
+                    break
+
+    def _tell_expired(self, key: str) -> None:
+        # What was in it is gone.
+        self.tell(Event("expired", ids.handle_of(key), Record({}, 0.0, 0.0)))
+
+
+def _token() -> str:
+    """Return what a write is known by when it is tried again."""
+    return ids.random_bytes(_TOKEN_BYTES).hex()

@@ -1,0 +1,113 @@
+"""Hearing of sessions that Redis has removed, if it tells.
+
+Source: Redis documentation, "Keyspace notifications": ``notify-keyspace-events Ex``; each is told
+to all who listen, once, and to those alone who are connected then.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis
+
+from litesess.errors import StoreError
+from litesess.stores.redis.link import Link
+
+logger = logging.getLogger("litesess.store")
+
+_PATIENCE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
+#: For so long, in milliseconds, a claim to have told of an expiry stands.
+_CLAIM: Final = 60_000
+_CHANNELS: Final = "__keyevent@*__:expired"
+
+
+class Expiries:
+    """A thread, one per store and process, that is there while somebody listens."""
+
+    def __init__(
+        self, link: Link, name: Callable[[str, str], str], tell: Callable[[str], object]
+    ) -> None:
+        """Listen to nothing yet.
+
+        Args:
+            link: the way to Redis.
+            name: returns what is called so, by its kind and a session's key.
+            tell: called with the key of each session that has expired, in one process alone.
+        """
+        self._link = link
+        self._name = name
+        self._tell = tell
+        self._lock = threading.Lock()  # Guards: _pid, _stop.
+        self._pid = 0
+        self._stop = threading.Event()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether this process does."""
+        return self._pid == os.getpid()
+
+    def listen(self) -> None:
+        """Begin to, in this process, if that was not done."""
+        with self._lock:
+            if self.is_listening:
+                return
+            self._pid = os.getpid()
+            self._stop = threading.Event()
+            threading.Thread(
+                target=self._run, args=(self._stop,), name="litesess-expiries", daemon=True
+            ).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._stop.set()
+
+    def _run(self, stop: threading.Event) -> None:
+        pause = _PATIENCE
+        while not stop.is_set():
+            try:
+                self._hear(stop)
+                pause = _PATIENCE
+            except (redis.exceptions.RedisError, StoreError, OSError) as error:
+                if stop.is_set():
+                    return
+                # What expires until then is told to nobody.
+                logger.warning("expiries are not heard of (%s)", type(error).__name__)
+                stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _hear(self, stop: threading.Event) -> None:
+        client = self._link.client
+        # A node of a cluster tells only of its own keys.
+        nodes = client.get_primaries() if self._link.is_cluster else [None]
+        heard = [
+            client.pubsub(node=node) if node is not None else client.pubsub() for node in nodes
+        ]
+        try:
+            for each in heard:
+                each.psubscribe(_CHANNELS)
+            while not stop.is_set():
+                for each in heard:
+                    message = each.get_message(
+                        ignore_subscribe_messages=True, timeout=_PATIENCE / len(heard)
+                    )
+                    if message is not None:
+                        self._take(message["data"], client)
+                if self._link.is_cluster and len(client.get_primaries()) != len(heard):
+                    return
+        finally:
+            for each in heard:
+                each.close()
+
+    def _take(self, name: Any, client: Any) -> None:
+        begin, _, end = self._name("s", " ").partition(" ")
+        text = name.decode(errors="replace")
+        if text.startswith(begin) and text.endswith(end):
+            key = text[len(begin) : -len(end)]
+            # All processes hear of it; the first one tells.
+            if client.set(self._name("e", key), b"", nx=True, px=_CLAIM):
+                self._tell(key)

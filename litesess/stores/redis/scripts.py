@@ -1,0 +1,248 @@
+"""What is done inside Redis, each in one step, in Lua.
+
+A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their names; the rest::
+
+    c  created_at      e  expires_at      l  life: e less the last request's time
+    v  version         w  who wrote last, so that a repeated attempt knows its own work
+    o  owner           h  hash of the owner, in hex; "" is none
+    k  cookie          a  client          i  until when the owner's index is sure to have it
+
+The mark that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new key, ``t``
+whether it takes changes, ``e`` its end.  A session that is about to be moved to another node of a
+cluster waits under ``<prefix>p:{<key>}``, with ``f`` the key it comes from.  The braces let Redis
+Cluster keep the three on one node.
+
+Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
+session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
+as was left then.
+
+Every script but ``INDEX`` and ``UNINDEX`` has the keys s, m, p of one session; ``MOVE`` has those
+of another one behind them.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final
+
+
+class Script:
+    """A Lua script, called by the hash of its text."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = _SHARED + text
+        # How Redis names scripts; nothing is proven by it.
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+_SHARED: Final = """
+local NOW = tonumber(ARGV[1])
+
+local function is_live(key)
+  local ends_at = redis.call('HGET', key, 'e')
+  return ends_at and tonumber(ends_at) > NOW
+end
+
+local function expire(key, ends_at)
+  -- Redis refuses what does not fit; 30 000 years do.
+  local left = math.min(math.ceil((tonumber(ends_at) - NOW) * 1000), 1e15)
+  redis.call('PEXPIRE', key, string.format('%.0f', left))
+end
+
+local function set(key, first)
+  for at = first, #ARGV, 2 do
+    redis.call('HSET', key, ARGV[at], ARGV[at + 1])
+  end
+end
+
+-- Put a session that is there in the place where it waits to be let in.
+local function let_in()
+  if redis.call('EXISTS', KEYS[3]) == 1 then
+    redis.call('RENAME', KEYS[3], KEYS[1])
+    redis.call('HDEL', KEYS[1], 'f')
+    expire(KEYS[1], redis.call('HGET', KEYS[1], 'e'))
+  end
+end
+
+-- What is there in the place of a session that is not; led: by the mark of a rotation, which is
+-- what makes a session that waits valid.
+local function elsewhere(led)
+  if is_live(KEYS[2]) then
+    local mark = redis.call('HMGET', KEYS[2], 'm', 't')
+    return {'moved', mark[1], mark[2]}
+  end
+  if redis.call('EXISTS', KEYS[3]) == 1 then
+    if led == '1' then
+      let_in()
+      return nil
+    end
+    return {'waits', redis.call('HGET', KEYS[3], 'f')}
+  end
+  return {'gone'}
+end
+"""
+
+#: now, token, expires_at, then fields: create a session.
+CREATE: Final = Script("""
+if is_live(KEYS[1]) then
+  return redis.call('HGET', KEYS[1], 'w') == ARGV[2] and 1 or 0
+end
+if is_live(KEYS[2]) or redis.call('EXISTS', KEYS[3]) == 1 then
+  return 0
+end
+redis.call('DEL', KEYS[1])
+set(KEYS[1], 4)
+redis.call('HSET', KEYS[1], 'w', ARGV[2])
+expire(KEYS[1], ARGV[3])
+return 1
+""")
+
+#: now, token, led, if_version, expires_at, owner's hash, indexed until, number of fields to remove,
+#: those, then fields: merge changes into a session; "" and, for the hash, "-": as it is.
+UPDATE: Final = Script("""
+local key, token, version, ends_at = KEYS[1], ARGV[2], ARGV[4], ARGV[5]
+local owner, indexed, removed = ARGV[6], ARGV[7], tonumber(ARGV[8])
+if not is_live(key) then
+  local found = elsewhere(ARGV[3])
+  if found then return found end
+end
+local stored = redis.call('HMGET', key, 'e', 'v', 'h', 'i', 'w')
+if version ~= '' and stored[2] ~= version then
+  if stored[5] == token then return {'done', redis.call('HGETALL', key)} end
+  return {'conflict', stored[2]}
+end
+if ends_at == '' then ends_at = stored[1] end
+local former = stored[3] or ''
+if owner == '-' then owner = former end
+if owner ~= '' then
+  local sure = indexed
+  if sure == '' and owner == former then sure = stored[4] or '0' end
+  if sure == '' or tonumber(sure) < tonumber(ends_at) then
+    return {'unindexed', owner, ends_at}
+  end
+end
+if owner ~= former then
+  redis.call('HSET', key, 'c', ARGV[1], 'h', owner)
+end
+if indexed ~= '' then redis.call('HSET', key, 'i', indexed) end
+for at = 9, 8 + removed do
+  redis.call('HDEL', key, ARGV[at])
+end
+set(key, 9 + removed)
+redis.call('HSET', key, 'e', ends_at, 'w', token)
+redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
+redis.call('HINCRBY', key, 'v', 1)
+local done = redis.call('HGETALL', key)
+expire(key, ends_at)
+return {'done', done}
+""")
+
+#: now, version, expires_at, indexed until: let a session end at another time.
+TOUCH: Final = Script("""
+local key, version, ends_at, indexed = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
+if not is_live(key) then return {'gone'} end
+local stored = redis.call('HMGET', key, 'v', 'h', 'i')
+if version ~= '' and stored[1] ~= version then return {'gone'} end
+if (stored[2] or '') ~= '' then
+  local sure = indexed ~= '' and indexed or stored[3] or '0'
+  if tonumber(sure) < tonumber(ends_at) then return {'unindexed', stored[2], ends_at} end
+  redis.call('HSET', key, 'i', sure)
+end
+redis.call('HSET', key, 'e', ends_at)
+expire(key, ends_at)
+return {'done'}
+""")
+
+#: now, led: delete a session.
+DELETE: Final = Script("""
+local key = KEYS[1]
+if not is_live(key) then
+  local stale = redis.call('HGETALL', key)
+  if #stale > 0 then
+    redis.call('DEL', key)
+    return {'expired', stale}
+  end
+  local found = elsewhere(ARGV[2])
+  if found then return found end
+end
+local session = redis.call('HGETALL', key)
+redis.call('DEL', key)
+return {'done', session}
+""")
+
+#: now, version, moved key, takes changes, end of the mark: leave a mark in a session's place.
+MARK: Final = Script("""
+local stored = is_live(KEYS[1]) and redis.call('HGET', KEYS[1], 'v')
+if not stored then
+  -- It may have been done, and the answer lost.
+  return redis.call('HGET', KEYS[2], 'm') == ARGV[3] and 'done' or 'gone'
+end
+if stored ~= ARGV[2] then return 'again' end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[2], 'm', ARGV[3], 't', ARGV[4], 'e', ARGV[5])
+expire(KEYS[2], ARGV[5])
+return 'done'
+""")
+
+#: As ``MARK``, then the new session's expires_at and fields: move a session.
+MOVE: Final = Script("""
+local stored = is_live(KEYS[1]) and redis.call('HGET', KEYS[1], 'v')
+if not stored then
+  return redis.call('HGET', KEYS[2], 'm') == ARGV[3] and 'done' or 'gone'
+end
+if stored ~= ARGV[2] then return 'again' end
+if is_live(KEYS[4]) or is_live(KEYS[5]) then return 'taken' end
+redis.call('DEL', KEYS[1], KEYS[4])
+redis.call('HSET', KEYS[2], 'm', ARGV[3], 't', ARGV[4], 'e', ARGV[5])
+expire(KEYS[2], ARGV[5])
+set(KEYS[4], 7)
+expire(KEYS[4], ARGV[6])
+return 'done'
+""")
+
+#: now, end of the wait, then fields, "f" among them: let a session wait for the mark of its move.
+WAIT: Final = Script("""
+if is_live(KEYS[1]) or is_live(KEYS[2]) then return 'taken' end
+redis.call('DEL', KEYS[3])
+set(KEYS[3], 3)
+expire(KEYS[3], ARGV[2])
+return 'done'
+""")
+
+#: now: let a session in, whose mark was set.
+LET_IN: Final = Script("""
+let_in()
+return redis.call('EXISTS', KEYS[1])
+""")
+
+#: now: delete what has expired; it may have by the caller's clock alone.
+COLLECT: Final = Script("""
+if is_live(KEYS[1]) then return {} end
+local stale = redis.call('HGETALL', KEYS[1])
+redis.call('DEL', KEYS[1])
+return stale
+""")
+
+#: now, until, key: have a session in its owner's index.
+INDEX: Final = Script("""
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
+local known = redis.call('ZSCORE', KEYS[1], ARGV[3])
+if not known or tonumber(known) < tonumber(ARGV[2]) then
+  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
+end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+expire(KEYS[1], last[2])
+""")
+
+#: now, keys: have sessions that were deleted in the index no more.
+UNINDEX: Final = Script("""
+for at = 2, #ARGV do
+  redis.call('ZREM', KEYS[1], ARGV[at])
+end
+""")
+
+ALL: Final = (
+    CREATE, UPDATE, TOUCH, DELETE, MARK, MOVE, WAIT, LET_IN, COLLECT, INDEX, UNINDEX,
+)  # fmt: skip
