@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 logger = logging.getLogger("litesess.events")
@@ -82,8 +84,27 @@ def has_receivers(name: Name) -> bool:
     return blinker is not None and bool(blinker.signal(f"litesess.{name}").receivers)
 
 
+class _Muted(threading.local):
+    is_so = False
+
+
+_muted = _Muted()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Let nothing be told of what this thread does: a session that moves to another store."""
+    before, _muted.is_so = _muted.is_so, True
+    try:
+        yield
+    finally:
+        _muted.is_so = before
+
+
 def tell(sender: object, listeners: Iterable[Listener], events: Iterable[Event]) -> None:
     """Tell each listener of each event; what it raises is logged, and harms nothing."""
+    if _muted.is_so:
+        return
     blinker = sys.modules.get("blinker")
     for event in events:
         for listener in listeners:

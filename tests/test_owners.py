@@ -254,7 +254,7 @@ def test_when_a_session_was_seen_last_is_found_with_it(store, clock):
     ((_, record),) = store.find("ada")
     assert (record.created_at, record.last_seen_at) == (began_at, began_at + 100)
     clock.advance(50)
-    store.update(key_of("1"), {"a": 1}, ())
+    store.update(key_of("1"), {"a": 1}, (), expires_at=clock() + 1000)
     store.compact()
     ((_, record),) = store.find("ada")
     assert (record.created_at, record.last_seen_at) == (began_at, began_at + 150)

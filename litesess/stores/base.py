@@ -251,7 +251,8 @@ class Store(ABC):
             key: of the session.
             changes: values by top-level key.
             removed: top-level keys to take out.
-            expires_at: when it expires from now on, in Unix seconds; None: as before.
+            expires_at: when it expires from now on, in Unix seconds; None: as before, and
+                ``last_seen_at`` stays, too: no request has used it.
             cookie: its own cookie settings from now on; None: as before.
             owner: whose it is from now on.
             if_version: the version that must be stored.

@@ -68,6 +68,7 @@ class Merge:
             packed.cookie if self._cookie is None else (self._cookie or None),
             owner,
             client=packed.client if self._client is None else self._client,
+            last_seen_at=None if self._expires_at is not None else found.record().last_seen_at,
         )
         record.replaced_version = found.entry.version
         return record

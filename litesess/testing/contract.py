@@ -148,6 +148,15 @@ class StoreContract(ABC):
             before.owner,
         )
 
+    def test_an_update_that_moves_no_end_is_no_use(self) -> None:
+        began_at = self.clock()
+        self.put()
+        self.clock.advance(10)
+        self.store.update(KEY, {"a": 1}, [])
+        assert self.get().last_seen_at == began_at
+        self.store.update(KEY, {"a": 2}, [], expires_at=self.clock() + 100)
+        assert self.get().last_seen_at == began_at + 10
+
     def test_an_update_sets_expiry_cookie_and_owner(self) -> None:
         self.put(cookie={"max_age": 5.0}, owner="7")
         expires_at = self.clock() + 500

@@ -290,6 +290,8 @@ class RedisStore(Store):
             if found is None:
                 return None
             record = merged(found, frames, removed, **settings)
+            if expires_at is None:
+                record.last_seen_at = found.last_seen_at
             if record.owner != found.owner:
                 record.created_at = now
             outcome = self._move(old, found, check_key(new), record, now)

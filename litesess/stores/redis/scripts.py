@@ -113,7 +113,8 @@ if version ~= '' and stored[2] ~= version then
   if stored[5] == token then return {'done', redis.call('HGETALL', key)} end
   return {'conflict', stored[2]}
 end
-if ends_at == '' then ends_at = stored[1] end
+local is_use = ends_at ~= ''
+if not is_use then ends_at = stored[1] end
 local former = stored[3] or ''
 if owner == '-' then owner = former end
 if owner ~= '' then
@@ -132,7 +133,9 @@ for at = 9, 8 + removed do
 end
 set(key, 9 + removed)
 redis.call('HSET', key, 'e', ends_at, 'w', token)
-redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
+if is_use then
+  redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
+end
 redis.call('HINCRBY', key, 'v', 1)
 local done = redis.call('HGETALL', key)
 expire(key, ends_at)

@@ -1,0 +1,123 @@
+"""From one store to another while both are in use: no session is lost, and none comes back.
+
+A copy is created as a *draft*, which counts only as long as the original is there; when the
+original was looked for once more, and is, it is vouched for: the draft's mark is taken off, if
+nobody has changed the copy.  Who ends a session ends the original first, then the copy.  So a copy
+of a session that ends meanwhile stays a draft without an original, which is nobody's, and goes.
+
+Whoever writes a session that has an original takes that away first (``settle``), once the copy is
+vouched for: from then on there is one, and a new id, another owner or a shorter life are not undone
+by what an older copy says.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextlib import suppress
+from typing import Final
+
+from litesess import codec
+from litesess.errors import VersionConflict
+from litesess.stores.base import Record, Store
+
+#: The key of the mark of a draft, beside the session's own values.
+DRAFT: Final = "~draft"
+_MARK: Final = codec.encode(True, DRAFT)
+
+
+class Copied(enum.Enum):
+    """What has become of a session that was to be copied."""
+
+    NOW = "copied"
+    BEFORE = "there already"
+    GONE = "ended"
+
+
+def is_draft(record: Record) -> bool:
+    """Say whether it is a copy that nobody has vouched for yet."""
+    return DRAFT in record.frames
+
+
+def without_mark(record: Record) -> Record:
+    """Return a draft as the session that it is a copy of."""
+    frames = {name: frame for name, frame in record.frames.items() if name != DRAFT}
+    return _like(record, frames)
+
+
+def are_same(one: Record, other: Record) -> bool:
+    """Say whether two records say the same of a session, drafts or not."""
+    return _content(one) == _content(other)
+
+
+def copy(source: Store, target: Store, key: str) -> Copied:
+    """Copy a session, if it is not there yet; the original stays.
+
+    Args:
+        source: where the original is.
+        target: where the copy goes.
+        key: of the session, in both.
+
+    Raises:
+        StoreError: one of them can't work; calling this again finishes what was begun.
+    """
+    while True:
+        original = source.load(key)
+        if original is None:
+            return Copied.GONE
+        draft = _like(original, {**original.frames, DRAFT: _MARK})
+        if target.create(key, draft):
+            version = draft.version
+        else:
+            found = target.load(key)
+            if found is None or not is_draft(found):
+                # Not found: it had another id there by the time, or has ended.
+                return Copied.BEFORE
+            version = found.version
+            # Somebody is at it just now, or was stopped and knew an older original.
+            if not are_same(original, found):
+                discard(target, key, version)
+                continue
+        again = source.load(key)
+        if again is None or again.version != original.version:
+            discard(target, key, version)
+            continue
+        try:
+            if target.update(key, {}, [DRAFT], if_version=version) is not None:
+                return Copied.NOW
+        except VersionConflict:
+            pass  # somebody has just vouched for it, or it is another one
+
+
+def settle(source: Store, target: Store, key: str) -> None:
+    """Have a session in the target alone, if it is in the source; raises as :func:`copy` does."""
+    if source.load(key) is not None and copy(source, target, key) is not Copied.GONE:
+        source.delete(key)
+
+
+def discard(target: Store, key: str, version: int) -> None:
+    """End a draft, if it is still what it was at *version*.
+
+    Not by ``delete``: that would also end what the session was moved to since.
+    """
+    with suppress(VersionConflict):
+        target.update(key, {}, [], expires_at=0.0, if_version=version)
+
+
+def _like(record: Record, frames: codec.Frames) -> Record:
+    return Record(
+        codec.Encoded(frames),
+        record.created_at,
+        record.expires_at,
+        record.cookie,
+        record.owner,
+        client=record.client,
+        last_seen_at=record.last_seen_at,
+    )
+
+
+def _content(record: Record) -> tuple[object, ...]:
+    frames = without_mark(record).frames
+    return (
+        frames, record.created_at, record.expires_at, record.cookie or None, record.owner,
+        record.client or None,
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""Two stores as one, while the sessions move from the old one to the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from litesess import events
+from litesess.errors import ConfigError, ConfigTypeError
+from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.copying import is_draft, settle, without_mark
+
+
+class FallbackStore(Store):
+    """A new store with an old one behind it, whose sessions move when they are used.
+
+    All workers must use this one from the same moment on: what still writes to the old store alone
+    is not seen.  ``litesess copy`` moves the sessions that nobody uses; then the new store alone
+    does.  What happens to a session is told by the new store; what ends in the old one because
+    nobody used it since, by nobody.
+    """
+
+    def __init__(self, new: Store, old: Store) -> None:
+        """Take two stores, which are closed with this one.
+
+        Raises:
+            ConfigError: they are none, or the same.
+        """
+        for name, store in (("new", new), ("old", old)):
+            if not isinstance(store, Store):
+                raise ConfigTypeError(f"{name} is of type {type(store).__name__}, not a Store")
+        if new is old:
+            raise ConfigError("new and old are the same store")
+        self._new, self._old = new, old
+        self.ttl = new.ttl
+        self.touch_interval = new.touch_interval
+        self.lock_timeout = new.lock_timeout
+        self.clock = new.clock
+        intervals = [it.gc_interval for it in (new, old) if it.gc_interval is not None]
+        self.gc_interval = min(intervals, default=None)
+        self.compact_after_gc = new.compact_after_gc or old.compact_after_gc
+
+    @property
+    def listeners(self) -> list[events.Listener]:
+        """Who is told what happens to sessions."""
+        return self._new.listeners
+
+    def load(self, key: str) -> Record | None:
+        """Return the session, or None if it is missing or has expired."""
+        record = self._new.load(key)
+        if record is not None and not is_draft(record):
+            return record
+        self._settle(key)
+        record = self._new.load(key)
+        # Still a draft: there is no original, so it has ended.
+        return None if record is None or is_draft(record) else record
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; False, and nothing is changed, if the key is taken."""
+        self._settle(key)
+        return self._new.create(key, record)
+
+    def update(
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        if_version: int | None = None,
+    ) -> Record | None:
+        """Merge changes into what is stored now; see :meth:`Store.update`."""
+        self._settle(key)
+        return self._new.update(
+            key,
+            changes,
+            removed,
+            expires_at=expires_at,
+            cookie=cookie,
+            owner=owner,
+            if_version=if_version,
+        )
+
+    def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
+        """Let the session expire at another time; see :meth:`Store.touch`."""
+        self._settle(key)
+        return self._new.touch(key, expires_at, version=version)
+
+    def rotate(
+        self,
+        old: str,
+        new: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        client: Mapping[str, Any] | None = None,
+    ) -> Record | None:
+        """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
+        self._settle(old)
+        return self._new.rotate(
+            old,
+            new,
+            changes,
+            removed,
+            expires_at=expires_at,
+            cookie=cookie,
+            owner=owner,
+            client=client,
+        )
+
+    def replace(self, old: str, new: str, record: Record) -> None:
+        """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
+        self._settle(old)
+        self._new.replace(old, new, record)
+
+    def delete(self, key: str) -> bool:
+        """Delete the session; say whether there was one."""
+        self._settle(key)
+        return self._new.delete(key)
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the sessions that have not expired, one at a time, with their keys."""
+        # Order: the old store first: what moves meanwhile comes twice, and is not left out.
+        for key, record in self._old.records():
+            if self._new.load(key) is None:
+                yield key, record
+        for key, record in self._new.records():
+            living = self._living(key, record)
+            if living is not None:
+                yield key, living
+
+    def find(self, owner: str) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys."""
+        # Order: the old store first: what moves meanwhile is found in the new one.
+        former = self._old.find(owner)
+        found = {
+            key: living
+            for key, record in self._new.find(owner)
+            if (living := self._living(key, record)) is not None
+        }
+        for key, record in former:
+            if key not in found and self._new.load(key) is None and self._old.load(key) is not None:
+                found[key] = record
+        return [*found.items()]
+
+    def locate(self, handle: str) -> str | None:
+        """Return the key of the session with that handle; None: there is none."""
+        keys = (self._new.locate(handle), self._old.locate(handle))
+        return next((key for key in keys if key is not None and self.load(key) is not None), None)
+
+    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+        """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
+        for key, _ in self._old.find(owner):
+            self._settle(key)
+        return self._new.delete_owner(owner, keep=keep)
+
+    def clear(self) -> None:
+        """Delete every session."""
+        self._old.clear()
+        self._new.clear()
+
+    def collect(self) -> int:
+        """Delete the sessions that have expired; return how many."""
+        with events.muted():
+            removed = self._old.collect()
+        return removed + self._new.collect()
+
+    def compact(self) -> None:
+        """Give back the room that deleted sessions take."""
+        self._old.compact()
+        self._new.compact()
+
+    def close(self) -> None:
+        """Close both."""
+        try:
+            self._old.close()
+        finally:
+            self._new.close()
+
+    def __repr__(self) -> str:
+        return f"<FallbackStore {self._new!r} before {self._old!r}>"
+
+    def _settle(self, key: str) -> None:
+        with events.muted():
+            settle(self._old, self._new, key)
+
+    def _living(self, key: str, record: Record) -> Record | None:
+        """Return a session of the new store; None: it is a draft of one that has ended."""
+        if not is_draft(record):
+            return record
+        return None if self._old.load(key) is None else without_mark(record)
