@@ -81,8 +81,16 @@ def _named(option: str, file: str | None, variable: str) -> Given | None:
     return Given(variable, content) if content else None
 
 
-def key_for(kind: Kind | None, given: Given | None, path: str) -> EncryptionKey | None:
+def key_for(
+    kind: Kind | None, given: Given | None, path: str, *, is_new: bool = False
+) -> EncryptionKey | None:
     """Return what opens the store at *path*; asked for at the terminal if it was not given.
+
+    Args:
+        kind: of the key; None: the store is not encrypted.
+        given: what was, if anything.
+        path: of the store, for messages.
+        is_new: it would have been given as the new key.
 
     Raises:
         Failure: there is none, or it is no key of that kind.
@@ -93,8 +101,9 @@ def key_for(kind: Kind | None, given: Given | None, path: str) -> EncryptionKey 
     if given is None and sys.stdin.isatty():
         given = Given("what was typed", _ask(f"{_LABELS[kind]} of {path}: "))
     if given is None:
+        how = (NEW_VARIABLE, "--new-key-file") if is_new else (VARIABLE, "--key-file")
         raise Failure(
-            Exit.KEY, f"{path} is encrypted, by {kind.value}; set {VARIABLE}, or give --key-file"
+            Exit.KEY, f"{path} is encrypted, by {kind.value}; set {how[0]}, or give {how[1]}"
         )
     return encryption_key(given.source, value_of(given, kind))
 

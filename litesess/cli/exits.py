@@ -22,6 +22,7 @@ from litesess.errors import (
     StoreFailed,
     StoreFull,
     StoreLocked,
+    StoreUnavailable,
 )
 
 
@@ -47,6 +48,8 @@ class Exit(enum.IntEnum):
     FULL = 7, "the disk is full"
     FAILED = 8, "a read, write or sync failed"
     BAD_LINE = 9, "a line can't be imported"
+    AWAY = 10, "the server can't be reached"
+    DIFFERENT = 11, "sessions were copied, but some are missing or say something else"
     HANGUP = 129, "the terminal was closed (SIGHUP); nothing half done remains"
     INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half done remains"
     CLOSED_PIPE = 141, "nobody reads the output any more (SIGPIPE)"
@@ -73,6 +76,7 @@ _CODES: Final[tuple[tuple[type[LitesessError], Exit], ...]] = (
     (StoreLocked, Exit.LOCKED),
     (StoreFull, Exit.FULL),
     (StoreFailed, Exit.FAILED),
+    (StoreUnavailable, Exit.AWAY),
     (StoreError, Exit.PATH),
     (LitesessError, Exit.FAILED),
 )

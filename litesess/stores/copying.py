@@ -13,15 +13,21 @@ by what an older copy says.
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from litesess import codec
+from litesess import codec, ids
 from litesess.errors import VersionConflict
 from litesess.stores.base import Record, Store
 
 #: The key of the mark of a draft, beside the session's own values.
 DRAFT: Final = "~draft"
+_BATCH: Final = 500
 _MARK: Final = codec.encode(True, DRAFT)
 
 
@@ -31,6 +37,91 @@ class Copied(enum.Enum):
     NOW = "copied"
     BEFORE = "there already"
     GONE = "ended"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a copying has done.
+
+    Attributes:
+        copied: sessions that were.
+        existing: those that were there already, from an earlier copying or because they were used.
+        ended: those that ended meanwhile.
+        compared: originals that are left, and were compared with their copies.
+        different: handles of those whose copies are missing or say something else.
+    """
+
+    copied: int
+    existing: int
+    ended: int
+    compared: int
+    different: tuple[str, ...]
+
+
+def copy_all(
+    source: Store, target: Store, *, threads: int = 8, advance: Callable[[int], object] = int
+) -> Report:
+    """Copy all sessions that are not there yet, then compare each copy with its original.
+
+    To be stopped at any moment, and begun again.
+
+    Args:
+        source: where the originals are, and stay.
+        target: where the copies go.
+        threads: how many work at once; they wait for disks and servers.
+        advance: called with the number of sessions that were copied or compared since.
+
+    Raises:
+        StoreError: one of them can't work; calling this again goes on.
+    """
+    counts: Counter[Copied] = Counter()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for keys in _batches(key for key, _ in source.records()):
+            counts.update(pool.map(lambda key: copy(source, target, key), keys))
+            advance(len(keys))
+        for keys in _batches(key for key, record in target.records() if is_draft(record)):
+            for key in keys:
+                finish(source, target, key)
+        compared, different = 0, []
+        for keys in _batches(key for key, _ in source.records()):
+            outcomes = pool.map(lambda key: differs(source, target, key), keys)
+            different += [
+                ids.handle_of(key) for key, outcome in zip(keys, outcomes, strict=True) if outcome
+            ]
+            compared += len(keys)
+            advance(len(keys))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Report(
+        counts[Copied.NOW], counts[Copied.BEFORE], counts[Copied.GONE], compared, (*different,)
+    )
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    it = iter(keys)
+    while batch := [*islice(it, _BATCH)]:
+        yield batch
+
+
+def finish(source: Store, target: Store, key: str) -> None:
+    """Vouch for a draft, or end it, if its original has ended."""
+    while (found := target.load(key)) is not None and is_draft(found):
+        if copy(source, target, key) is Copied.GONE:
+            discard(target, key, found.version)
+
+
+def differs(source: Store, target: Store, key: str) -> bool:
+    """Say whether an original, if it is there still, has no copy like it."""
+    while (original := source.load(key)) is not None:
+        found = target.load(key)
+        if found is not None and are_same(original, found):
+            return False
+        again = source.load(key)
+        # Else it was used meanwhile.
+        if again is not None and are_same(original, again):
+            return True
+    return False
 
 
 def is_draft(record: Record) -> bool:

@@ -46,7 +46,17 @@ from litesess.stores.options import touch_interval
 from litesess.stores.redis import scripts
 from litesess.stores.redis.expiries import Expiries
 from litesess.stores.redis.link import Call, Link
-from litesess.stores.redis.records import Fields, Hash, Records, flat, merged, records_of
+from litesess.stores.redis.records import (
+    IN_THE_CLEAR,
+    Fields,
+    Hash,
+    Records,
+    flat,
+    merged,
+    records_of,
+)  # fmt: skip
+
+__all__ = ["IN_THE_CLEAR", "RedisOptions", "RedisStore"]
 
 #: How many keys are asked for at once.
 _BATCH: Final = 250
@@ -475,6 +485,12 @@ class RedisStore(Store):
                     self.tell(Event("expired", ids.handle_of(key), record))
         return removed
 
+    def key_file(self) -> bytes | None:
+        """Return what says how the store is encrypted; None: it was never used."""
+        name = f"{self._prefix}keys"
+        found: bytes | None = self._link.do(lambda client: client.get(name))
+        return found
+
     def close(self) -> None:
         """Let go of the connections; later operations raise StoreClosed.  Again is harmless."""
         self._expiries.close()
@@ -507,7 +523,7 @@ class RedisStore(Store):
                     self._known = records_of(
                         self._encryption_key,
                         repr(self),
-                        lambda: do(lambda client: client.get(name)),
+                        self.key_file,
                         lambda file: do(lambda client: client.set(name, file, nx=True)),
                         lambda: not any(self._keys()),
                     )
