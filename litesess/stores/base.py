@@ -383,9 +383,14 @@ class Store(ABC):
         self.close()
 
 
+def is_key(text: str) -> bool:
+    """Say whether *text* can be a key."""
+    return _KEY.match(text) is not None
+
+
 def check_key(key: str) -> str:
     """Return *key*; raises ValueError if it is none."""
-    if not _KEY.match(key):
+    if not is_key(key):
         raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
     return key
 

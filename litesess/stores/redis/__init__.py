@@ -39,6 +39,7 @@ from litesess.stores.base import (
     Record,
     Store,
     check_key,
+    is_key,
     kept,
     kept_handles,
 )  # fmt: skip
@@ -152,28 +153,25 @@ class RedisStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        name = self._name("s", check_key(key))
+        check_key(key)
         records = self._open()
-        found: Hash = self._link.do(lambda client: client.hgetall(name))
-        return self._live(key, found, records)
+        return self._live(key, self._stored(key), records)
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         fields = self._open().fields(check_key(key), record, now)
-        calls = self._index(key, record.owner, record.expires_at, now)
-        calls.append(
-            Call(
-                scripts.CREATE,
-                self._names(key),
-                (repr(now), _token(), repr(record.expires_at), *fields),
-            )
-        )
-        if not self._link.call_all(calls)[-1]:
+        if not self._create(key, record, fields, now):
             return False
         self.tell(Event("created", ids.handle_of(key), record))
-        self._evict(record.owner, key)
+        self._evict(record.owner)
         return True
+
+    def _create(self, key: str, record: Record, fields: Fields, now: float) -> bool:
+        calls, indexed = self._index(key, record.owner, record.expires_at, now)
+        begun = (repr(now), _token(), repr(record.expires_at), *fields, *indexed)
+        calls.append(Call(scripts.CREATE, self._names(key), begun))
+        return bool(self._link.call_all(calls)[-1])
 
     def update(
         self,
@@ -197,16 +195,16 @@ class RedisStore(Store):
         here, records = check_key(key), self._open()
         version = "" if if_version is None else str(if_version)
         ends_at = "" if expires_at is None else repr(expires_at)
+        owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
         calls: list[Call] = []
-        indexed = ""
+        indexed = "", ""
         if owner is not KEEP and owner is not None:
             until = now + self.ttl if expires_at is None else expires_at
-            calls = self._index(here, owner, until, now)
-            indexed = repr(self._indexed_until(until, now))
+            calls = [self._indexing(here, owner_hash, until, now)]
+            indexed = owner_hash, self._indexed_until(until, now)
         while True:
             gone, fields = self._changed(here, frames, removed, cookie, owner)
-            owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
-            arguments = [repr(now), token, led, version, ends_at, owner_hash, indexed]
+            arguments = [repr(now), token, led, version, ends_at, owner_hash, *indexed]
             call = Call(
                 scripts.UPDATE,
                 self._names(here),
@@ -219,18 +217,18 @@ class RedisStore(Store):
                 if record is not None:
                     record.is_moved = here != key
                     record.replaced_version = record.version - 1
-                    if owner is not KEEP:
-                        self._evict(record.owner, here)
+                    if owner is not KEEP and record.created_at == now:
+                        self._evict(record.owner)
                 return record
             if what == b"conflict":
                 raise VersionConflict(f"version {details[0].decode()} is stored, not {version}")
             if what == b"unindexed":
-                until = float(details[1])
-                calls = [self._indexing(here, details[0].decode(), until, now)]
-                indexed = repr(self._indexed_until(until, now))
+                found, until = details[0].decode(), float(details[1])
+                calls = [self._indexing(here, found, until, now)]
+                indexed = found, self._indexed_until(until, now)
             elif what == b"moved" and details[1] == b"1" and not version:
                 # A life that was counted from what another request has changed since is none.
-                here, led, ends_at, indexed = details[0].decode(), "1", "", ""
+                here, led, ends_at, indexed = details[0].decode(), "1", "", ("", "")
             else:
                 return None
 
@@ -258,18 +256,19 @@ class RedisStore(Store):
 
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
         """Let the session expire at another time; see :meth:`Store.touch`."""
-        now, indexed = self.clock(), ""
+        now, indexed = self.clock(), ("", "")
         calls: list[Call] = []
         self._open()
         while True:
             stored = "" if version is None else str(version)
             names = self._names(check_key(key))
-            call = Call(scripts.TOUCH, names, (repr(now), stored, repr(expires_at), indexed))
+            call = Call(scripts.TOUCH, names, (repr(now), stored, repr(expires_at), *indexed))
             what, *details = self._link.call_all([*calls, call])[-1]
             if what != b"unindexed":
                 return bool(what == b"done")
-            calls = [self._indexing(key, details[0].decode(), expires_at, now)]
-            indexed = repr(self._indexed_until(expires_at, now))
+            owner_hash = details[0].decode()
+            calls = [self._indexing(key, owner_hash, expires_at, now)]
+            indexed = owner_hash, self._indexed_until(expires_at, now)
 
     def rotate(
         self,
@@ -296,7 +295,8 @@ class RedisStore(Store):
             settings["owner"] = owner
         deadline = time.monotonic() + self.lock_timeout
         while True:
-            found = self.load(old)
+            stored = self._stored(old)
+            found = self._live(old, stored, self._open())
             if found is None:
                 return None
             record = merged(found, frames, removed, **settings)
@@ -304,11 +304,12 @@ class RedisStore(Store):
                 record.last_seen_at = found.last_seen_at
             if record.owner != found.owner:
                 record.created_at = now
-            outcome = self._move(old, found, check_key(new), record, now)
+            tokens = stored.get(b"w", b"")
+            outcome = self._move(_Found(old, found), check_key(new), record, tokens, now)
             if outcome == "done":
                 self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
                 if record.owner != found.owner:
-                    self._evict(record.owner, new)
+                    self._evict(record.owner)
                 return record
             if outcome == "taken":
                 raise VersionConflict("the new key is taken")
@@ -321,26 +322,27 @@ class RedisStore(Store):
                 )
             time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311  # a guess gains nothing
 
-    def _move(self, old: str, found: Record, new: str, record: Record, now: float) -> str:
-        """Move *found* from *old* to *new*, made *record*, if it is stored as it was found.
+    def _move(self, found: _Found, new: str, record: Record, tokens: bytes, now: float) -> str:
+        """Move *found* to *new*, made *record*, if it is stored as it was found.
 
         Returns:
             "done"; "again": it has changed; "gone"; "taken": there is another session.
         """
-        fields = self._open().fields(new, record, now, found.version + 1)
-        record.replaced_version = found.version
+        old, former = found
+        fields = self._open().fields(new, record, now, former.version + 1)
+        record.replaced_version = former.version
         # What began before a login has no part in what it began.
-        takes_changes = "1" if record.owner == found.owner else "0"
-        mark = (repr(now), str(found.version), new, takes_changes, repr(now + MOVED_FOR))
-        calls = self._index(new, record.owner, record.expires_at, now)
-        if calls:
-            fields += "i", repr(self._indexed_until(record.expires_at, now))
+        takes_changes = "1" if record.owner == former.owner else "0"
+        as_found = repr(now), str(former.version), repr(former.expires_at)
+        mark = (*as_found, new, takes_changes, repr(now + MOVED_FOR))
+        calls, indexed = self._index(new, record.owner, record.expires_at, now)
+        fields += "f", old, "w", tokens, *indexed
         if self._link.are_together(self._name("s", old), self._name("s", new)):
             names = [*self._names(old), *self._names(new)]
             calls.append(Call(scripts.MOVE, names, (*mark, repr(record.expires_at), *fields)))
             outcome: str = self._link.call_all(calls)[-1].decode()
         else:
-            waiting = (repr(now), repr(now + MOVED_FOR), "f", old, *fields)
+            waiting = (repr(now), repr(now + MOVED_FOR), *fields)
             calls.append(Call(scripts.WAIT, self._names(new), waiting))
             outcome = self._link.call_all(calls)[-1].decode()
             if outcome == "done":
@@ -349,8 +351,8 @@ class RedisStore(Store):
                     scripts.LET_IN, self._names(new), repr(now)
                 ):
                     outcome = "gone"
-        if outcome == "done" and found.owner is not None:
-            self._unindex(found.owner, [old])
+        if outcome == "done" and former.owner is not None:
+            self._unindex(former.owner, [old])
         return outcome
 
     def replace(self, old: str, new: str, record: Record) -> None:
@@ -361,17 +363,14 @@ class RedisStore(Store):
         now = self.clock()
         fields = self._open().fields(check_key(new), record, now)
         check_key(old)
-        calls = self._index(new, record.owner, record.expires_at, now)
-        begun = (repr(now), _token(), repr(record.expires_at), *fields)
-        calls.append(Call(scripts.CREATE, self._names(new), begun))
-        if not self._link.call_all(calls)[-1]:
+        if not self._create(new, record, fields, now):
             raise VersionConflict("the new key is taken")
         gone = self._delete(old, now)
         if gone is not None:
             self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
         former = None if gone is None else ids.handle_of(old)
         self.tell(Event("created", ids.handle_of(new), record, former))
-        self._evict(record.owner, new)
+        self._evict(record.owner)
 
     def delete(self, key: str) -> bool:
         """Delete the session; say whether there was one."""
@@ -381,12 +380,22 @@ class RedisStore(Store):
         self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
         return True
 
-    def _delete(self, key: str, now: float, spared: Collection[str] = frozenset()) -> _Found | None:
-        """Delete the session that has, or had, *key*, but for those to be spared; return it."""
+    def _delete(
+        self, key: str, now: float, *, owner: Owner = KEEP, spared: Collection[str] = frozenset()
+    ) -> _Found | None:
+        """Delete the session that has, or had, *key*; return it.
+
+        Args:
+            key: of it.
+            now: in Unix seconds.
+            owner: whose it must be; KEEP: anybody's.
+            spared: handles of those that must stay.
+        """
         records, led, here = self._open(), "0", key
+        owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
         while ids.handle_of(here) not in spared:
-            names = self._names(here)
-            what, *details = self._link.call(scripts.DELETE, names, repr(now), led)
+            names, conditions = self._names(here), (owner_hash, *spared)
+            what, *details = self._link.call(scripts.DELETE, names, repr(now), led, *conditions)
             if what == b"moved":
                 here, led = details[0].decode(), "1"
             elif what == b"waits":
@@ -409,7 +418,7 @@ class RedisStore(Store):
         Those that begin or are moved meanwhile may be left out, or come twice.
         """
         records = self._open()
-        for keys in self._keys():
+        for keys in self._keys("s"):
             yield from self._live_ones(keys, records)
 
     def __len__(self) -> int:
@@ -419,19 +428,23 @@ class RedisStore(Store):
     def find(self, owner: str) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         records = self._open()
+        found: dict[str, Record] = {}
+        seen: set[str] = set()
         keys = self._indexed(owner)
-        found = [
-            item
-            for at in range(0, len(keys), _BATCH)
-            for item in self._live_ones(keys[at : at + _BATCH], records)
-        ]
-        return [(key, record) for key, record in found if record.owner == owner]
+        while keys:
+            seen.update(keys)
+            for at in range(0, len(keys), _BATCH):
+                found.update(self._live_ones(keys[at : at + _BATCH], records))
+            # They may have been moved since the index was read.
+            moved = self._moves([key for key in keys if key not in found])
+            keys = [key for key in moved if key not in seen]
+        return [(key, record) for key, record in found.items() if record.owner == owner]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
         if not _HANDLE.match(handle):
             return None
-        keys = (key for batch in self._keys(handle) for key in batch)
+        keys = (key for batch in self._keys("s", handle) for key in batch)
         return next((key for key in keys if self.load(key) is not None), None)
 
     def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
@@ -445,7 +458,8 @@ class RedisStore(Store):
         }
         deleted = 0
         for key in keys:
-            gone = self._delete(key, now, spared)
+            # Whoever has logged in there since keeps it.
+            gone = self._delete(key, now, owner=owner, spared=spared)
             if gone is not None:
                 deleted += 1
                 self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
@@ -453,21 +467,41 @@ class RedisStore(Store):
 
     def _moved_to(self, key: str, now: float) -> list[str]:
         """Return the keys that a session has had since it had *key*."""
-        seen: list[str] = []
-        here: str | None = key
-        while here is not None and here not in seen:
-            seen.append(here)
-            (mark,) = self._link.read_all([self._name("m", here)])
-            here = mark[b"m"].decode() if mark and float(mark[b"e"]) > now else None
+        seen = [key]
+        while moved := [here for here in self._moves(seen[-1:], now) if here not in seen]:
+            seen += moved
         return seen[1:]
+
+    def _moves(self, keys: list[str], now: float | None = None) -> list[str]:
+        """Return the keys that sessions have been given in place of *keys*."""
+        if now is None:
+            now = self.clock()
+        marks = self._hashes("m", keys)
+        return [mark[b"m"].decode() for mark in marks if mark and float(mark[b"e"]) > now]
 
     def clear(self) -> None:
         """Delete every session; those that begin meanwhile may stay."""
         self._open()
-        # Order: sessions last: what waits or was moved must not become one after them.
-        for kind in "p", "m", "s", "o":
-            for names in self._scan(kind):
-                self._link.unlink_all(names)
+        for keys in self._keys("s"):
+            self._unlink_sessions(keys)
+        now = self.clock()
+        for keys in self._keys("m"):
+            for key in keys:
+                # It may have been moved to where the search had been.
+                self._delete(key, now)
+        for kind in "pm":
+            for keys in self._keys(kind):
+                self._link.pipe("unlink", [(self._name(kind, key),) for key in keys])
+
+    def _unlink_sessions(self, keys: list[str]) -> None:
+        names = [(self._name("s", key),) for key in keys]
+        owners = self._link.pipe("hget", [(*name, "h") for name in names])
+        self._link.pipe("unlink", names)
+        # Not a whole index: it may have one that begins now.
+        indexed = zip(keys, owners, strict=True)
+        self._link.pipe(
+            "zrem", [(self._name("o", owner.decode()), key) for key, owner in indexed if owner]
+        )
 
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
@@ -476,7 +510,7 @@ class RedisStore(Store):
         """
         now, records = self.clock(), self._open()
         removed = 0
-        for keys in self._keys():
+        for keys in self._keys("s"):
             calls = [Call(scripts.COLLECT, self._names(key), (repr(now),)) for key in keys]
             for key, answer in zip(keys, self._link.call_all(calls), strict=True):
                 record = records.record(key, flat(answer)) if answer else None
@@ -525,29 +559,33 @@ class RedisStore(Store):
                         repr(self),
                         self.key_file,
                         lambda file: do(lambda client: client.set(name, file, nx=True)),
-                        lambda: not any(self._keys()),
+                        lambda: not any(self._keys("s")),
                     )
         return self._known
 
     # Owners.
 
-    def _index(self, key: str, owner: str | None, ends_at: float, now: float) -> list[Call]:
-        """Return what has a session in its owner's index.
+    def _index(
+        self, key: str, owner: str | None, ends_at: float, now: float
+    ) -> tuple[list[Call], Fields]:
+        """Return what has a session in its owner's index, and the field that says so.
 
         To be done before it is the owner's: who deletes all of them must find it.  That it may not
         become one is harmless.
         """
         if owner is None:
-            return []
-        return [self._indexing(key, self._open().owner_hash(owner), ends_at, now)]
+            return [], []
+        owner_hash = self._open().owner_hash(owner)
+        until = self._indexed_until(ends_at, now)
+        return [self._indexing(key, owner_hash, ends_at, now)], ["i", until]
 
     def _indexing(self, key: str, owner_hash: str, ends_at: float, now: float) -> Call:
         until = self._indexed_until(ends_at, now)
-        return Call(scripts.INDEX, [self._name("o", owner_hash)], (repr(now), repr(until), key))
+        return Call(scripts.INDEX, [self._name("o", owner_hash)], (repr(now), until, key))
 
     @staticmethod
-    def _indexed_until(ends_at: float, now: float) -> float:
-        return ends_at + _LIVES_INDEXED * max(ends_at - now, 0.0)
+    def _indexed_until(ends_at: float, now: float) -> str:
+        return repr(ends_at + _LIVES_INDEXED * max(ends_at - now, 0.0))
 
     def _unindex(self, owner: str, keys: list[str]) -> None:
         name = self._name("o", self._open().owner_hash(owner))
@@ -559,19 +597,30 @@ class RedisStore(Store):
         found: list[bytes] = self._link.do(lambda client: client.zrange(name, 0, -1))
         return [key.decode() for key in found]
 
-    def _evict(self, owner: str | None, spared: str) -> None:
-        """Delete the oldest sessions of *owner*, if there are too many beside *spared*."""
+    def _evict(self, owner: str | None) -> None:
+        """Delete the oldest sessions of *owner*, if there are too many.
+
+        By their age alone, not sparing the one that has just begun: two that begin at once would
+        end each other.
+        """
         limit = self._max_per_owner
         if limit is None or owner is None:
             return
-        others = [item for item in self.find(owner) if item[0] != spared]
-        others.sort(key=lambda item: (item[1].created_at, item[0]))
-        for key, _ in others[: max(len(others) + 1 - limit, 0)]:
-            gone = self._delete(key, self.clock())
+        found = sorted(self.find(owner), key=lambda item: (item[1].created_at, item[0]))
+        for key, _ in found[:-limit]:
+            gone = self._delete(key, self.clock(), owner=owner)
             if gone is not None:
                 self.tell(Event("evicted", ids.handle_of(gone.key), gone.record))
 
     # Sessions.
+
+    def _stored(self, key: str) -> Hash:
+        name = self._name("s", check_key(key))
+        stored: Hash = self._link.do(lambda client: client.hgetall(name))
+        return stored
+
+    def _hashes(self, kind: str, keys: list[str]) -> list[Hash]:
+        return self._link.pipe("hgetall", [(self._name(kind, key),) for key in keys])
 
     def _live(self, key: str, found: Hash, records: Records) -> Record | None:
         if not found:
@@ -580,27 +629,23 @@ class RedisStore(Store):
         return None if record is None or record.expires_at <= self.clock() else record
 
     def _live_ones(self, keys: list[str], records: Records) -> Iterator[tuple[str, Record]]:
-        found = self._link.read_all([self._name("s", key) for key in keys])
-        for key, stored in zip(keys, found, strict=True):
+        for key, stored in zip(keys, self._hashes("s", keys), strict=True):
             record = self._live(key, stored, records)
             if record is not None:
                 yield key, record
 
-    def _keys(self, begin: str = "") -> Iterator[list[str]]:
-        """Yield the keys of sessions, that begin so, in batches."""
-        start = len(self._name("s", "")) - 1
-        for names in self._scan("s", begin):
-            yield [name.decode()[start:-1] for name in dict.fromkeys(names)]
-
-    def _scan(self, kind: str, begin: str = "") -> Iterator[list[bytes]]:
-        """Yield names in batches, some of them twice maybe."""
+    def _keys(self, kind: str, begin: str = "") -> Iterator[list[str]]:
+        """Yield the keys that begin so, of what is called so, in batches; some twice maybe."""
+        head = len(self._name(kind, "")) - 1
         pattern = f"{self._prefix}{kind}:{{{begin}*"
         for node in self._link.nodes():
             cursor = 0
             while True:
                 cursor, names = self._link.scan(node, cursor, pattern, _BATCH)
-                if names:
-                    yield names
+                keys = [name.decode(errors="replace")[head:-1] for name in dict.fromkeys(names)]
+                # The names of a store whose prefix is longer may look like ours.
+                if ours := [key for key in keys if is_key(key)]:
+                    yield ours
                 if cursor == 0:
                     break
 

@@ -179,22 +179,27 @@ class Link:
         Raises as :meth:`do` does; those that come first may have been done.
         """
         if self.is_cluster or len(calls) == 1:
-            return [
-                self.call(script, keys, *arguments, is_repeatable=is_repeatable)
-                for script, keys, arguments in calls
-            ]
+            # All of them again: what comes first may have been undone since.
+            return self.do(
+                lambda client: [_run(client, call) for call in calls], is_repeatable=is_repeatable
+            )
         return self.do(lambda client: _run_all(client, calls), is_repeatable=is_repeatable)
 
-    def read_all(self, keys: Sequence[str]) -> list[dict[bytes, bytes]]:
-        """Return the hashes under *keys*, in one go; raises as :meth:`do` does."""
+    def pipe(self, command: str, arguments: Sequence[Sequence[str]]) -> list[Any]:
+        """Return the answers to a command, in one go; raises as :meth:`do` does.
 
-        def read(client: Any) -> list[dict[bytes, bytes]]:
+        Args:
+            command: the client's method.
+            arguments: of each call.
+        """
+
+        def ask(client: Any) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.hgetall(key)
+            for each in arguments:
+                getattr(pipeline, command)(*each)
             return _answers(pipeline)
 
-        return self.do(read) if keys else []
+        return self.do(ask) if arguments else []
 
     def nodes(self) -> list[Any]:
         """Return the nodes that hold keys; None stands for the only one."""
@@ -211,17 +216,6 @@ class Link:
             lambda client: client.scan(cursor, match=pattern, count=count, target_nodes=node)
         )
         return cursors[node.name], names
-
-    def unlink_all(self, names: Sequence[bytes]) -> None:
-        """Delete what is under *names*."""
-
-        def unlink(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for name in names:
-                pipeline.unlink(name)
-            _answers(pipeline)
-
-        self.do(unlink)
 
     def _failure(self, error: Exception) -> StoreError:
         """Return the error to raise for one of the client's, without what it says of commands."""

@@ -3,14 +3,17 @@
 A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their names; the rest::
 
     c  created_at      e  expires_at      l  life: e less the last request's time
-    v  version         w  who wrote last, so that a repeated attempt knows its own work
+    v  version         w  tokens of the last writes, so that a repeated attempt knows its own work
     o  owner           h  hash of the owner, in hex; "" is none
     k  cookie          a  client          i  until when the owner's index is sure to have it
+    f  the key that it was moved from
 
 The mark that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new key, ``t``
 whether it takes changes, ``e`` its end.  A session that is about to be moved to another node of a
-cluster waits under ``<prefix>p:{<key>}``, with ``f`` the key it comes from.  The braces let Redis
-Cluster keep the three on one node.
+cluster waits under ``<prefix>p:{<key>}``.  The braces let Redis Cluster keep the three on one node.
+
+Where Redis is out of memory it refuses a script's first write if that takes some, and lets all
+others pass: what takes memory comes first, but where it must not be refused.
 
 Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
 session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
@@ -57,11 +60,14 @@ local function set(key, first)
   end
 end
 
+local function is_among(token, tokens)
+  return tokens and string.find(tokens, token, 1, true)
+end
+
 -- Put a session that is there in the place where it waits to be let in.
 local function let_in()
   if redis.call('EXISTS', KEYS[3]) == 1 then
     redis.call('RENAME', KEYS[3], KEYS[1])
-    redis.call('HDEL', KEYS[1], 'f')
     expire(KEYS[1], redis.call('HGET', KEYS[1], 'e'))
   end
 end
@@ -74,11 +80,9 @@ local function elsewhere(led)
     return {'moved', mark[1], mark[2]}
   end
   if redis.call('EXISTS', KEYS[3]) == 1 then
-    if led == '1' then
-      let_in()
-      return nil
-    end
-    return {'waits', redis.call('HGET', KEYS[3], 'f')}
+    if led ~= '1' then return {'waits', redis.call('HGET', KEYS[3], 'f')} end
+    let_in()
+    if is_live(KEYS[1]) then return nil end
   end
   return {'gone'}
 end
@@ -87,52 +91,48 @@ end
 #: now, token, expires_at, then fields: create a session.
 CREATE: Final = Script("""
 if is_live(KEYS[1]) then
-  return redis.call('HGET', KEYS[1], 'w') == ARGV[2] and 1 or 0
+  return is_among(ARGV[2], redis.call('HGET', KEYS[1], 'w')) and 1 or 0
 end
 if is_live(KEYS[2]) or redis.call('EXISTS', KEYS[3]) == 1 then
   return 0
 end
-redis.call('DEL', KEYS[1])
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
 set(KEYS[1], 4)
 redis.call('HSET', KEYS[1], 'w', ARGV[2])
 expire(KEYS[1], ARGV[3])
 return 1
 """)
 
-#: now, token, led, if_version, expires_at, owner's hash, indexed until, number of fields to remove,
-#: those, then fields: merge changes into a session; "" and, for the hash, "-": as it is.
+#: now, token, led, if_version, expires_at, owner's hash, hash of the owner whose index has it,
+#: until when, number of fields to remove, those, then fields: merge changes into a session; "" and,
+#: for the first hash, "-": as it is.
 UPDATE: Final = Script("""
 local key, token, version, ends_at = KEYS[1], ARGV[2], ARGV[4], ARGV[5]
-local owner, indexed, removed = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local owner, indexed_for, indexed, removed = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
 if not is_live(key) then
   local found = elsewhere(ARGV[3])
   if found then return found end
 end
 local stored = redis.call('HMGET', key, 'e', 'v', 'h', 'i', 'w')
-if version ~= '' and stored[2] ~= version then
-  if stored[5] == token then return {'done', redis.call('HGETALL', key)} end
-  return {'conflict', stored[2]}
-end
+if is_among(token, stored[5]) then return {'done', redis.call('HGETALL', key)} end
+if version ~= '' and stored[2] ~= version then return {'conflict', stored[2]} end
 local is_use = ends_at ~= ''
 if not is_use then ends_at = stored[1] end
 local former = stored[3] or ''
 if owner == '-' then owner = former end
 if owner ~= '' then
-  local sure = indexed
-  if sure == '' and owner == former then sure = stored[4] or '0' end
-  if sure == '' or tonumber(sure) < tonumber(ends_at) then
-    return {'unindexed', owner, ends_at}
-  end
+  local sure = owner == indexed_for and indexed or owner == former and stored[4] or '0'
+  if tonumber(sure) < tonumber(ends_at) then return {'unindexed', owner, ends_at} end
+  redis.call('HSET', key, 'i', sure)
 end
 if owner ~= former then
   redis.call('HSET', key, 'c', ARGV[1], 'h', owner)
 end
-if indexed ~= '' then redis.call('HSET', key, 'i', indexed) end
-for at = 9, 8 + removed do
+redis.call('HSET', key, 'e', ends_at, 'w', string.sub(token .. (stored[5] or ''), 1, 128))
+for at = 10, 9 + removed do
   redis.call('HDEL', key, ARGV[at])
 end
-set(key, 9 + removed)
-redis.call('HSET', key, 'e', ends_at, 'w', token)
+set(key, 10 + removed)
 if is_use then
   redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
 end
@@ -142,23 +142,26 @@ expire(key, ends_at)
 return {'done', done}
 """)
 
-#: now, version, expires_at, indexed until: let a session end at another time.
+#: now, version, expires_at, hash of the owner whose index has it, until when: let a session end at
+#: another time.
 TOUCH: Final = Script("""
-local key, version, ends_at, indexed = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
+local key, version, ends_at, indexed_for, indexed = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if not is_live(key) then return {'gone'} end
 local stored = redis.call('HMGET', key, 'v', 'h', 'i')
 if version ~= '' and stored[1] ~= version then return {'gone'} end
-if (stored[2] or '') ~= '' then
-  local sure = indexed ~= '' and indexed or stored[3] or '0'
-  if tonumber(sure) < tonumber(ends_at) then return {'unindexed', stored[2], ends_at} end
-  redis.call('HSET', key, 'i', sure)
-end
+local owner = stored[2] or ''
+local sure = owner == indexed_for and indexed or stored[3] or '0'
+if owner ~= '' and tonumber(sure) < tonumber(ends_at) then return {'unindexed', owner} end
+-- A page that is only read is not refused for want of memory.
+redis.call('PERSIST', key)
+if owner ~= '' then redis.call('HSET', key, 'i', sure) end
 redis.call('HSET', key, 'e', ends_at)
 expire(key, ends_at)
 return {'done'}
 """)
 
-#: now, led: delete a session.
+#: now, led, owner's hash or "-" for any, then handles: delete a session, unless it has one of these
+#: or was moved from where one is.
 DELETE: Final = Script("""
 local key = KEYS[1]
 if not is_live(key) then
@@ -170,45 +173,52 @@ if not is_live(key) then
   local found = elsewhere(ARGV[2])
   if found then return found end
 end
+local stored = redis.call('HMGET', key, 'h', 'f')
+if ARGV[3] ~= '-' and ARGV[3] ~= stored[1] then return {'gone'} end
+for at = 4, #ARGV do
+  if stored[2] and string.sub(stored[2], 1, #ARGV[at]) == ARGV[at] then return {'gone'} end
+end
 local session = redis.call('HGETALL', key)
 redis.call('DEL', key)
 return {'done', session}
 """)
 
-#: now, version, moved key, takes changes, end of the mark: leave a mark in a session's place.
-MARK: Final = Script("""
-local stored = is_live(KEYS[1]) and redis.call('HGET', KEYS[1], 'v')
-if not stored then
-  -- It may have been done, and the answer lost.
-  return redis.call('HGET', KEYS[2], 'm') == ARGV[3] and 'done' or 'gone'
+_MARK: Final = """
+local function mark()
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[2], 'm', ARGV[4], 't', ARGV[5], 'e', ARGV[6])
+  expire(KEYS[2], ARGV[6])
 end
-if stored ~= ARGV[2] then return 'again' end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[2], 'm', ARGV[3], 't', ARGV[4], 'e', ARGV[5])
-expire(KEYS[2], ARGV[5])
+
+if not is_live(KEYS[1]) then
+  -- It may have been done, and the answer lost.
+  return redis.call('HGET', KEYS[2], 'm') == ARGV[4] and 'done' or 'gone'
+end
+local stored = redis.call('HMGET', KEYS[1], 'v', 'e')
+if stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3] then return 'again' end
+"""
+
+#: now, version, expires_at, moved key, takes changes, end of the mark: leave a mark in the place of
+#: a session that is stored so.
+MARK: Final = Script(f"""{_MARK}
+mark()
 return 'done'
 """)
 
 #: As ``MARK``, then the new session's expires_at and fields: move a session.
-MOVE: Final = Script("""
-local stored = is_live(KEYS[1]) and redis.call('HGET', KEYS[1], 'v')
-if not stored then
-  return redis.call('HGET', KEYS[2], 'm') == ARGV[3] and 'done' or 'gone'
-end
-if stored ~= ARGV[2] then return 'again' end
+MOVE: Final = Script(f"""{_MARK}
 if is_live(KEYS[4]) or is_live(KEYS[5]) then return 'taken' end
-redis.call('DEL', KEYS[1], KEYS[4])
-redis.call('HSET', KEYS[2], 'm', ARGV[3], 't', ARGV[4], 'e', ARGV[5])
-expire(KEYS[2], ARGV[5])
-set(KEYS[4], 7)
-expire(KEYS[4], ARGV[6])
+mark()
+redis.call('DEL', KEYS[4])
+set(KEYS[4], 8)
+expire(KEYS[4], ARGV[7])
 return 'done'
 """)
 
 #: now, end of the wait, then fields, "f" among them: let a session wait for the mark of its move.
 WAIT: Final = Script("""
 if is_live(KEYS[1]) or is_live(KEYS[2]) then return 'taken' end
-redis.call('DEL', KEYS[3])
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('DEL', KEYS[3]) end
 set(KEYS[3], 3)
 expire(KEYS[3], ARGV[2])
 return 'done'
@@ -230,13 +240,13 @@ return stale
 
 #: now, until, key: have a session in its owner's index.
 INDEX: Final = Script("""
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
 local known = redis.call('ZSCORE', KEYS[1], ARGV[3])
 if not known or tonumber(known) < tonumber(ARGV[2]) then
   redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
 end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-expire(KEYS[1], last[2])
+if last[2] then expire(KEYS[1], last[2]) end
 """)
 
 #: now, keys: have sessions that were deleted in the index no more.
