@@ -8,7 +8,7 @@ called.  Source: PEP 3333.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Signature
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -55,10 +55,18 @@ class SessionMiddleware:
         """
         if not callable(app):
             raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
-        self.manager = Manager(options)
+        self.manager = self.make_manager(options)
         self._app = app
         self._key = self.manager.environ_key
         self._answers_for_the_store = self.manager.options.if_unavailable == "503"
+
+    def make_manager(self, options: Mapping[str, Any]) -> Manager:
+        """Return what keeps the sessions; an integration may know better.
+
+        Raises:
+            ConfigError: an option is unknown, missing or wrong, or two contradict each other.
+        """
+        return Manager(options)
 
     @property
     def store(self) -> Store:

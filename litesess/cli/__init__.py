@@ -8,15 +8,15 @@
     owner       root acts as the owner          progress   bars, if rich is there
 
 and the commands: ``looking`` (stats, list, show, verify), ``changing`` (revoke, gc, compact, rekey,
-passwd), ``copying`` (backup, salvage), ``transfer`` (export, import, over ``lines``), ``moving``
-(copy), ``making`` (secret, completion).
+passwd), ``copying`` (backup, salvage), ``transfer`` (export, import, over ``lines``), ``beaker``
+(import-beaker, over ``pickled``), ``moving`` (copy), ``making`` (secret, completion).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from litesess.cli import changing, copying, looking, making, moving, transfer
+from litesess.cli import beaker, changing, copying, looking, making, moving, transfer
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import guarded
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what stands behind ``litesess``; None: this process's.
     """
     commands = Commands()
-    for module in (looking, changing, copying, transfer, moving):
+    for module in (looking, changing, copying, transfer, beaker, moving):
         module.add_to(commands)
     making.add_to(commands)
     return guarded(lambda: commands.run(arguments))

@@ -47,7 +47,7 @@ class Exit(enum.IntEnum):
     LOCKED = 6, "another process holds the store"
     FULL = 7, "the disk is full"
     FAILED = 8, "a read, write or sync failed"
-    BAD_LINE = 9, "a line can't be imported"
+    BAD_LINE = 9, "a line or a file can't be imported"
     AWAY = 10, "the server can't be reached"
     DIFFERENT = 11, "sessions were copied, but some are missing or say something else"
     HANGUP = 129, "the terminal was closed (SIGHUP); nothing half done remains"

@@ -134,7 +134,7 @@ def _import(options: argparse.Namespace) -> int:
             # Not each by itself: nobody waits for one of them.
             with (
                 opened(options, create=options.create, durable=False) as source,
-                _synced_at_the_end(source),
+                synced_at_the_end(source),
             ):
                 _take_all(sources, counts, source.store)
     facts = {**vars(counts), "dry_run": options.dry_run}
@@ -150,7 +150,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _synced_at_the_end(source: Opened) -> Iterator[None]:
+def synced_at_the_end(source: Opened) -> Iterator[None]:
     """Make durable what the block has imported, if it was stopped or met a bad line, too."""
     try:
         yield

@@ -1,0 +1,322 @@
+"""Plain values out of a pickle, by a reader that can run nothing.
+
+A pickle is a program for a stack machine, and what makes it dangerous is that it names functions,
+which are then called.  Here a name is text that is looked up in a small table of types that a
+session may hold; nothing is imported, and what the table lacks is refused.  Of the instructions
+only those are known that such values need.
+
+Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from litesess import codec
+
+#: Values, and characters of text among them: more than the largest session has.
+_MOST: Final = 1 << 21
+_SHOWN: Final = 80
+#: What instructions raise that no pickler has written.
+_DAMAGE: Final = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, struct.error
+)  # fmt: skip
+
+
+class NotPlain(Exception):  # it is the file's fault
+    """A pickle is damaged, or holds more than plain values; the message shows none of them."""
+
+
+class _Named:
+    """A name that a pickle uses; a name and nothing more."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.pair = (module, name)
+
+    def __str__(self) -> str:
+        return ".".join(self.pair)[:_SHOWN]
+
+
+class _Uuid:
+    """A UUID, which a pickle first makes and then gives its number."""
+
+    number: int
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """Return bytes from the text that stands for them before protocol 3."""
+    if encoding != "latin1":
+        raise ValueError("no bytes")
+    return text.encode("latin-1")
+
+
+def _set(items: list[Any]) -> set[Any]:
+    return set(_checked(items))
+
+
+def _frozenset(items: list[Any]) -> frozenset[Any]:
+    return frozenset(_checked(items))
+
+
+def _checked(members: list[Any]) -> list[Any]:
+    """Return what is to become members of a set, or keys of a dict, if it is not too nested.
+
+    A tuple of tuples of one tuple, and so on, takes hours to hash, or all of the stack.
+    """
+    for member in members:
+        parts = member if type(member) is tuple else (member,)
+        if any(type(part) in (tuple, frozenset) for part in parts):
+            raise NotPlain("has a key that is nested deeper than a tuple")
+    return members
+
+
+_MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
+    ("_codecs", "encode"): _encoded,
+    ("__builtin__", "bytes"): lambda: b"",
+    # Protocol 2 calls the module as Python 2 did, protocol 3 as it is called now.
+    ("__builtin__", "set"): _set,
+    ("__builtin__", "frozenset"): _frozenset,
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _frozenset,
+    ("datetime", "datetime"): datetime,
+    ("datetime", "date"): date,
+    ("datetime", "timedelta"): timedelta,  # in a timezone
+    ("datetime", "timezone"): timezone,
+    ("decimal", "Decimal"): Decimal,
+}
+_PLAIN: Final = frozenset(
+    {str, int, float, bool, type(None), bytes, bytearray, datetime, date, Decimal}
+)
+
+
+def read(pickled: bytes) -> Any:
+    """Return the value that a pickle of protocol 2 to 5 holds, if it is a plain one.
+
+    That is anything made of None, bool, int, float, str, bytes, datetime, date, Decimal, UUID,
+    list, tuple, set, frozenset and dict.
+
+    Raises:
+        NotPlain: it holds anything else, or is damaged.
+    """
+    machine = _Machine(pickled)
+    try:
+        return _Copy().of(machine.run(), 0)
+    except _DAMAGE:
+        raise NotPlain(f"is damaged before byte {machine.at}") from None
+
+
+class _Machine:
+    """Runs the instructions of a pickle, as far as they make plain values."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self._pickled = pickled
+        self.at = 0
+        self.stack: list[Any] = []
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """Return what the pickle leaves at its end."""
+        if self.take(1) != b"\x80" or not 2 <= self.take(1)[0] <= 5:
+            raise NotPlain("is no pickle of protocol 2 to 5")
+        while (code := self.take(1)) != b".":
+            instruction = _INSTRUCTIONS.get(code)
+            if instruction is None:
+                raise NotPlain(f"has the instruction {code[0]:#04x}, which plain values don't need")
+            instruction(self)
+        return self.stack.pop()
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes."""
+        taken = self._pickled[self.at : self.at + size]
+        if len(taken) != size:
+            raise ValueError("cut short")
+        self.at += size
+        return taken
+
+    def number(self, form: str) -> Any:
+        """Return the next number."""
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def line(self) -> str:
+        """Return what stands before the next newline."""
+        end = self._pickled.index(b"\n", self.at)
+        text = self.take(end - self.at).decode()
+        self.at += 1
+        return text
+
+    def mark(self) -> None:
+        """Begin another stack."""
+        self._below.append(self.stack)
+        self.stack = []
+
+    def marked(self) -> list[Any]:
+        """Return what was put there since, and go back to the stack before."""
+        items, self.stack = self.stack, self._below.pop()
+        return items
+
+    def push(self, value: object) -> None:
+        """Put a value on the top."""
+        self.stack.append(value)
+
+    def remember(self, number: int | None) -> None:
+        """Keep what is on the top under a number; None: the next one."""
+        self._memo[len(self._memo) if number is None else number] = self.stack[-1]
+
+    def recall(self, number: int) -> None:
+        """Put what was kept under a number on the top."""
+        self.push(self._memo[number])
+
+    def append(self, items: list[Any]) -> None:
+        """Add to the list on the top."""
+        list.extend(self.stack[-1], items)
+
+    def add(self, items: list[Any]) -> None:
+        """Add to the set on the top."""
+        set.update(self.stack[-1], _checked(items))
+
+    def set_items(self, items: list[Any]) -> None:
+        """Add keys and values in turn to the dict on the top."""
+        dict.update(self.stack[-1], zip(_checked(items[::2]), items[1::2], strict=True))
+
+    def top(self, count: int) -> list[Any]:
+        """Return what is on the top, in order, and take it off."""
+        items = [self.stack.pop() for _ in range(count)]
+        return items[::-1]
+
+    def name(self, module: object, name: object) -> None:
+        """Put a name on the top."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError("no name")
+        self.push(_Named(module, name))
+
+    def make(self) -> None:
+        """Make a value of the type that a name says, if it is one of ours."""
+        named, arguments = self.top(2)
+        maker = _MAKERS.get(named.pair)
+        if maker is None:
+            raise NotPlain(f"holds {named}")
+        self.push(maker(*arguments))
+
+    def make_bare(self) -> None:
+        """Make what gets its state later: a UUID, and nothing else."""
+        named, arguments = self.top(2)
+        if named.pair != ("uuid", "UUID") or arguments != ():
+            raise NotPlain(f"holds {named}")
+        self.push(_Uuid())
+
+    def build(self) -> None:
+        """Give the UUID on the top its number."""
+        state = self.stack.pop()
+        uuid = self.stack[-1]
+        if type(uuid) is not _Uuid or type(state) is not dict:
+            raise NotPlain("holds an object with a state")
+        uuid.number = state["int"]
+
+
+def _constant(value: object) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(value)
+
+
+def _unpacked(form: str) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(machine.number(form))
+
+
+def _sized(form: str, made: Callable[[bytes], object]) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(made(machine.take(machine.number(form))))
+
+
+def _tuple(count: int) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(tuple(machine.top(count)))
+
+
+def _text(given: bytes) -> str:
+    return given.decode("utf-8", "surrogatepass")
+
+
+def _long(given: bytes) -> int:
+    return int.from_bytes(given, "little", signed=True)
+
+
+_INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
+    b"\x95": lambda machine: machine.take(8),  # how long a frame is; all is here anyway
+    b"(": _Machine.mark,
+    b"0": lambda machine: machine.stack.pop(),
+    b"1": _Machine.marked,
+    b"q": lambda machine: machine.remember(machine.number("<B")),
+    b"r": lambda machine: machine.remember(machine.number("<I")),
+    b"\x94": lambda machine: machine.remember(None),
+    b"h": lambda machine: machine.recall(machine.number("<B")),
+    b"j": lambda machine: machine.recall(machine.number("<I")),
+    b"N": _constant(None),
+    b"\x88": _constant(True),
+    b"\x89": _constant(False),
+    b"J": _unpacked("<i"),
+    b"K": _unpacked("<B"),
+    b"M": _unpacked("<H"),
+    b"G": _unpacked(">d"),
+    b"\x8a": _sized("<B", _long),
+    b"\x8b": _sized("<I", _long),
+    b"\x8c": _sized("<B", _text),
+    b"X": _sized("<I", _text),
+    b"\x8d": _sized("<Q", _text),
+    b"C": _sized("<B", bytes),
+    b"B": _sized("<I", bytes),
+    b"\x8e": _sized("<Q", bytes),
+    b"\x96": _sized("<Q", bytearray),
+    b"]": lambda machine: machine.push([]),
+    b"a": lambda machine: machine.append(machine.top(1)),
+    b"e": lambda machine: machine.append(machine.marked()),
+    b"}": lambda machine: machine.push({}),
+    b"s": lambda machine: machine.set_items(machine.top(2)),
+    b"u": lambda machine: machine.set_items(machine.marked()),
+    b")": _constant(()),
+    b"\x85": _tuple(1),
+    b"\x86": _tuple(2),
+    b"\x87": _tuple(3),
+    b"t": lambda machine: machine.push(tuple(machine.marked())),
+    b"\x8f": lambda machine: machine.push(set()),
+    b"\x90": lambda machine: machine.add(machine.marked()),
+    b"\x91": lambda machine: machine.push(_frozenset(machine.marked())),
+    b"c": lambda machine: machine.name(machine.line(), machine.line()),
+    b"\x93": lambda machine: machine.name(*machine.top(2)),
+    b"R": _Machine.make,
+    b"\x81": _Machine.make_bare,
+    b"b": _Machine.build,
+}
+
+
+class _Copy:
+    """Copies a value of which each part may stand anywhere in it, even in itself.
+
+    A pickle of a hundred bytes can stand for more values than there are atoms: only what is within
+    the limits is gone through.
+    """
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def of(self, value: Any, depth: int) -> Any:
+        """Return a copy of *value*, which lies so deep."""
+        kind = type(value)
+        self._left -= len(value) + 1 if kind in (str, bytes, bytearray) else 1
+        if self._left < 0:
+            raise NotPlain("is larger than any session")
+        if kind in _PLAIN:
+            return value
+        if depth > codec.MAX_DEPTH:
+            raise NotPlain(f"is nested deeper than {codec.MAX_DEPTH} levels")
+        if kind is dict:
+            return {
+                self.of(key, depth + 1): self.of(item, depth + 1) for key, item in value.items()
+            }
+        if kind in (list, tuple, set, frozenset):
+            return kind(self.of(item, depth + 1) for item in value)
+        if kind is _Uuid:
+            return UUID(int=value.number)
+        raise NotPlain(f"holds {value if kind is _Named else kind.__name__}")
