@@ -7,7 +7,10 @@ import errno
 import json
 import os
 import pickle
+import random
 import re
+import signal
+import subprocess
 import time
 import zlib
 from datetime import datetime, timezone
@@ -18,7 +21,8 @@ from uuid import uuid4
 import pytest
 from beaker.cache import CacheManager
 from beakers import BeakerSite, id_of
-from commands import content, fill
+from commands import content, fill, start
+from servers import PATIENCE
 from test_cves import Bomb, bombs
 
 from litesess import Record, StoreFull, WALStore
@@ -418,3 +422,36 @@ class TestPlaces:
         beaker.log_in(user="ada")
         assert import_all().code == 0
         assert content(tmp_path / "data").items() >= before.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_stopped_at_any_moment_it_brings_over_each_session_once(number, beaker, imported, tmp_path):
+    """By a kill, the one session that is in hand may be neither here nor there."""
+    ids = [uuid4().hex for _ in range(1500)]
+    for session_id in ids:
+        written(beaker, packed(aged(user=session_id)), session_id)
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    lost, codes = 0, []
+    while beaker.files and len(codes) < 40:
+        arguments = ["--create", "--timeout", 3600, tmp_path / "data", beaker.directory]
+        with start("import-beaker", *arguments) as process:
+            try:
+                # No condition to wait for: any moment will do.
+                process.wait(0.2 + rng.random() / 2)
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
+            process.communicate(timeout=PATIENCE)
+        codes.append(process.returncode)
+        if not (tmp_path / "data").exists():
+            continue
+        there = {*imported()}
+        waiting = {key_of(path.stem) for path in beaker.files}
+        assert not there & waiting
+        lost = len(ids) - len(there) - len(waiting)
+        assert 0 <= lost <= (len(codes) if number == signal.SIGKILL else 0)
+    print(codes, lost)
+    assert beaker.files == []
+    assert any(codes)

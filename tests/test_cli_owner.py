@@ -98,6 +98,27 @@ def test_a_store_that_import_makes_is_of_who_owns_the_directory_above(place):
     assert owners(above / "data") == {SOMEBODY[:2]}
 
 
+def test_sessions_of_beaker_s_are_brought_over_by_the_owner_alone(place):
+    session = place / "beaker" / "container_file" / "a" / "aa" / f"{'a' * 32}.cache"
+    session.parent.mkdir(parents=True)
+    session.write_bytes(b"\x80\x04N.")
+    session.chmod(0o600)
+    arguments = ["--timeout", 60, place / "data", place / "beaker"]
+    told = run("import-beaker", *arguments)  # root could read it
+    assert told.code == Exit.BAD_LINE
+    assert "is not imported: can't be read: Permission denied" in told.err
+    session.parent.chmod(0o700)
+    told = run("import-beaker", *arguments)
+    assert told.code == Exit.PATH
+    assert told.err == f"litesess: {session.parent}: Permission denied\n"
+    for path in session.parent, session:
+        os.chown(path, *SOMEBODY[:2])
+    told = run("import-beaker", *arguments)
+    assert told.code == Exit.BAD_LINE
+    assert "holds no session of Beaker's" in told.err
+    assert owners(place / "data") == {SOMEBODY[:2]}
+
+
 def test_a_key_file_of_root_s_is_read(place):
     key = place / "key"
     key.write_text("correct horse battery")

@@ -17,7 +17,7 @@ import pytest
 from apps import SECRET, environ_of, serve
 from beakers import BEAKER_SECRET, NAME, BeakerSite, id_of
 from servers import ROOT
-from test_docs import table_after
+from test_docs import literal_blocks, table_after
 from webtest import TestApp as Browser
 
 from litesess import ConfigError, CookieSettings, Record, SessionMiddleware, WALStore
@@ -566,6 +566,15 @@ class TestTransition:
         site.ask(f"{theirs}; {set_cookie.partition(';')[0]}", dict)
         assert site.value == {"user": "eve"}
 
+    def test_two_of_beaker_s_are_none(self, old, switch):
+        values = [old.log_in(user=name).cookies[NAME] for name in ("ada", "mallory")]
+        site = switch(old)
+        response = site.ask("; ".join(f"{NAME}={value}" for value in values), dict)
+        assert site.value == {}
+        assert "Max-Age=0" in response.all("Set-Cookie")[0]
+        site.ask(f"{NAME}={values[0]}; {NAME}={values[0]}", dict)
+        assert site.value == {"user": "ada"}
+
     def test_a_first_look_behind_the_headers_loses_nothing(self, old, switch):
         header = f"{NAME}={old.log_in(user='ada').cookies[NAME]}"
         site = switch(old)
@@ -621,3 +630,19 @@ class TestTransition:
         shown = f"{caplog.text} {site.app!r} {site.app.manager!r} {vars(site.app)!r}"
         assert beaker_id not in shown
         assert BEAKER_SECRET not in shown
+
+    def test_the_page_s_way_is_one(self, tmp_path, monkeypatch, cli):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("SESSION_SECRET", BEAKER_SECRET)
+        page = (ROOT / "docs" / "beaker.rst").read_text()
+        (block,) = literal_blocks(page, "python")
+        namespace = {}
+        exec(compile(block, "beaker.rst", "exec"), namespace)
+        (command,) = re.findall(r"``litesess (import-beaker [^`]*)``, with", page)
+        with namespace["app"] as app:
+            before = beaker.middleware.SessionMiddleware(app._app, namespace["config"], auto=True)
+            browser = Browser(before, lint=False)
+            assert browser.get("/").text == "visit 1\n"
+            assert cli(*command.split()).out.startswith("1 session imported")
+            after = Browser(app, cookiejar=browser.cookiejar)
+            assert [after.get("/").text for _ in range(2)] == ["visit 2\n", "visit 3\n"]

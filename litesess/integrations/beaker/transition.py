@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import re
 from base64 import urlsafe_b64encode
@@ -21,6 +22,8 @@ from litesess.stores.base import Record
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+logger = logging.getLogger("litesess.beaker")
 
 
 class BeakerTransition(SessionMiddleware):
@@ -119,27 +122,29 @@ class _TransitionManager(Manager):
         super().hydrate(session)
         if session.status is not Status.NEW or session.has_strays:
             return
+        live: dict[str, Record] = {}
         for beaker_id in self._cookies.ids(session.environ.get("HTTP_COOKIE", "")):
-            if self._goes_on(session, beaker_id):
-                return
+            session_id = self._cookies.successor(beaker_id)
+            record = self._brought_over(key_of(beaker_id), key_of(session_id))
+            if record is not None:
+                live[session_id] = record
+        if len(live) == 1:
+            session.begin(*live.popitem())
+            # So that the client gets a cookie of ours.  If it can't be told now, because the
+            # headers have left, Beaker's cookie leads here again.
+            session.is_stale = True
+        elif live:
+            # As with ours: one of them may be somebody else's, put there by a neighbour.
+            session.has_strays = True
+            logger.warning("a request came with %d cookies of Beaker's, so it has none", len(live))
 
-    def _goes_on(self, session: Session, beaker_id: str) -> bool:
-        """Let the session stand for the one that Beaker knew by that id; False: it is not there."""
-        session_id = self._cookies.successor(beaker_id)
-        old, new = key_of(beaker_id), key_of(session_id)
+    def _brought_over(self, old: str, new: str) -> Record | None:
+        """Return the session at the key *new*, moved there from *old* if that was not done yet."""
         record = self._live(new)
-        if record is None:
-            imported = self._live(old)
-            if imported is None:
-                return False
-            session.begin(beaker_id, imported)
-            if session.is_late or not self._can_announce(session):
-                return True  # what the client can't be told of now, it is told by a later request
+        if record is None and self._live(old) is not None:
             # Another request may have been faster.
             record = self.store.rotate(old, new, {}, ()) or self._live(new)
-        session.begin(None if record is None else session_id, record)
-        session.is_stale = record is not None  # so that the client gets a cookie of ours
-        return record is not None
+        return record
 
     def _live(self, key: str) -> Record | None:
         record = self.store.load(key)
