@@ -34,6 +34,12 @@ app.config.update(
 Litesess(app)
 
 
+@app.after_request
+def keep_out_of_caches(response: Response) -> Response:
+    response.cache_control.no_store = True  # nothing to go back to after the logout
+    return response
+
+
 @app.get("/")
 def index() -> str:
     if session.owner is not None:

@@ -32,7 +32,9 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     if session.owner is not None:
         session["visits"] += 1
         body = f"{escape(session.owner)}, page {session['visits']}\n".encode()
-    start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
+    headers = [("Content-Type", "text/html; charset=utf-8")]
+    headers.append(("Cache-Control", "no-store"))  # nothing to go back to when that is over
+    start_response("200 OK", headers)
     return [body]
 
 

@@ -78,7 +78,7 @@ class TestLogin:
         response = client.request("POST", "/login", json=fields)
         _, *attributes = response.headers["Set-Cookie"].split("; ")
         assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax"]
-        assert response.headers["Cache-Control"] == "private"
+        assert response.headers["Cache-Control"] == "no-store"
 
     @pytest.mark.parametrize(
         "fields",

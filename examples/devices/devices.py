@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bottle import Bottle, abort, redirect, request, run, template
+from bottle import Bottle, abort, redirect, request, response, run, template
 
 from litesess import Session, SessionMiddleware, WALStore
 
@@ -54,6 +54,7 @@ def current() -> Session:
     session: Session = request.environ["litesess.session"]
     if session.owner is None:
         redirect("/login")
+    response.set_header("Cache-Control", "no-store")  # nothing to go back to after the logout
     return session
 
 

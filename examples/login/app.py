@@ -113,6 +113,7 @@ def app(environ: Environ, start_response: Callable[..., Any]) -> list[bytes]:
     media_type = "text/html; charset=utf-8" if isinstance(answer, str) else "application/json"
     body = (answer if isinstance(answer, str) else json.dumps(answer) + "\n").encode()
     headers += [("Content-Type", media_type), ("Content-Length", str(len(body)))]
+    headers.append(("Cache-Control", "no-store"))  # nothing to go back to after the logout
     start_response(status, headers)
     return [body]
 
