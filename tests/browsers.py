@@ -159,6 +159,10 @@ class Browser:
         """All cookies of all sites, with what the browser knows of them."""
         return self.driver.execute_cdp_cmd("Network.getAllCookies", {})["cookies"]
 
+    @cookies.setter
+    def cookies(self, cookies: list[dict[str, object]]) -> None:
+        self.driver.execute_cdp_cmd("Network.setCookies", {"cookies": cookies})
+
     @property
     def script_cookies(self) -> str:
         """The cookies that the page's scripts can read."""

@@ -151,6 +151,18 @@ class TestLogin:
         assert browser.heading == "Hello stranger"
         assert not browser.cookies
 
+    def test_a_cookie_from_before_the_logout_is_worth_nothing(
+        self, browser: Browser, login: Server
+    ) -> None:
+        browser.visit(login.url)
+        browser.log_in(*ADA)
+        cookies = browser.cookies
+        browser.press("Log out")
+        assert not browser.cookies
+        browser.cookies = cookies
+        browser.reload()
+        assert browser.heading == "Hello stranger"
+
     def test_scripts_do_not_see_the_cookie(self, browser: Browser, login: Server) -> None:
         browser.visit(login.url)
         browser.log_in(*ADA)
