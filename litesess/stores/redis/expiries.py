@@ -72,7 +72,8 @@ class Expiries:
             try:
                 self._hear(stop)
                 pause = _PATIENCE
-            except (redis.exceptions.RedisError, StoreError, OSError) as error:
+            # ValueError: the client was closed under the hand of this thread.
+            except (redis.exceptions.RedisError, StoreError, OSError, ValueError) as error:
                 if stop.is_set():
                     return
                 # What expires until then is told to nobody.
