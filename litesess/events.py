@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 logger = logging.getLogger("litesess.events")
@@ -84,26 +84,23 @@ def has_receivers(name: Name) -> bool:
     return blinker is not None and bool(blinker.signal(f"litesess.{name}").receivers)
 
 
-class _Muted(threading.local):
-    is_so = False
-
-
-_muted = _Muted()
+#: Not of the thread: a greenlet that waits in a muted block must not mute the others.
+_is_muted: ContextVar[bool] = ContextVar("litesess.events.is_muted", default=False)
 
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Let nothing be told of what this thread does: a session that moves to another store."""
-    before, _muted.is_so = _muted.is_so, True
+    """Let nothing be told of what is done here: a session that moves to another store."""
+    token = _is_muted.set(True)
     try:
         yield
     finally:
-        _muted.is_so = before
+        _is_muted.reset(token)
 
 
 def tell(sender: object, listeners: Iterable[Listener], events: Iterable[Event]) -> None:
     """Tell each listener of each event; what it raises is logged, and harms nothing."""
-    if _muted.is_so:
+    if _is_muted.get():
         return
     blinker = sys.modules.get("blinker")
     for event in events:
