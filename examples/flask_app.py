@@ -17,9 +17,9 @@ from litesess.integrations.flask import Litesess, session
 PASSWORDS = {"ada": "engine", "alan": "machine"}  # a real app keeps slow hashes: scrypt, Argon2
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Hello</title>
 {{ get_flashed_messages() | join }}<h1>Hello {{ session.owner or "stranger" }}</h1>
-{% if session.owner %}<p>Visit {{ session.visits }}<form method="post"
-action="/logout"><button>Log out</button></form>{% else %}<form method="post" action="/login"><input name="name"><input name="password"
-type="password"><button>Log in</button></form>{% endif %}"""
+{% if session.owner %}<p>Visit {{ session.visits }}<form method="post" action="/logout">
+<button>Log out</button></form>{% else %}<form method="post" action="/login">
+<input name="name"><input name="password" type="password"><button>Log in</button></form>{% endif %}"""
 
 app = Flask(__name__)
 app.config.update(
