@@ -19,7 +19,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Hello</tit
 {{ get_flashed_messages() | join }}<h1>Hello {{ session.owner or "stranger" }}</h1>
 {% if session.owner %}<p>Visit {{ session.visits }}<form method="post" action="/logout">
 <button>Log out</button></form>{% else %}<form method="post" action="/login">
-<input name="name"><input name="password" type="password"><button>Log in</button></form>{% endif %}"""
+<input name="name"><input name="password" type="password"><button>Log in</button></form>{%endif%}"""
 
 app = Flask(__name__)
 app.config.update(
