@@ -7,9 +7,10 @@ from pathlib import Path
 
 import engines
 import pytest
-from apps import WatchedMemoryStore, WatchedWALStore
+from apps import Watched, WatchedMemoryStore, WatchedWALStore
 from commands import Outcome, Run
 from engines import seed_salts
+from redises import WatchedRedisStore, cluster_url, needs_redis, redis_cluster, redis_server
 
 from litesess.cli import main
 from litesess.crypto import EncryptionKey
@@ -32,15 +33,42 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "wal"])
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for all tests that leave it as it is; each has a prefix of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster for all tests that leave it as it is."""
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield cluster_url(nodes)
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "wal",
+        *(
+            pytest.param(url, marks=[pytest.mark.slow, needs_redis])
+            for url in ("redis_url", "redis_cluster_url")
+        ),
+    ]
+)
 def each_store(
     request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
-) -> Iterator[WatchedMemoryStore | WatchedWALStore]:
+) -> Iterator[Watched]:
     """A store of each kind, that can be watched."""
     if request.param == "memory":
         yield WatchedMemoryStore(clock=clock)
-    else:
+    elif request.param == "wal":
         with WatchedWALStore(tmp_path / "data", clock=clock) as store:
+            yield store
+    else:
+        url = request.getfixturevalue(request.param)
+        with WatchedRedisStore(url, prefix=f"{tmp_path}:", clock=clock) as store:
             yield store
 
 

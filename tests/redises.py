@@ -6,14 +6,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
+from apps import Watched
 from servers import PATIENCE, wait_until
+
+from litesess.stores.redis import RedisStore
 
 #: Programs that serve, by the name tests are called by.
 PROGRAMS = {
@@ -24,6 +26,10 @@ PROGRAMS = {
 needs_redis = pytest.mark.skipif(
     "Redis" not in PROGRAMS, reason="needs redis-server: apt install redis-server"
 )
+
+
+class WatchedRedisStore(Watched, RedisStore):
+    """A store in Redis that can be watched."""
 
 
 def free_port() -> int:
@@ -127,7 +133,5 @@ def redis_cluster(directory: Path, count: int = 3) -> Iterator[Sequence[RedisSer
         yield nodes
 
 
-def restart_at_leisure(server: RedisServer, pause: float) -> None:
-    server.kill()
-    time.sleep(pause)
-    server.start()
+def cluster_url(nodes: Sequence[RedisServer]) -> str:
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)

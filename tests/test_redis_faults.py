@@ -142,6 +142,24 @@ def test_a_full_server_refuses_what_is_new_and_lets_people_log_out(tmp_path):
         assert store.delete_owner("7") > 100
 
 
+def test_a_full_server_refuses_a_visitor_and_lets_people_read_on(tmp_path):
+    """Nobody's sessions were let in without end: a script's first write took no memory."""
+    with redis_server(tmp_path) as server, RedisStore(server.url) as store:
+        put(store, n=1)
+        put(store, OTHER, owner="7", n=2)
+        server.client.config_set("maxmemory", 1)
+        for owner in None, "7":
+            with pytest.raises(StoreFull, match="no memory"):
+                put(store, key_of("third"), owner=owner)
+        with pytest.raises(StoreFull, match="no memory"):
+            store.update(KEY, {"n": 3}, [])
+        for key in KEY, OTHER:
+            assert store.touch(key, time.time() + 2000)
+            assert 1_000_000 < server.client.pttl(f"litesess:s:{{{key}}}") <= 2_000_000
+        assert store.load(KEY).data == {"n": 1}
+        assert store.delete_owner("7") == 1
+
+
 def test_a_replica_is_not_written_to(tmp_path):
     with (
         redis_server(tmp_path / "master") as master,

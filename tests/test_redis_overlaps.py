@@ -7,16 +7,17 @@ the other.  The same is put to a step whose answer is lost, so that it is done a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
 import redis
-from redises import needs_redis, redis_cluster, redis_server
+from redises import cluster_url, needs_redis, redis_cluster, redis_server
 
-from litesess import MemoryStore, Record, Store, VersionConflict
+from litesess import MemoryStore, Record, Store, StoreUnavailable, VersionConflict
 from litesess.ids import handle_of, key_of
-from litesess.stores.redis import RedisStore
+from litesess.stores.redis import RedisStore, scripts
 from litesess.testing import FakeClock
 
 pytestmark = [pytest.mark.slow, needs_redis]
@@ -33,12 +34,13 @@ START = FakeClock()()
 @pytest.fixture(scope="module", params=["server", "cluster"])
 def url(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(request.param)
+    # Of its own: it is emptied again and again.
     if request.param == "server":
         with redis_server(directory) as server:
             yield server.url
     else:
         with redis_cluster(directory) as nodes:
-            yield "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+            yield cluster_url(nodes)
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +252,54 @@ def test_whatever_comes_between_it_is_as_if_one_had_come_after_the_other(name, s
 def test_a_step_whose_answer_is_lost_is_not_done_twice(name, stores):
     found = {other: wrong(name, other, stores, LostAnswer) for other in OTHERS}
     assert {other: steps for other, steps in found.items() if steps} == {}
+
+
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_a_rotation_that_was_stopped_is_finished_by_a_late_change_if_it_still_lives(
+    stores, seconds
+):
+    """What had expired by then was changed all the same, and stayed for ever."""
+    one, two = stores()
+    now = one.clock()
+    assert one.create(A, Record({"n": 0}, now, now + 10))
+    call = one._link.call
+
+    def stop_before_the_end(script, *arguments, **options):
+        if script is scripts.LET_IN:
+            raise StoreUnavailable("stopped")
+        return call(script, *arguments, **options)
+
+    one._link.call = stop_before_the_end
+    with suppress(StoreUnavailable):
+        one.rotate(A, B, {"m": 1}, [])
+    two.clock.advance(seconds)
+    late = two.update(A, {"late": 2}, [])
+    if seconds:
+        assert late is None
+        client = one._link.client
+        assert all(client.pttl(name) > 0 for name in client.scan_iter("*:s:*"))
+    else:
+        assert late.data == two.load(B).data == {"n": 0, "m": 1, "late": 2}
+
+
+def test_a_touch_that_meets_another_owner_leaves_no_session_that_is_not_found(stores):
+    """The index of the former owner was taken for that of the new one."""
+    one, two = stores()
+    now = one.clock()
+    assert one.create(A, Record({}, now, now + 10, owner="ada"))
+    between = [lambda: two.update(A, {}, [], owner="bob")]
+    # The touch goes beyond what the index is sure of.
+    call_all = one._link.call_all
+
+    def come_between(calls, **options):
+        answers = call_all(calls, **options)
+        if between and answers[-1][0] == b"unindexed":
+            between.pop()()
+        return answers
+
+    one._link.call_all = come_between
+    assert one.touch(A, now + 5000)
+    assert not between
+    one.clock.advance(4000)
+    two.create(B, Record({}, now, now + 9000, owner="bob"))  # clears what is old out of the index
+    assert {key for key, _ in two.find("bob")} == {A, B}

@@ -9,6 +9,7 @@ import time
 import pytest
 import redis
 from apps import Site, look, write
+from redis.cluster import LoadBalancingStrategy
 from redises import needs_redis, redis_server
 from servers import wait_until
 
@@ -53,19 +54,36 @@ class TestOptions:
             ("redis://host:port/", {}, "can't be read"),
             ("redis+sentinel://host:1/", {}, "SERVICE"),
             (7, {}, "neither a URL nor a redis client"),
+            ("redis://:hunter2/x@host", {}, "can't be read"),
+            ("redis://:hunter2@host?timeout=hunter2", {}, "URL of the Redis server is wrong"),
+            ("redis://:hunter2@host?decode_responses=1", {}, "leave decode_responses out"),
+            ("redis+sentinel://:hunter2@host/it?ssl=1", {}, "takes no options; give a redis"),
+            ("redis+cluster://:hunter2@host:1/3", {}, "no other database than 0"),
             ("redis://host", {"prefix": ""}, "prefix"),
             ("redis://host", {"prefix": "a*"}, "prefix"),
+            ("redis://host", {"prefix": "a{"}, "leave it out"),
+            ("redis://host", {"prefix": "{}:"}, "leave it out"),
             ("redis://host", {"timout": 3}, "did you mean 'timeout'"),
             ("redis://host", {"encryption_key": "short"}, "encryption_key"),
         ],
     )
     def test_a_wrong_one_is_named_with_the_cure(self, given, options, words):
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=words) as failure:
             RedisStore(given, **options)
+        assert "hunter2" not in str(failure.value)
 
     def test_a_client_that_decodes_is_refused(self):
         with pytest.raises(ConfigError, match="decodes"):
             RedisStore(redis.Redis(decode_responses=True))
+
+    @pytest.mark.slow
+    def test_a_client_that_reads_from_replicas_is_refused(self, redis_cluster_url):
+        """What was just ended may be there yet."""
+        _, _, port = redis_cluster_url.rpartition(":")
+        strategy = LoadBalancingStrategy.ROUND_ROBIN
+        client = redis.RedisCluster("127.0.0.1", int(port), load_balancing_strategy=strategy)
+        with client, pytest.raises(ConfigError, match="reads from replicas"):
+            RedisStore(client)
 
     def test_nothing_is_connected_before_the_first_operation(self):
         store = RedisStore("redis://:hunter2@127.0.0.1:1/0", timeout=0.05)
@@ -91,6 +109,14 @@ class TestOptions:
         other.clear()
         assert store.load(KEY) is not None
 
+    def test_a_store_does_not_take_those_of_a_longer_prefix_for_its_own(self, server, store):
+        other = RedisStore(server.url, prefix="litesess:s:{x}")
+        put(other)
+        assert [*store.records()] == []
+        store.collect()
+        store.clear()
+        assert other.load(KEY) is not None
+
 
 def test_a_read_is_one_round_trip_and_a_write_is_one(server, store):
     site = Site(store, clock=store.clock)
@@ -113,6 +139,22 @@ def test_a_read_is_one_round_trip_and_a_write_is_one(server, store):
     sent.clear()
     site.visit()
     assert sent == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.touch(KEY, store.clock() + 150),
+        lambda store: store.update(KEY, {"a": 1}, [], expires_at=store.clock() + 150),
+    ],
+)
+def test_the_first_change_after_a_login_is_one_call(server, store, change):
+    put(store, owner="7")
+    server.client.config_resetstat()
+    assert change(store)
+    calls = server.client.info("commandstats")
+    assert sum(calls[name]["calls"] for name in calls if "eval" in name) <= 2  # unknown, then told
+    assert "cmdstat_zadd" not in calls
 
 
 class TestWhatIsLeft:
@@ -164,10 +206,54 @@ class TestEvents:
         for store in stores:
             store.close()
 
+    @pytest.mark.parametrize("prefix", ["litesess:", "my app:", "{tag}:"])
+    def test_an_expiry_is_told_to_the_store_whose_it_is(self, server, prefix):
+        """One in another database was told to all; under a prefix with a space, none was."""
+        stores = [RedisStore(f"{server.url}/{number}", prefix=prefix) for number in range(2)]
+        told = [[], []]
+        for store, its in zip(stores, told, strict=True):
+            store.listeners.append(lambda event, its=its: its.append(event.handle))
+            store.load(KEY)
+        wait_until(lambda: listeners(server) == 2, "both listen")
+        keys = [key_of(str(number)) for number in range(2)]
+        for store, key in zip(stores, keys, strict=True):
+            put(store, key, life=0.05)
+        # That it began, and that it has expired.
+        wait_until(lambda: all(len(its) >= 2 for its in told), "both are told")
+        for store in stores:
+            store.close()
+        assert told == [[handle_of(key)] * 2 for key in keys]
+
     def test_nobody_connects_for_events_that_nobody_hears(self, server, store):
         wait_until(lambda: listeners(server) == 0, "those of other tests have gone")
         put(store)
         assert listeners(server) == 0
+
+
+def test_two_logins_at_once_leave_the_later_one_where_one_is_allowed(server, clock):
+    """They ended each other."""
+    one, two = (RedisStore(server.url, clock=clock, max_per_owner=1) for _ in range(2))
+    find = one.find
+
+    def find_late(owner):
+        del one.find
+        clock.advance(1)
+        put(two, OTHER, owner=owner)
+        return find(owner)
+
+    one.find = find_late
+    put(one, owner="7")
+    assert [key for key, _ in one.find("7")] == [OTHER]
+
+
+def test_a_session_that_goes_on_puts_nobody_out(server, clock):
+    store = RedisStore(server.url, clock=clock)
+    for number in range(3):
+        put(store, key_of(str(number)), owner="7")
+        clock.advance(1)
+    limited = RedisStore(server.url, clock=clock, max_per_owner=2)
+    limited.update(key_of("0"), {"a": 1}, [], owner="7")
+    assert len(limited.find("7")) == 3
 
 
 def test_no_more_sessions_than_allowed_are_left_to_an_owner(server):

@@ -72,7 +72,15 @@ _TOKEN_BYTES: Final = 8
 def _prefix(name: str, value: object) -> str:
     prefix = text(name, value)
     if not prefix or any(letter in "*?[]\\" or not letter.isprintable() for letter in prefix):
-        raise ConfigError(f"{name} {prefix!r} is empty, or has one of * ? [ ] \\")
+        raise ConfigError(
+            f"{name} {prefix!r} is empty, or has one of * ? [ ] \\ or what can't be printed"
+        )
+    # Source: Redis Cluster specification, "Hash tags": what counts is between the first { and }.
+    _, is_tagged, rest = prefix.partition("{")
+    if is_tagged and rest.find("}") < 1:
+        raise ConfigError(
+            f"{name} {prefix!r} has a {{ without a tag and }} behind it; leave it out"
+        )
     return prefix
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import redis
 
 from litesess.errors import StoreError
+from litesess.stores.base import is_key
 from litesess.stores.redis.link import Link
 
 logger = logging.getLogger("litesess.store")
@@ -23,7 +24,6 @@ _PATIENCE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 #: For so long, in milliseconds, a claim to have told of an expiry stands.
 _CLAIM: Final = 60_000
-_CHANNELS: Final = "__keyevent@*__:expired"
 
 
 class Expiries:
@@ -88,9 +88,11 @@ class Expiries:
         heard = [
             client.pubsub(node=node) if node is not None else client.pubsub() for node in nodes
         ]
+        # Another database may have sessions of the same name.
+        channel = f"__keyevent@{self._link.database}__:expired"
         try:
             for each in heard:
-                each.psubscribe(_CHANNELS)
+                each.subscribe(channel)
             while not stop.is_set():
                 for each in heard:
                     message = each.get_message(
@@ -105,10 +107,12 @@ class Expiries:
                 each.close()
 
     def _take(self, name: Any, client: Any) -> None:
-        begin, _, end = self._name("s", " ").partition(" ")
         text = name.decode(errors="replace")
-        if text.startswith(begin) and text.endswith(end):
-            key = text[len(begin) : -len(end)]
-            # All processes hear of it; the first one tells.
-            if client.set(self._name("e", key), b"", nx=True, px=_CLAIM):
-                self._tell(key)
+        key = text[len(self._name("s", "")) - 1 : -1]
+        # All processes hear of it; the first one tells.
+        if (
+            is_key(key)
+            and text == self._name("s", key)
+            and client.set(self._name("e", key), b"", nx=True, px=_CLAIM)
+        ):
+            self._tell(key)

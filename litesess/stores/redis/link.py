@@ -51,7 +51,11 @@ _REFUSED: Final = (
     redis.exceptions.AuthenticationError,
     redis.exceptions.AuthorizationError,
 )
-_AWAY_CODES: Final = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+_AWAY_CODES: Final = (
+    "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY ",
+)  # fmt: skip
+#: How a client is told to.
+_FROM_REPLICAS: Final = ("read_from_replicas", "load_balancing_strategy")
 
 
 class Call(NamedTuple):
@@ -100,6 +104,9 @@ class Link:
         elif isinstance(server, (redis.Redis, RedisCluster)):
             if server.get_encoder().decode_responses:
                 raise ConfigError("the redis client decodes responses; make it without")
+            if any(getattr(server, name, None) for name in _FROM_REPLICAS):
+                # A session that was just stored, or ended, may not be so there.
+                raise ConfigError("the redis client reads from replicas; make it without")
             self.name = "redis"
             self._make_client = lambda: server
             self.is_cluster = isinstance(server, RedisCluster)
@@ -127,6 +134,11 @@ class Link:
         if self._client is not None and self._is_own:
             self._client.close()
         self._client = None
+
+    @property
+    def database(self) -> int:
+        """The number of the database that has the keys; a cluster has one."""
+        return int(self.client.get_connection_kwargs().get("db") or 0)
 
     def are_together(self, one: str, other: str) -> bool:
         """Say whether one script may use both keys."""
@@ -286,20 +298,30 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
         "socket_connect_timeout": timeout,
         "health_check_interval": 0,
     }
+    usual = 26379 if parts.scheme == "redis+sentinel" else 6379
+    nodes = [(host, port or usual) for host, port in nodes]
     name = f"{parts.scheme}://{','.join(f'{host}:{port}' for host, port in nodes)}"
     if parts.scheme in ("redis", "rediss", "unix"):
         try:
-            redis.ConnectionPool.from_url(url)
-        except (ValueError, redis.exceptions.RedisError):
+            connection: Any = redis.ConnectionPool.from_url(url).make_connection()
+        except (TypeError, ValueError, redis.exceptions.RedisError):
             raise ConfigError(f"{parts.scheme}: the URL of the Redis server is wrong") from None
+        if connection.encoder.decode_responses:
+            raise ConfigError(f"{parts.scheme}: leave decode_responses out of the URL")
         name = f"unix:{parts.path}" if parts.scheme == "unix" else name
         return name, lambda: redis.Redis.from_url(url, **options)
+    if parts.query or parts.fragment:
+        raise ConfigError(
+            f"{parts.scheme}: the URL takes no options; give a redis client with them"
+        )
     credentials = parts.netloc.rpartition("@")[0]
     if credentials:
         username, _, password = credentials.partition(":")
         options |= {"username": unquote(username) or None, "password": unquote(password) or None}
     if parts.scheme == "redis+cluster":
-        startup = [ClusterNode(host, port or 6379) for host, port in nodes]  # type: ignore[no-untyped-call]
+        if parts.path.strip("/0"):
+            raise ConfigError("redis+cluster: a cluster has no other database than 0")
+        startup = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
         return name, lambda: RedisCluster(startup_nodes=startup, **options)
     service, _, database = parts.path.strip("/").partition("/")
     if not service or (database and not database.isdigit()):
@@ -307,10 +329,9 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
             "redis+sentinel: the URL is redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB"
         )
     timeouts = {key: options[key] for key in ("retry", "socket_timeout", "socket_connect_timeout")}
-    sentinels = [(host, port or 26379) for host, port in nodes]
 
     def make() -> Any:
-        sentinel: Any = Sentinel(sentinels, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call]
+        sentinel: Any = Sentinel(nodes, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call]
         return sentinel.master_for(service, db=int(database or 0))
 
     return f"{name}/{service}", make
