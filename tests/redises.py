@@ -67,7 +67,9 @@ class RedisServer:
     def start(self) -> None:
         command = [
             self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-            "--dir", str(self.directory), "--daemonize", "no", *self._options,
+            "--dir", str(self.directory), "--daemonize", "no",
+            # A replica gets what there is at once, not when others may have come.
+            "--repl-diskless-sync-delay", "0", *self._options,
         ]  # fmt: skip
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -105,6 +107,33 @@ def redis_server(
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def redis_replica(directory: Path, nodes: Sequence[RedisServer]) -> Iterator[RedisServer]:
+    """Start a replica of a cluster's first node; those that are left miss a node soon."""
+    first = nodes[0].client
+    with redis_server(directory, "--cluster-enabled", "yes") as replica:
+        replica.client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        name = first.cluster("MYID").decode()
+        wait_until(
+            lambda: name in [each["node_id"] for each in replica.client.cluster("NODES").values()],
+            "they have met",
+        )
+        replica.client.execute_command("CLUSTER", "REPLICATE", name)
+        for node in (*nodes, replica):
+            node.client.config_set("cluster-node-timeout", 500)
+            wait_until(
+                lambda node=node: (
+                    len(node.client.cluster("SLOTS")) == len(nodes)
+                    and len(node.client.cluster("NODES")) == len(nodes) + 1
+                ),
+                "all know of it",
+            )
+        wait_until(
+            lambda: replica.client.info("replication")["master_link_status"] == "up", "linked"
+        )
+        yield replica
 
 
 @contextmanager

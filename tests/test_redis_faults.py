@@ -8,11 +8,20 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
-from redises import RedisServer, free_port, needs_redis, redis_cluster, redis_server
-from servers import PATIENCE, wait_until
+from redises import (
+    RedisServer,
+    cluster_url,
+    free_port,
+    needs_redis,
+    redis_cluster,
+    redis_replica,
+    redis_server,
+)
+from servers import PATIENCE, SECRET, Client, Server, gunicorn, wait_until
 
 from litesess import Record, StoreFull, StoreUnavailable
 from litesess.ids import key_of
@@ -21,6 +30,7 @@ from litesess.stores.redis import RedisStore
 pytestmark = [pytest.mark.slow, needs_redis]
 
 KEY, OTHER = key_of("first"), key_of("second")
+HERE = Path(__file__).parent
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
@@ -217,6 +227,61 @@ def _answers(ask):
         return ask()
     except (redis.exceptions.RedisError, StoreUnavailable):
         return False
+
+
+def test_a_node_that_is_gone_is_followed_by_its_replica(tmp_path):
+    with (
+        redis_cluster(tmp_path / "nodes") as nodes,
+        redis_replica(tmp_path / "replica", nodes) as replica,
+        RedisStore(cluster_url(nodes)) as store,
+    ):
+        keys = [key_of(str(number)) for number in range(30)]
+        for key in keys:
+            put(store, key, owner="7", n=1)
+        assert store.delete(keys.pop())
+        assert store.rotate(keys[0], OTHER, {}, []) is not None
+        keys[0] = OTHER
+        sent = nodes[0].client.info("replication")["master_repl_offset"]
+        wait_until(
+            lambda: replica.client.info("replication")["slave_repl_offset"] >= sent, "it has all"
+        )
+        nodes[0].kill()
+        for key in keys:
+            wait_until(lambda key=key: _answers(lambda: store.update(key, {"n": 2}, [])), "it is")
+        assert replica.client.info("replication")["role"] == "master"
+        assert {key for key, _ in store.find("7")} == set(keys)
+        assert [store.load(key).data for key in keys] == [{"n": 2}] * len(keys)
+        assert store.delete_owner("7") == len(keys)
+
+
+@pytest.mark.parametrize("answer", ["503", "anonymous"])
+def test_a_site_whose_store_is_away_says_so_and_knows_its_users_when_it_is_back(tmp_path, answer):
+    """Two workers, to which the store has been there before."""
+    with redis_server(tmp_path / "redis", *DURABLE) as redis_there:
+        environment = {
+            "EXAMPLE_REDIS": redis_there.url,
+            "EXAMPLE_IF_UNAVAILABLE": answer,
+            "SESSION_SECRET": SECRET,
+        }
+        command = gunicorn("worker_app:application", HERE, "-w", "2")
+        with Server(command, tmp_path, environment) as server, Client(server) as client:
+            client.http.headers["Connection"] = "close"
+            assert client.request("POST", "/login/ada").json()["data"] == {"user": "ada"}
+            cookies = dict(client.http.cookies)
+            redis_there.kill()
+            for _ in range(4):
+                response = client.request("POST", "/set/n/1")
+                assert "Set-Cookie" not in response.headers
+                if answer == "503":
+                    assert response.status_code == 503
+                    assert response.headers["Retry-After"]
+                else:
+                    assert response.json()["data"] == {"n": "1"}
+            assert dict(client.http.cookies) == cookies
+            redis_there.start()
+            for _ in range(4):
+                assert client.request("GET", "/").json()["data"] == {"user": "ada"}
+        assert redis_there.url not in response.text
 
 
 def test_slots_that_move_to_another_node_lose_nothing_while_sessions_are_written(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from litesess import SessionMiddleware, WALStore
+from litesess import SessionMiddleware, Store, WALStore
 
 
 def app(environ, start_response):
@@ -31,14 +31,23 @@ def app(environ, start_response):
     return [json.dumps({"pid": os.getpid(), "data": data}).encode()]
 
 
+def make_store() -> Store:
+    if "EXAMPLE_REDIS" in os.environ:
+        # It takes its time, and some workers are killed as soon as they are there.
+        from litesess.stores.redis import RedisStore  # noqa: PLC0415
+
+        return RedisStore(os.environ["EXAMPLE_REDIS"], timeout=0.3)
+    return WALStore(
+        os.environ["EXAMPLE_DATA"],
+        wal_limit=1 << 16,  # compacted often: the log is as short as may be
+        lock_timeout=20,
+        encryption_key=os.environ.get("EXAMPLE_KEY"),
+    )
+
+
 application = SessionMiddleware(
     app,
     secret=os.environ["SESSION_SECRET"],
-    # Compacted often: the log is as short as may be.
-    store=WALStore(
-        os.environ["EXAMPLE_DATA"],
-        wal_limit=1 << 16,
-        lock_timeout=20,
-        encryption_key=os.environ.get("EXAMPLE_KEY"),
-    ),
+    store=make_store(),
+    if_unavailable=os.environ.get("EXAMPLE_IF_UNAVAILABLE", "503"),
 )
