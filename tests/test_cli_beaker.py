@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 import zlib
+from contextlib import suppress
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 from beaker.cache import CacheManager
 from beakers import BeakerSite, id_of
 from commands import content, fill, start
-from servers import PATIENCE
+from servers import PATIENCE, wait_until
 from test_cves import Bomb, bombs
 
 from litesess import Record, StoreFull, WALStore
@@ -434,24 +435,30 @@ def test_stopped_at_any_moment_it_brings_over_each_session_once(number, beaker, 
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    lost, codes = 0, []
-    while beaker.files and len(codes) < 40:
-        arguments = ["--create", "--timeout", 3600, tmp_path / "data", beaker.directory]
-        with start("import-beaker", *arguments) as process:
-            try:
-                # No condition to wait for: any moment will do.
-                process.wait(0.2 + rng.random() / 2)
-            except subprocess.TimeoutExpired:
+    codes = []
+    command = ["import-beaker", "--create", "--timeout", 3600, tmp_path / "data", beaker.directory]
+    for stops in range(1, 7):
+        before = len(beaker.files)
+        with start(*command) as process:
+            if stops < 6:
+                wait_until(
+                    lambda process=process, before=before: (
+                        len(beaker.files) < before or process.poll() is not None
+                    ),
+                    "it begins",
+                )
+                # No condition to wait for: any moment from then on will do.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.random() / 10)
                 process.send_signal(number)
             process.communicate(timeout=PATIENCE)
         codes.append(process.returncode)
-        if not (tmp_path / "data").exists():
-            continue
         there = {*imported()}
         waiting = {key_of(path.stem) for path in beaker.files}
         assert not there & waiting
         lost = len(ids) - len(there) - len(waiting)
-        assert 0 <= lost <= (len(codes) if number == signal.SIGKILL else 0)
+        assert 0 <= lost <= (stops if number == signal.SIGKILL else 0)
     print(codes, lost)
     assert beaker.files == []
     assert any(codes)
+    assert codes[-1] == 0
