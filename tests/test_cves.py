@@ -48,6 +48,8 @@ CVES: dict[str, Row] = {
     "CVE-2013-7489": (
         "test_cves::test_no_module_can_run_what_is_stored",
         "test_cves::test_hostile_bytes_in_a_store_are_never_run",
+        "test_cli_beaker::test_no_pickle_is_run",
+        "test_pickled::test_a_bomb_is_never_run",
     ),
     "CVE-2021-33026": (
         "test_cves::test_no_module_can_run_what_is_stored",
