@@ -1,10 +1,11 @@
-"""Telling whether the wall clock can be believed."""
+"""Time: whether the wall clock can be believed, and how long to wait before another try."""
 
 from __future__ import annotations
 
 import logging
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 logger = logging.getLogger("litesess.clocks")
@@ -35,3 +36,20 @@ class JumpGuard:
             logger.warning("the clock jumped by %.0f s, no expired session is removed now", jump)
             return False
         return True
+
+
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Yield how long to wait before each further try, in seconds: at random, longer each time.
+
+    At random, or those that compete would meet again and again.
+
+    Args:
+        first: the most before the first.
+        longest: the most before any, in seconds, too.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (full jitter).
+    """
+    most = first
+    while True:
+        yield random.uniform(0, most)  # noqa: S311  # nobody gains by guessing when one tries again
+        most = min(2 * most, longest)

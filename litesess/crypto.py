@@ -26,9 +26,11 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from litesess.errors import ConfigError, ConfigTypeError, DecryptError
 
 try:
-    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+    from cryptography.hazmat.primitives.kdf import argon2
 except ImportError:  # before cryptography 44
-    Argon2id = None  # type: ignore[assignment,misc]
+    Argon2id: type[argon2.Argon2id] | None = None
+else:
+    Argon2id = argon2.Argon2id
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from litesess import codec, collector, ids
 from litesess.caches import Headers, guard_caches
+from litesess.clocks import pauses
 from litesess.cookie import (
     ID,
     CookieSettings,
@@ -274,7 +274,7 @@ class Manager:
         except StoreUnavailable as error:
             if self.options.if_unavailable != "anonymous":
                 raise
-            logger.error("what a request has done to its session is lost: %s", error)  # noqa: TRY400
+            _log_outage("what a request has done to its session is lost", error)
             session.is_anonymous = True
             cookies = []
         session.is_late = True  # not if that raised: the app may still answer otherwise
@@ -382,7 +382,7 @@ class Manager:
             if self.options.if_unavailable != "anonymous":
                 raise
             # No cookie is sent, or whoever is logged in would not be when the store is back.
-            logger.error("a request is served as nobody's: %s", error)  # noqa: TRY400
+            _log_outage("a request is served as nobody's", error)
             session.begin(None, None)
             session.is_anonymous = True
             return
@@ -482,7 +482,7 @@ class Manager:
 
     def _repeat(self, session: Session, function: Callable[[Session], ResultT]) -> ResultT:
         deadline = self._monotonic() + self.store.lock_timeout
-        wait = _FIRST_WAIT
+        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
         while True:
             self.reload(session)
             result = function(session)
@@ -493,9 +493,7 @@ class Manager:
                     f"others have written the session whenever atomic() was about to, for"
                     f" {self.store.lock_timeout:g} s"
                 )
-            # At random, or those that compete would meet again.
-            self._sleep(random.uniform(0, wait))  # noqa: S311  # a guess at it gains nobody anything
-            wait = min(2 * wait, _LONGEST_WAIT)
+            self._sleep(next(waits))
 
     def destroy(self, session: Session) -> None:
         """Delete the session now."""
@@ -913,6 +911,11 @@ class Manager:
                 "MemoryStore is not shared, but this server runs several processes: users will"
                 " lose their sessions at random; use WALStore"
             )
+
+
+def _log_outage(what: str, error: StoreUnavailable) -> None:
+    # Without a traceback: an outage has one of these for every request.
+    logger.error("%s: %s", what, error)
 
 
 def _check_reached(session: Session) -> None:

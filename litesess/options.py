@@ -239,7 +239,7 @@ def function(name: str, value: object) -> Callable[..., Any]:
 
 def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
     """Return the end of an error about an unknown name: the nearest known one, or all."""
-    from difflib import get_close_matches  # noqa: PLC0415  # for errors alone, and slow to import
+    from difflib import get_close_matches  # noqa: PLC0415  # 1.5 ms, for errors alone
 
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     if nearest:

@@ -13,7 +13,7 @@ import pytest
 
 from litesess import ConfigError, MemoryStore, Record, Store, WALStore
 from litesess.ids import key_of
-from litesess.stores.copying import Copied, copy, is_draft
+from litesess.stores.copying import Copied, copy, copy_batch, is_draft
 from litesess.stores.fallback import FallbackStore
 from litesess.testing import FakeClock, StoreContract
 
@@ -254,6 +254,11 @@ class World:
     def copy(self) -> None:
         copy(self.both._old, self.both._new, KEY)
 
+    def copy_batch(self) -> None:
+        original = self.both._old.load(KEY)
+        if original is not None:
+            copy_batch(self.both._old, self.both._new, [(KEY, original)])
+
     def update(self) -> None:
         if self.both.update(KEY, {"a": 1}, []) is not None:
             self.expected["a"] = 1
@@ -348,12 +353,14 @@ def every_order(names: tuple[str, ...]) -> int:
     return runs
 
 
+COPYING = ("copy", "copy_batch")
 ACTORS = ("update", "rotate", "log_out", "log_out_everywhere", "look", "expire")
 
 
 @pytest.mark.parametrize("name", ACTORS)
-def test_a_copying_and_one_request_in_every_order(name):
-    runs = every_order(("copy", name))
+@pytest.mark.parametrize("how", COPYING)
+def test_a_copying_and_one_request_in_every_order(how, name):
+    runs = every_order((how, name))
     assert runs >= 5
 
 
@@ -363,11 +370,12 @@ def orders() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("names", [*orders()])
-def test_a_copying_and_two_requests_in_many_orders(names):
-    chance = random.Random(f"{SEED} {names}")
+@pytest.mark.parametrize("how", COPYING)
+def test_a_copying_and_two_requests_in_many_orders(how, names):
+    chance = random.Random(f"{SEED} {how} {names}")
     print("seed", SEED)
     for _ in range(ORDERS):
-        run(("copy", *names), chance.choice)
+        run((how, *names), chance.choice)
 
 
 @pytest.mark.parametrize("names", [*orders()])
@@ -384,4 +392,4 @@ def test_two_requests_in_many_orders_or_in_every_one(names):
 def test_two_copyings_and_a_logout_in_many_orders():
     chance = random.Random(SEED)
     for _ in range(ORDERS):
-        run(("copy", "copy", "log_out", "look"), chance.choice)
+        run(("copy", "copy_batch", "log_out", "look"), chance.choice)

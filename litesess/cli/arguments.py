@@ -43,6 +43,8 @@ class Commands:
     """The commands, one parser each."""
 
     def __init__(self) -> None:
+        #: Those of all commands, for the completion by shells.
+        self._arguments: list[Any] = []
         self.parser = argparse.ArgumentParser(
             prog="litesess",
             description=_SUMMARY,
@@ -79,12 +81,13 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(run=run)
-        return Command(parser)
+        return Command(parser, self._arguments)
 
     def run(self, arguments: Sequence[str] | None) -> int:
         """Run the command that *arguments* name; return its exit status."""
         options = self.parser.parse_args(arguments)
         options.parser = self.parser
+        options.arguments = self._arguments
         run: Run = options.run
         return run(options)
 
@@ -92,10 +95,13 @@ class Commands:
 class Command:
     """One command's parser, and the arguments that several commands share."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, arguments: list[Any]) -> None:
         self.parser = parser
-        #: Adds an argument of this command alone.
-        self.add = parser.add_argument
+        self._arguments = arguments
+
+    def add(self, *names: str, **settings: Any) -> None:
+        """Add an argument of this command alone; see ``ArgumentParser.add_argument``."""
+        self._arguments.append(self.parser.add_argument(*names, **settings))
 
     def takes_store(self, *, writes: bool) -> Command:
         """Let it be told which store, and by which key."""

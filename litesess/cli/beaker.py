@@ -21,7 +21,6 @@ import time
 import zlib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from litesess import codec
 from litesess.cli import output, pickled, progress, stopping
 from litesess.cli.arguments import Commands, interval
 from litesess.cli.exits import Exit, Failure, code_of
+from litesess.cli.lines import seconds_in
 from litesess.cli.opening import opened
 from litesess.cli.transfer import synced_at_the_end
 from litesess.errors import EncodeError
@@ -261,13 +261,7 @@ def _unpacked(text: str) -> Any:
 
 
 def _instant(values: Mapping[Any, Any], name: str, otherwise: float) -> float:
-    instant = values.get(name, otherwise)
-    if isinstance(instant, bool) or not isinstance(instant, (int, float)):
-        raise _Refused(f"has no instant as its {name}")
-    try:
-        seconds = float(instant)
-    except OverflowError:
-        seconds = float("inf")
-    if not isfinite(seconds):
+    seconds = seconds_in(values.get(name, otherwise))
+    if seconds is None:
         raise _Refused(f"has no instant as its {name}")
     return seconds

@@ -78,7 +78,7 @@ def _salvage(options: argparse.Namespace) -> int:
             found = rescued.salvage(
                 place.path,
                 collection=place.collection,
-                encryption_key=place.key,  # type: ignore[arg-type]  # checked, and derived once
+                encryption_key=place.key,
             )
         live = len(rescued)
     holes = [str(hole) for hole in found.holes]

@@ -31,7 +31,7 @@ _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 class Kind(enum.Enum):
     """What an encryption key is."""
 
-    PASSPHRASE = "a passphrase"  # noqa: S105  # that is what it is called
+    PASSPHRASE = "a passphrase"  # noqa: S105  # what messages call that kind; none is meant
     RAW = "32 bytes"
 
 

@@ -119,15 +119,21 @@ def _key(value: object) -> str:
 
 
 def _instant(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    seconds = seconds_in(value)
+    if seconds is None:
         raise BadLine(f"{name!r} is not a number of seconds")
+    return seconds
+
+
+def seconds_in(value: object) -> float | None:
+    """Return a finite number of seconds; None: *value* is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
     try:
         seconds = float(value)
     except OverflowError:
-        seconds = float("inf")
-    if not isfinite(seconds):
-        raise BadLine(f"{name!r} is not a number of seconds")
-    return seconds
+        return None
+    return seconds if isfinite(seconds) else None
 
 
 def _owner(value: object) -> str | None:

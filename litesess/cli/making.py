@@ -62,25 +62,15 @@ def _secret(options: argparse.Namespace) -> int:
 
 def _completion(options: argparse.Namespace) -> int:
     try:
-        import shtab  # noqa: PLC0415  # in an extra
+        import shtab  # noqa: PLC0415  # of an extra, which no other command needs
     except ImportError as error:
         raise Failure(
             Exit.USAGE, "shell completion needs shtab; pip install 'litesess[cli]'"
         ) from error
-    for action in _actions(options.parser):
-        if action.dest in _DIRECTORIES:
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        elif action.dest in _FILES:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    hints = dict.fromkeys(_DIRECTORIES, shtab.DIRECTORY) | dict.fromkeys(_FILES, shtab.FILE)
+    for argument in options.arguments:
+        if argument.dest in hints:
+            # Where shtab looks for it; argparse declares no such attribute.
+            argument.complete = hints[argument.dest]
     sys.stdout.write(shtab.complete(options.parser, options.shell) + "\n")
     return Exit.DONE
-
-
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    found = []
-    for action in parser._actions:  # noqa: SLF001  # there is no other way to them
-        found.append(action)
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for each in action.choices.values():
-                found += _actions(each)
-    return found

@@ -91,7 +91,7 @@ def make_directory(path: str) -> bool:
     uid, gid = os.geteuid(), os.getegid()
     with acting_as_operator():
         try:
-            os.mkdir(path, 0o700)  # noqa: PTH102  # beside the calls that pathlib lacks
+            Path(path).mkdir(0o700)
         except FileExistsError:
             return False
         if os.geteuid() != uid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,11 +22,7 @@ def is_shown() -> bool:
     """Say whether bars are shown, so that it is worth finding out how much there is to do."""
     if not is_terminal(sys.stderr):
         return False
-    try:
-        import rich.progress  # noqa: F401, PLC0415  # slow, and in an extra
-    except ImportError:
-        return False
-    return True
+    return find_spec("rich") is not None
 
 
 @contextmanager
@@ -57,13 +54,13 @@ def bar(
 
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
-    from rich import progress  # noqa: PLC0415
-    from rich.console import Console, RenderableType  # noqa: PLC0415
+    # Of an extra; and it takes longer than most commands, which draw no bar.
+    from rich import console, progress  # noqa: PLC0415
 
     class Looking(progress.Progress):
         """A bar that looks up how far the work is."""
 
-        def get_renderables(self) -> Iterator[RenderableType]:
+        def get_renderables(self) -> Iterator[console.RenderableType]:
             if done is not None:
                 for task in self.tasks:
                     task.completed = done()
@@ -75,7 +72,7 @@ def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
         progress.BarColumn(),
         amount,
         progress.TimeElapsedColumn(),
-        console=Console(file=sys.stderr, no_color=not has_colour(sys.stderr)),
+        console=console.Console(file=sys.stderr, no_color=not has_colour(sys.stderr)),
         refresh_per_second=_REFRESHES,
         transient=True,
     )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -178,7 +179,7 @@ def _take_all(sources: list[tuple[str, BinaryIO]], counts: _Counts, store: WALSt
 
     with progress.bar("importing", total, in_bytes=True) as advance:
         for name, file in sources:
-            for number, line in enumerate(iter(lambda: file.readline(_MOST_BYTES), b""), 1):  # noqa: B023
+            for number, line in enumerate(iter(partial(file.readline, _MOST_BYTES), b""), 1):
                 try:
                     if len(line) == _MOST_BYTES:
                         raise lines.BadLine(f"has {_MOST_BYTES} bytes or more")

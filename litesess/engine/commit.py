@@ -426,7 +426,9 @@ class Committer:
                 record = live.log.encode(
                     *form.encode_changes(changes), sequence + 1, live.durable, offset
                 )
-            except Exception as error:  # noqa: BLE001  # transact() raises it again, to the one whose plan it was
+            # Whatever one caller's plan raises must not fail the others of the batch; its own
+            # transact() raises it again.
+            except Exception as error:  # noqa: BLE001
                 ticket.error = error
                 continue
             sequence += 1

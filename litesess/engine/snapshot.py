@@ -129,7 +129,7 @@ class Snapshot(Index):
         twin = Snapshot.__new__(Snapshot)
         for name in Snapshot.__slots__:
             setattr(twin, name, getattr(self, name))
-        twin._adopt_index(index, 0, self._footer, is_sealed=True)  # noqa: SLF001  # of our class
+        twin._adopt_index(index, 0, self._footer, is_sealed=True)  # noqa: SLF001  # a Snapshot, too
         return twin
 
     def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:

@@ -7,11 +7,12 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
+from litesess.errors import VersionConflict
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -357,7 +358,33 @@ class Store(ABC):
         doomed = [key for key, _ in self.find(owner) if ids.handle_of(key) not in spared]
         return sum(map(self.delete, doomed))
 
-    def compact(self) -> None:  # noqa: B027  # a store that has nothing to compact need not say so
+    def load_all(self, keys: Sequence[str]) -> list[Record | None]:
+        """Return what :meth:`load` returns for each key; at once, if the store can."""
+        return [self.load(key) for key in keys]
+
+    def create_all(self, records: Mapping[str, Record]) -> list[bool]:
+        """Return what :meth:`create` returns for each; at once, if the store can."""
+        return [self.create(key, record) for key, record in records.items()]
+
+    def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
+        """Take values out of sessions that are at their versions still; at once, if the store can.
+
+        Args:
+            versions: by key.
+            removed: top-level keys to take out.
+
+        Returns:
+            Of each session whether that was done; not to one that has changed, moved or ended.
+        """
+        return [self._strip(key, version, removed) for key, version in versions.items()]
+
+    def _strip(self, key: str, version: int, removed: Collection[str]) -> bool:
+        try:
+            return self.update(key, {}, removed, if_version=version) is not None
+        except VersionConflict:
+            return False
+
+    def compact(self) -> None:  # noqa: B027  # most stores have nothing to compact
         """Give back the room that deleted sessions take."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 from litesess import codec, ids
 from litesess.errors import VersionConflict
@@ -27,7 +27,11 @@ from litesess.stores.base import Record, Store
 
 #: The key of the mark of a draft, beside the session's own values.
 DRAFT: Final = "~draft"
-_BATCH: Final = 500
+#: How many sessions go by one call, where the stores can.
+_BATCH: Final = 100
+
+Item: TypeAlias = "tuple[str, Record]"
+ItemT = TypeVar("ItemT")
 _MARK: Final = codec.encode(True, DRAFT)
 
 
@@ -77,20 +81,19 @@ def copy_all(
     counts: Counter[Copied] = Counter()
     pool = ThreadPoolExecutor(threads)
     try:
-        for keys in _batches(key for key, _ in source.records()):
-            counts.update(pool.map(lambda key: copy(source, target, key), keys))
-            advance(len(keys))
-        for keys in _batches(key for key, record in target.records() if is_draft(record)):
-            for key in keys:
+        for batches in _grouped(_grouped(source.records(), _BATCH), threads):
+            for outcome in pool.map(lambda batch: copy_batch(source, target, batch), batches):
+                counts.update(outcome)
+            advance(sum(map(len, batches)))
+        for key, record in target.records():
+            if is_draft(record):
                 finish(source, target, key)
-        compared, different = 0, []
-        for keys in _batches(key for key, _ in source.records()):
-            outcomes = pool.map(lambda key: differs(source, target, key), keys)
-            different += [
-                ids.handle_of(key) for key, outcome in zip(keys, outcomes, strict=True) if outcome
-            ]
-            compared += len(keys)
-            advance(len(keys))
+        compared, different = 0, list[str]()
+        for batches in _grouped(_grouped(source.records(), _BATCH), threads):
+            for found in pool.map(lambda batch: _different(source, target, batch), batches):
+                different += map(ids.handle_of, found)
+            compared += sum(map(len, batches))
+            advance(sum(map(len, batches)))
     finally:
         pool.shutdown(cancel_futures=True)
     return Report(
@@ -98,10 +101,38 @@ def copy_all(
     )
 
 
-def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    it = iter(keys)
-    while batch := [*islice(it, _BATCH)]:
-        yield batch
+def _grouped(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
+    it = iter(items)
+    while group := [*islice(it, size)]:
+        yield group
+
+
+def copy_batch(source: Store, target: Store, originals: Sequence[Item]) -> Counter[Copied]:
+    """Do as :func:`copy` does to many sessions, with few calls; return how many became what."""
+    drafts = {key: _draft(record) for key, record in originals}
+    created = target.create_all(drafts)
+    fresh = [item for item, is_new in zip(originals, created, strict=True) if is_new]
+    versions: dict[str, int] = {}
+    for (key, record), again in zip(fresh, source.load_all([key for key, _ in fresh]), strict=True):
+        if again is not None and again.version == record.version:
+            versions[key] = drafts[key].version
+        else:
+            discard(target, key, drafts[key].version)
+    vouched = target.strip_all(versions, [DRAFT])
+    done = {key for key, is_done in zip(versions, vouched, strict=True) if is_done}
+    # Each by itself: what was there, has changed or has ended.
+    rest = Counter(copy(source, target, key) for key in drafts if key not in done)
+    return rest + Counter({Copied.NOW: len(done)})
+
+
+def _different(source: Store, target: Store, originals: Sequence[Item]) -> list[str]:
+    """Return the keys of those that have no copy like them."""
+    copies = target.load_all([key for key, _ in originals])
+    return [
+        key
+        for (key, record), found in zip(originals, copies, strict=True)
+        if (found is None or not are_same(record, found)) and differs(source, target, key)
+    ]
 
 
 def finish(source: Store, target: Store, key: str) -> None:
@@ -155,7 +186,7 @@ def copy(source: Store, target: Store, key: str) -> Copied:
         original = source.load(key)
         if original is None:
             return Copied.GONE
-        draft = _like(original, {**original.frames, DRAFT: _MARK})
+        draft = _draft(original)
         if target.create(key, draft):
             version = draft.version
         else:
@@ -192,6 +223,10 @@ def discard(target: Store, key: str, version: int) -> None:
     """
     with suppress(VersionConflict):
         target.update(key, {}, [], expires_at=0.0, if_version=version)
+
+
+def _draft(record: Record) -> Record:
+    return _like(record, {**record.frames, DRAFT: _MARK})
 
 
 def _like(record: Record, frames: codec.Frames) -> Record:

@@ -7,7 +7,7 @@ from typing import Any
 
 from litesess import events
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.base import Record, Store
 from litesess.stores.copying import is_draft, settle, without_mark
 
 
@@ -61,27 +61,11 @@ class FallbackStore(Store):
         return self._new.create(key, record)
 
     def update(
-        self,
-        key: str,
-        changes: Mapping[str, Any],
-        removed: Collection[str],
-        *,
-        expires_at: float | None = None,
-        cookie: Mapping[str, Any] | None = None,
-        owner: Owner = KEEP,
-        if_version: int | None = None,
+        self, key: str, changes: Mapping[str, Any], removed: Collection[str], **settings: Any
     ) -> Record | None:
         """Merge changes into what is stored now; see :meth:`Store.update`."""
         self._settle(key)
-        return self._new.update(
-            key,
-            changes,
-            removed,
-            expires_at=expires_at,
-            cookie=cookie,
-            owner=owner,
-            if_version=if_version,
-        )
+        return self._new.update(key, changes, removed, **settings)
 
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
         """Let the session expire at another time; see :meth:`Store.touch`."""
@@ -94,24 +78,11 @@ class FallbackStore(Store):
         new: str,
         changes: Mapping[str, Any],
         removed: Collection[str],
-        *,
-        expires_at: float | None = None,
-        cookie: Mapping[str, Any] | None = None,
-        owner: Owner = KEEP,
-        client: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
         self._settle(old)
-        return self._new.rotate(
-            old,
-            new,
-            changes,
-            removed,
-            expires_at=expires_at,
-            cookie=cookie,
-            owner=owner,
-            client=client,
-        )
+        return self._new.rotate(old, new, changes, removed, **settings)
 
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,42 +16,21 @@ from litesess.errors import StoreClosed
 from litesess.options import (
     Options,
     build,
-    count,
-    function,
-    option,
-    optional,
-    seconds,
     signature,
 )
+from litesess.stores import options as shared
 from litesess.stores.embedded import EmbeddedStore
-from litesess.stores.options import touch_interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryOptions(Options):
     """How a :class:`MemoryStore` works."""
 
-    ttl: float = option(
-        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
-    )
-    gc_interval: float | None = option(
-        300,
-        "Seconds between two removals of expired sessions; ``None``: none",
-        check=optional(seconds),
-    )
-    touch_interval: float | Literal["auto"] = option(
-        "auto",
-        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
-        check=touch_interval,
-    )
-    max_per_owner: int | None = option(
-        None,
-        "Most sessions that one owner may have; the oldest ends for another one",
-        check=optional(count),
-    )
-    clock: Callable[[], float] = option(
-        time.time, "Says how late it is, in Unix seconds", check=function
-    )
+    ttl: float = shared.ttl()
+    gc_interval: float | None = shared.gc_interval()
+    touch_interval: float | Literal["auto"] = shared.touch_interval()
+    max_per_owner: int | None = shared.max_per_owner()
+    clock: Callable[[], float] = shared.clock()
 
 
 class MemoryStore(EmbeddedStore):

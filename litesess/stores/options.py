@@ -1,14 +1,63 @@
-"""Checks that the options of several stores share."""
+"""The options that several stores have: each is declared once, for a field of their dataclasses."""
 
 from __future__ import annotations
 
-from typing import Literal
+import time
+from typing import Any, Literal
 
+from litesess.crypto import encryption_key
 from litesess.errors import ConfigTypeError
-from litesess.options import seconds_or_zero
+from litesess.options import count, function, option, optional, seconds, seconds_or_zero
 
 
-def touch_interval(name: str, value: object) -> float | Literal["auto"]:
+def ttl() -> Any:
+    """Return the option ``ttl``."""
+    return option(86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds)
+
+
+def gc_interval() -> Any:
+    """Return the option ``gc_interval``."""
+    return option(
+        300,
+        "Seconds between two removals of expired sessions; ``None``: none",
+        check=optional(seconds),
+    )
+
+
+def touch_interval() -> Any:
+    """Return the option ``touch_interval``."""
+    return option(
+        "auto",
+        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
+        check=_touch_interval,
+    )
+
+
+def key(covers: str) -> Any:
+    """Return the option ``encryption_key``; *covers* says of what."""
+    return option(
+        None,
+        f"Encrypts {covers}: a passphrase of at least 12 characters, or 32 random bytes",
+        check=optional(encryption_key),
+        secret=True,
+    )
+
+
+def max_per_owner() -> Any:
+    """Return the option ``max_per_owner``."""
+    return option(
+        None,
+        "Most sessions that one owner may have; the oldest ends for another one",
+        check=optional(count),
+    )
+
+
+def clock() -> Any:
+    """Return the option ``clock``."""
+    return option(time.time, "Says how late it is, in Unix seconds", check=function)
+
+
+def _touch_interval(name: str, value: object) -> float | Literal["auto"]:
     """Check a duration in seconds, or "auto"."""
     if value == "auto":
         return "auto"

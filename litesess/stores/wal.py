@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,18 +27,16 @@ from litesess.options import (
     boolean,
     build,
     count,
-    function,
     option,
     optional,
-    seconds,
     seconds_or_zero,
     signature,
     size,
     text,
 )
+from litesess.stores import options as shared
 from litesess.stores.base import Stats
 from litesess.stores.embedded import EmbeddedStore
-from litesess.stores.options import touch_interval
 from litesess.stores.stored import Found, events_of
 
 SMALLEST_WAL_LIMIT = 1 << 16
@@ -73,37 +70,18 @@ class WALOptions(Options):
         "Bytes of log after which it is compacted; half the snapshot, if that is more",
         check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
     )
-    ttl: float = option(
-        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
-    )
-    gc_interval: float | None = option(
-        300,
-        "Seconds between two removals of expired sessions; ``None``: none",
-        check=optional(seconds),
-    )
+    ttl: float = shared.ttl()
+    gc_interval: float | None = shared.gc_interval()
     compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
-    encryption_key: EncryptionKey | None = option(
-        None,
-        "Encrypts all that is stored: a passphrase of at least 12 characters, or 32 random bytes",
-        check=optional(encryption_key),
-        secret=True,
-    )
-    touch_interval: float | Literal["auto"] = option(
-        "auto",
-        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
-        check=touch_interval,
-    )
+    encryption_key: EncryptionKey | None = shared.key("all that is stored")
+    touch_interval: float | Literal["auto"] = shared.touch_interval()
     max_sessions: int | None = option(
         None,
         "Most sessions there may be, expired ones that were not collected yet among them; beyond,"
         " none is begun without an owner, and nobody's ends",
         check=optional(count),
     )
-    max_per_owner: int | None = option(
-        None,
-        "Most sessions that one owner may have; the oldest ends for another one",
-        check=optional(count),
-    )
+    max_per_owner: int | None = shared.max_per_owner()
     lock_timeout: float = option(
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
     )
@@ -115,9 +93,7 @@ class WALOptions(Options):
         "Log at DEBUG level what the store does, to stderr if nothing is set up",
         check=boolean,
     )
-    clock: Callable[[], float] = option(
-        time.time, "Says how late it is, in Unix seconds", check=function
-    )
+    clock: Callable[[], float] = shared.clock()
 
 
 class WALStore(EmbeddedStore):
@@ -293,7 +269,7 @@ class WALStore(EmbeddedStore):
         path: str | os.PathLike[str],
         *,
         collection: str = "sessions",
-        encryption_key: str | bytes | None = None,
+        encryption_key: str | bytes | EncryptionKey | None = None,
     ) -> Salvaged:
         """Copy into this empty store what is certain in a damaged one, which is left as it is.
 

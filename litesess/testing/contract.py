@@ -457,6 +457,25 @@ class StoreContract(ABC):
         self.clock.advance(-3600)
         assert self.store.load(KEY) is None
 
+    # many at once
+
+    def test_what_is_done_to_many_at_once_is_done_to_each(self) -> None:
+        self.put(KEY, {"a": 1}, owner="7")
+        records = {key: self.record({"b": 2, "c": 3}, owner="7") for key in (KEY, OTHER, THIRD)}
+        assert self.store.create_all(records) == [False, True, True]
+        found = [
+            record and record.data for record in self.store.load_all([KEY, key_of("x"), THIRD])
+        ]
+        assert found == [{"a": 1}, None, {"b": 2, "c": 3}]
+        versions = {OTHER: self.get(OTHER).version, THIRD: self.get(THIRD).version, KEY: -1}
+        self.store.update(THIRD, {"b": 3}, [])
+        assert self.store.strip_all(versions, ["b"]) == [True, False, False]
+        assert self.get(OTHER).data == {"c": 3}
+        assert self.get(THIRD).data == {"b": 3, "c": 3}
+        assert not self.store.load_all([])
+        assert not self.store.create_all({})
+        assert not self.store.strip_all({}, ["b"])
+
     # records and owners
 
     def test_records_are_the_sessions_with_their_keys(self) -> None:

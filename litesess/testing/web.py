@@ -72,7 +72,12 @@ def _manager_of(app: Any) -> Manager:
 def _environ_of(testapp: Any) -> dict[str, Any]:
     """Return the environ of a request for / that the client makes."""
     found: list[dict[str, Any]] = []
-    _serve(testapp, lambda environ: found.append(environ) or [])  # type: ignore[func-returns-value]
+
+    def look(environ: dict[str, Any]) -> list[tuple[str, str]]:
+        found.append(environ)
+        return []
+
+    _serve(testapp, look)
     return found[0]
 
 
@@ -112,17 +117,17 @@ def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N
     except ImportError as error:
         raise ConfigError("SessionTestApp needs WebTest: install webtest") from error
 
-    class Response(webtest.TestResponse):  # type: ignore[misc]
+    class Response(webtest.TestResponse):  # type: ignore[misc]  # webtest has no types
         @property
         def session(self) -> Session:
             """The session, as this response's request left it."""
             found: Session = self.request.environ[_manager_of(app).environ_key]
             return found
 
-    class Request(webtest.TestRequest):  # type: ignore[misc]
+    class Request(webtest.TestRequest):  # type: ignore[misc]  # webtest has no types
         ResponseClass = Response
 
-    class Client(webtest.TestApp):  # type: ignore[misc]
+    class Client(webtest.TestApp):  # type: ignore[misc]  # webtest has no types
         RequestClass = Request
 
     return Client(app, *arguments, **options)

@@ -8,30 +8,28 @@ what counts, then the new one is let in.  A late change or logout that finds the
 
 from __future__ import annotations
 
-import random
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Signature
 from threading import Lock
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from litesess import codec, ids
-from litesess.crypto import EncryptionKey, encryption_key
+from litesess.clocks import pauses
+from litesess.crypto import EncryptionKey
 from litesess.errors import ConfigError, StoreUnavailable, VersionConflict
 from litesess.events import Event
 from litesess.options import (
     Options,
     build,
-    count,
-    function,
     option,
-    optional,
     seconds,
     signature,
     text,
 )
+from litesess.stores import options as shared
 from litesess.stores.base import (
     KEEP,
     MOVED_FOR,
@@ -43,7 +41,6 @@ from litesess.stores.base import (
     kept,
     kept_handles,
 )  # fmt: skip
-from litesess.stores.options import touch_interval
 from litesess.stores.redis import scripts
 from litesess.stores.redis.expiries import Expiries
 from litesess.stores.redis.link import Call, Link
@@ -64,6 +61,7 @@ _BATCH: Final = 250
 #: An owner's index is sure to have a session for so many of its lives more, so that few touches
 #: have to look after it.
 _LIVES_INDEXED: Final = 10
+_FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.02
 _HANDLE: Final = re.compile(r"[0-9a-f]{16}\Z")
 _TOKEN_BYTES: Final = 8
@@ -91,34 +89,16 @@ class RedisOptions(Options):
     prefix: str = option(
         "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
     )
-    ttl: float = option(
-        86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds
-    )
-    touch_interval: float | Literal["auto"] = option(
-        "auto",
-        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
-        check=touch_interval,
-    )
-    encryption_key: EncryptionKey | None = option(
-        None,
-        "Encrypts the values that are stored: a passphrase of at least 12 characters, or 32 random"
-        " bytes",
-        check=optional(encryption_key),
-        secret=True,
-    )
-    max_per_owner: int | None = option(
-        None,
-        "Most sessions that one owner may have; the oldest ends for another one",
-        check=optional(count),
-    )
+    ttl: float = shared.ttl()
+    touch_interval: float | Literal["auto"] = shared.touch_interval()
+    encryption_key: EncryptionKey | None = shared.key("the values that are stored")
+    max_per_owner: int | None = shared.max_per_owner()
     timeout: float = option(
         1,
         "Longest wait for Redis, tries and pauses together, in seconds; then StoreUnavailable",
         check=seconds,
     )
-    clock: Callable[[], float] = option(
-        time.time, "Says how late it is, in Unix seconds", check=function
-    )
+    clock: Callable[[], float] = shared.clock()
 
 
 class _Found(NamedTuple):
@@ -176,10 +156,57 @@ class RedisStore(Store):
         return True
 
     def _create(self, key: str, record: Record, fields: Fields, now: float) -> bool:
+        return bool(self._link.call_all(self._creation(key, record, fields, now))[-1])
+
+    def _creation(self, key: str, record: Record, fields: Fields, now: float) -> list[Call]:
         calls, indexed = self._index(key, record.owner, record.expires_at, now)
         begun = (repr(now), _token(), repr(record.expires_at), *fields, *indexed)
-        calls.append(Call(scripts.CREATE, self._names(key), begun))
-        return bool(self._link.call_all(calls)[-1])
+        return [*calls, Call(scripts.CREATE, self._names(key), begun)]
+
+    def load_all(self, keys: Sequence[str]) -> list[Record | None]:
+        """Return what :meth:`load` returns for each key, in one go."""
+        records = self._open()
+        found = self._hashes("s", [check_key(key) for key in keys])
+        return [self._live(key, stored, records) for key, stored in zip(keys, found, strict=True)]
+
+    def create_all(self, records: Mapping[str, Record]) -> list[bool]:
+        """Return what :meth:`create` returns for each, in one go."""
+        now, made = self.clock(), self._open()
+        calls: list[Call] = []
+        for key, record in records.items():
+            fields = made.fields(check_key(key), record, now)
+            calls += self._creation(key, record, fields, now)
+        answers = self._link.call_all(calls)
+        created = [
+            bool(answer)
+            for call, answer in zip(calls, answers, strict=True)
+            if call.script is scripts.CREATE
+        ]
+        for (key, record), is_new in zip(records.items(), created, strict=True):
+            if is_new:
+                self.tell(Event("created", ids.handle_of(key), record))
+                self._evict(record.owner)
+        return created
+
+    def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
+        """Take values out of sessions that are at their versions still, in one go."""
+        self._open()
+        now, gone = repr(self.clock()), [f"={name}" for name in removed]
+        calls = [
+            Call(
+                scripts.UPDATE,
+                self._names(check_key(key)),
+                (now, _token(), "0", str(version), "", "-", "", "", str(len(gone)), *gone),
+            )
+            for key, version in versions.items()
+        ]
+        answers = self._link.call_all(calls, is_repeatable=False)
+        return [
+            # To look after an owner's index takes another call.
+            answer[0] == b"done"
+            or (answer[0] == b"unindexed" and self._strip(key, version, removed))
+            for (key, version), answer in zip(versions.items(), answers, strict=True)
+        ]
 
     def update(
         self,
@@ -302,6 +329,7 @@ class RedisStore(Store):
         if owner is not KEEP:
             settings["owner"] = owner
         deadline = time.monotonic() + self.lock_timeout
+        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
         while True:
             stored = self._stored(old)
             found = self._live(old, stored, self._open())
@@ -328,7 +356,7 @@ class RedisStore(Store):
                     f"others have changed the session whenever it was about to be rotated, for"
                     f" {self.lock_timeout:g} s"
                 )
-            time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311  # a guess gains nothing
+            time.sleep(next(waits))
 
     def _move(self, found: _Found, new: str, record: Record, tokens: bytes, now: float) -> str:
         """Move *found* to *new*, made *record*, if it is stored as it was found.

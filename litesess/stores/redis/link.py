@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ from redis.crc import key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from litesess.clocks import pauses
 from litesess.errors import (
     ConfigError,
     ConfigTypeError,
@@ -157,7 +157,7 @@ class Link:
             StoreError: it refuses.
         """
         began = self._monotonic()
-        wait = _FIRST_WAIT
+        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
         while True:
             try:
                 return ask(self.client)
@@ -169,9 +169,7 @@ class Link:
                 if not (is_repeatable and isinstance(failure, StoreUnavailable) and left > 0):
                     # Without its cause: that may show what was to be stored.
                     raise failure from None
-            # At random: all that have waited for a server come at once when it is back.
-            self._sleep(min(left, random.uniform(wait / 2, wait)))  # noqa: S311  # no secret
-            wait = min(2 * wait, _LONGEST_WAIT)
+            self._sleep(min(left, next(waits)))
 
     def call(
         self,
@@ -321,7 +319,7 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
     if parts.scheme == "redis+cluster":
         if parts.path.strip("/0"):
             raise ConfigError("redis+cluster: a cluster has no other database than 0")
-        startup = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]
+        startup = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]  # redis leaves it without types
         return name, lambda: RedisCluster(startup_nodes=startup, **options)
     service, _, database = parts.path.strip("/").partition("/")
     if not service or (database and not database.isdigit()):
@@ -331,7 +329,7 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
     timeouts = {key: options[key] for key in ("retry", "socket_timeout", "socket_connect_timeout")}
 
     def make() -> Any:
-        sentinel: Any = Sentinel(nodes, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call]
+        sentinel: Any = Sentinel(nodes, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call]  # as above
         return sentinel.master_for(service, db=int(database or 0))
 
     return f"{name}/{service}", make
