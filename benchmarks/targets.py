@@ -1,0 +1,77 @@
+"""The figures to reach: ratios within one run, on a machine with two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.rounds import Table, ratio
+
+OURS: Final = "litesess"
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many times better ours is to be than another.
+
+    Attributes:
+        table: the name of the table.
+        case: the case of ours.
+        against: the other candidate.
+        times: at least so many times better.
+        against_case: the other's case, if not the same.
+        ours: which of ours.
+    """
+
+    table: str
+    case: str
+    against: str
+    times: float
+    against_case: str | None = None
+    ours: str = OURS
+
+    def reached(self, tables: Iterable[Table]) -> float | None:
+        """Return how many times better ours was; None: it was not measured."""
+        for table in tables:
+            if table.name == self.table:
+                ours = table.cell(self.case, self.ours)
+                theirs = table.cell(self.against_case or self.case, self.against)
+                if ours and theirs:
+                    return ratio(ours, theirs, more_is_better=table.more_is_better)
+        return None
+
+
+#: Of the stores.
+_STORES: Final = (
+    Target("durable set", "1 thread", "write + fdatasync, reserved", 0.85),
+    Target("durable set", "1 thread", "SQLite, FULL", 1.1),
+    Target("durable set", "1 thread", "open, append, fsync, close", 1.8),
+    Target("durable set", "16 threads", "SQLite, FULL", 3.5),
+    Target("durable set", "16 threads", "Redis, always", 3),
+    Target("durable set", "16 threads", "LMDB, sync", 5),
+    Target("durable set", "64 threads", OURS, 1.4, against_case="16 threads"),
+    Target("get", "1 thread", "SQLite, FULL", 1.4),
+    Target("get", "16 threads", OURS, 0.9, against_case="1 thread"),
+    Target("touch", "1 thread", "SQLite, FULL", 8),
+    Target("memory", "1 000 000", "dict of JSON bytes", 20),
+    Target("open", "1 000 000", "read, check, put all into a dict", 20),
+)
+#: Of requests: by the peer, how many times quicker one that reads, one that counts, and how many
+#: times more of the latter a second under gunicorn.
+_REQUESTS: Final = {
+    "Beaker, files": (10, 1.7, 2.7),
+    "Flask-Session, cachelib files": (12, 2, None),
+    "Django, files": (3, 2.3, 2.8),
+}
+
+
+def _of_requests() -> Iterator[Target]:
+    for peer, (read, increment, served) in _REQUESTS.items():
+        yield Target("read request", "over the bare app", peer, read)
+        yield Target("increment request", "over the bare app", peer, increment)
+        if served is not None:
+            yield Target("gunicorn, 1 worker x 16 threads", "increment", peer, served)
+
+
+TARGETS: Final = (*_STORES, *_of_requests())
