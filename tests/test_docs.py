@@ -25,9 +25,11 @@ from litesess.cookie import CookieSettings
 from litesess.manager import ManagerOptions
 from litesess.options import Options, rows
 from litesess.stores.memory import MemoryOptions
+from litesess.stores.redis import RedisOptions
 from litesess.stores.wal import WALOptions
 
 README = ROOT / "README.rst"
+SCALING = ROOT / "docs" / "scaling.rst"
 PAGES = [README, ROOT / "CHANGES.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -128,17 +130,18 @@ class TestReadme:
         assert Browser(again, cookiejar=browser.cookiejar).get("/").text == "visit 3\n"
 
     @pytest.mark.parametrize(
-        ("beginning", "options"),
+        ("page", "beginning", "options"),
         [
-            ("SessionMiddleware(app", ManagerOptions),
-            ("CookieSettings(", CookieSettings),
-            ("WALStore(path", WALOptions),
+            (README, "SessionMiddleware(app", ManagerOptions),
+            (README, "CookieSettings(", CookieSettings),
+            (README, "WALStore(path", WALOptions),
+            (SCALING, "The server may be", RedisOptions),
         ],
     )
     def test_the_table_of_options_is_that_of_the_code(
-        self, beginning: str, options: type[Options]
+        self, page: Path, beginning: str, options: type[Options]
     ) -> None:
-        assert table_after(beginning) == [
+        assert table_after(beginning, page) == [
             (name, default, words(parse(doc))) for name, default, doc in rows(options)
         ]
 
