@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 from commands import fill, run, start
@@ -21,16 +23,17 @@ ANYBODY = Identity(65534, 65534, [65534])
 
 
 @pytest.fixture
-def place(tmp_path):
+def place():
     """Return a directory that anybody may enter, with a store of somebody's in it."""
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == 0 and directory.stat().st_mode & 0o11 != 0o11:
-            directory.chmod(directory.stat().st_mode | 0o11)
-    (tmp_path / "data").mkdir(0o700)
-    os.chown(tmp_path / "data", *SOMEBODY[:2])
-    with acting_as(SOMEBODY):
-        fill(tmp_path / "data")
-    return tmp_path
+    # Not pytest's own: each run of it makes those of all runs private again.
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        (directory / "data").mkdir(0o700)
+        os.chown(directory / "data", *SOMEBODY[:2])
+        with acting_as(SOMEBODY):
+            fill(directory / "data")
+        yield directory
 
 
 def owners(path):
