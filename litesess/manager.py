@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from litesess import codec, collector, ids
@@ -64,6 +65,9 @@ ResultT = TypeVar("ResultT")
 
 #: Where the app finds the store in the environ.
 STORE_KEY: Final = "litesess.store"
+#: The headers of an answer that is 503 because the store is away.
+#: Source: RFC 9110 section 15.6.4.
+REFUSED: Final = (("Retry-After", "5"), ("Cache-Control", "no-store"))
 
 #: The most top-level keys of a session.
 MAX_KEYS: Final = 1000
@@ -272,6 +276,7 @@ class Manager:
         try:
             cookies = self._outcome(session, is_unset=is_unset)
         except StoreUnavailable as error:
+            session.is_refused = True
             if self.options.if_unavailable != "anonymous":
                 raise
             _log_outage("what a request has done to its session is lost", error)
@@ -312,6 +317,24 @@ class Manager:
         if self.options.cache_headers:
             headers = guard_caches(headers, cookies)
         return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
+
+    def excuses(self, session: Session, status: int) -> bool:
+        """Say whether an answer is to be 503: the store is away, and an app took it for a fault.
+
+        Most frameworks make a page of whatever a view raises, so that none of it gets here.
+
+        Args:
+            session: what :meth:`open` returned.
+            status: of the app's answer.
+        """
+        is_excused = (
+            session.is_refused
+            and status == HTTPStatus.INTERNAL_SERVER_ERROR
+            and self.options.if_unavailable == "503"
+        )
+        if is_excused:
+            logger.error("a request is refused: its session could not be reached")
+        return is_excused
 
     def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""
@@ -379,6 +402,7 @@ class Manager:
                 if record is not None and self._ends_at(record) > now:
                     live.append((candidate, record))
         except StoreUnavailable as error:
+            session.is_refused = True
             if self.options.if_unavailable != "anonymous":
                 raise
             # No cookie is sent, or whoever is logged in would not be when the store is back.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from litesess.caches import Headers
 from litesess.errors import ConfigTypeError, StoreUnavailable
-from litesess.manager import STORE_KEY, Manager, ManagerOptions
+from litesess.manager import REFUSED, STORE_KEY, Manager, ManagerOptions
 from litesess.options import signature
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("litesess")
 
+_UNAVAILABLE: Final = "503 Service Unavailable"
 _REFUSAL: Final = b"Service Unavailable\n"
-#: Source: RFC 9110 section 15.6.4.
 _REFUSAL_HEADERS: Final = (
     ("Content-Type", "text/plain; charset=utf-8"),
     ("Content-Length", str(len(_REFUSAL))),
-    ("Retry-After", "5"),
-    ("Cache-Control", "no-store"),
+    *REFUSED,
 )
 
 
@@ -176,6 +175,8 @@ class _Response:
         """Commit the session and call the server's ``start_response``, once."""
         if self.is_sent or self._status is None:
             return
+        if self._session.is_refused:
+            self._excuse(self._status)
         self._cookies = self._manager.commit(self._session, is_unset=self._is_unset())
         headers = self._manager.decorate(self._session, self._headers, self._cookies)
         self.is_sent = True
@@ -188,6 +189,15 @@ class _Response:
             )
         finally:
             exc_info = None  # PEP 3333: no circular reference through the traceback
+
+    def _excuse(self, status: str) -> None:
+        """Let an error page of the app's say that it is the store that is away."""
+        if self._manager.excuses(self._session, int(status[:3])):
+            self._session.is_abandoned = True
+            self._status = _UNAVAILABLE
+            left_out = {name.lower() for name, _ in REFUSED}
+            kept = (header for header in self._headers if header[0].lower() not in left_out)
+            self._headers = [*kept, *REFUSED]
 
     def send_whole(self) -> None:
         """Commit all that the app did, before or after it called ``write()``."""
@@ -205,7 +215,7 @@ class _Response:
         """Answer for the app, which can't without its sessions."""
         logger.error("a request is refused: %s", error)
         self.is_sent = self.is_broken = True
-        self.write = self._start("503 Service Unavailable", [*_REFUSAL_HEADERS])
+        self.write = self._start(_UNAVAILABLE, [*_REFUSAL_HEADERS])
         return [_REFUSAL]
 
     def _is_unset(self) -> bool:

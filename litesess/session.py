@@ -108,6 +108,7 @@ class Session(Messages):
         "is_cookie_written",
         "is_forced_touch",
         "is_late",
+        "is_refused",
         "is_stale",
         "is_tried",
         "is_written",
@@ -139,6 +140,8 @@ class Session(Messages):
         self.is_abandoned = False
         #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
         self.is_anonymous = False
+        #: The store could not be reached, which is not this app's fault: see ``Manager.excuses``.
+        self.is_refused = False
         #: The headers have left, so nothing can be told to the client any more.
         self.is_late = False
         self._is_atomic = False

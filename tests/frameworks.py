@@ -14,7 +14,7 @@ from paste.deploy import loadapp
 from pyramid.config import Configurator
 from pyramid.response import Response as PyramidResponse
 
-from litesess import SessionMiddleware
+from litesess import SessionMiddleware, StoreUnavailable
 from litesess.integrations.bottle import SessionPlugin
 from litesess.integrations.flask import Litesess
 from litesess.integrations.pyramid import SessionFactory
@@ -92,7 +92,9 @@ def in_pyramid(pages: Pages, options: Options) -> Any:
         shown = not_found(request.session)
         return PyramidResponse(shown, status=404, content_type="text/plain")
 
-    with Configurator(session_factory=SessionFactory(**options)) as config:
+    factory = SessionFactory(**options)
+    with Configurator(session_factory=factory) as config:
+        config.add_exception_view(factory.refuse, context=StoreUnavailable)
         for name in pages:
             config.add_route(name, f"/{{name:{name}}}")
             config.add_view(page, route_name=name)

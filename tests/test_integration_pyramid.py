@@ -12,7 +12,7 @@ from pyramid.response import Response
 from webtest import TestApp
 from zope.interface.verify import verifyObject
 
-from litesess import ConfigError, MemoryStore, SessionMiddleware, WALStore
+from litesess import ConfigError, MemoryStore, SessionMiddleware, StoreUnavailable, WALStore
 from litesess.integrations.pyramid import SessionFactory
 
 SETTINGS = {"litesess.secret": SECRET, "litesess.store": "memory"}
@@ -60,6 +60,11 @@ def site(request, store, clock):
     if request.param == "alone":
         return Site(SessionFactory(**options))
     return Site(SessionFactory(**options), lambda app: SessionMiddleware(app, **options))
+
+
+def count_visits(request):
+    request.session["visits"] = request.session.get("visits", 0) + 1
+    return Response(str(request.session["visits"]))
 
 
 def login(request):
@@ -271,17 +276,32 @@ def test_settings_in_an_ini_file_are_enough(tmp_path):
     config = Configurator(settings=settings)
     config.add_route("any", "/")
 
-    def view(request):
-        request.session["visits"] = request.session.get("visits", 0) + 1
-        return Response(str(request.session["visits"]))
-
-    config.add_view(view, route_name="any")
+    config.add_view(count_visits, route_name="any")
     browser = TestApp(config.make_wsgi_app())
     response = browser.get("/")
     assert "Max-Age=600" in response.headers["Set-Cookie"]
     assert browser.get("/").text == "2"
     with WALStore(path) as store:
         assert [record.data for _, record in store.records()] == [{"visits": 2}]
+
+
+@pytest.mark.parametrize("if_unavailable", ["503", "raise"])
+def test_what_a_page_gets_while_the_store_is_away_is_a_setting(if_unavailable, monkeypatch):
+    def away(*_arguments):
+        raise StoreUnavailable("the store is away")
+
+    config = Configurator(settings={**SETTINGS, "litesess.if_unavailable": if_unavailable})
+    config.include("litesess.integrations.pyramid")
+    config.add_route("any", "/")
+    config.add_view(count_visits, route_name="any")
+    browser = TestApp(config.make_wsgi_app())
+    assert browser.get("/").text == "1"
+    monkeypatch.setattr(MemoryStore, "load", away)
+    if if_unavailable == "raise":
+        with pytest.raises(StoreUnavailable):
+            browser.get("/")
+    else:
+        assert browser.get("/", status=503).headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from apps import SECRET
 from frameworks import FRAMEWORKS, Refused, shown
 from webtest import TestApp
 
-from litesess import Session, WALStore
+from litesess import Session, StoreUnavailable, WALStore
 
 COOKIE = "litesess.sid"
 
@@ -282,6 +282,26 @@ def test_what_failed_keeps_nothing(site):
     else:
         assert response.status_code == 500
         assert "Set-Cookie" not in response.headers
+    assert see(browser) == {"owner": None, "a": "1"}
+
+
+@pytest.mark.parametrize("operation", ["load", "update"])
+def test_while_the_store_is_away_it_is_not_the_app_that_failed(site, operation, monkeypatch):
+    browser = site.browser()
+    browser.get("/set?a=1")
+
+    def away(*_arguments, **_options):
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(WALStore, operation, away)
+        response = browser.get("/set?a=2", expect_errors=True)
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "5"
+        assert response.headers.getall("Cache-Control") == ["no-store"]
+        assert "Set-Cookie" not in response.headers
+        assert response.text != "set"
+        assert browser.get("/plain").text == "plain"
     assert see(browser) == {"owner": None, "a": "1"}
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from inspect import isgenerator
 from typing import TYPE_CHECKING, Any
 
+from pyramid.httpexceptions import HTTPServiceUnavailable
 from pyramid.interfaces import ISession
 from zope.interface import implementer
 
-from litesess.errors import ConfigError
+from litesess.errors import ConfigError, StoreUnavailable
 from litesess.integrations.settings import from_settings
-from litesess.manager import STORE_KEY, Manager
+from litesess.manager import REFUSED, STORE_KEY, Manager
 from litesess.messages import Messages
 from litesess.session import Session
 
@@ -30,7 +31,10 @@ def includeme(config: Configurator) -> None:
         ConfigError: a setting is unknown, missing or wrong.
     """
     store, options = from_settings(config.registry.settings, PREFIX)
-    config.set_session_factory(SessionFactory(store=store, **options))
+    factory = SessionFactory(store=store, **options)
+    config.set_session_factory(factory)
+    if factory.manager.options.if_unavailable == "503":
+        config.add_exception_view(factory.refuse, context=StoreUnavailable)
 
 
 class SessionFactory:
@@ -63,6 +67,13 @@ class SessionFactory:
         request.add_response_callback(_Commit(manager, session))
         return PyramidSession(session, manager)
 
+    def refuse(self, _error: StoreUnavailable, request: Request) -> Response:
+        """Answer for a view that can't do without its session: an exception view."""
+        session: Session | None = request.environ.get(self.manager.environ_key)
+        if session is not None:
+            session.is_abandoned = True
+        return HTTPServiceUnavailable(headers=REFUSED)
+
     def close(self) -> None:
         """Close the store.  Again is harmless; nothing acknowledged depends on it."""
         self.manager.close()
@@ -77,7 +88,22 @@ class _Commit:
 
     def __call__(self, _request: Request, response: Response) -> None:
         manager, session = self._manager, self._session
-        cookies = manager.commit(session)
+        if manager.excuses(session, response.status_int):  # an exception view's
+            _excuse(response)
+        try:
+            cookies = manager.commit(session)
+        except StoreUnavailable:
+            if manager.options.if_unavailable != "503":
+                raise
+            # What the view says of its success is not so.
+            body = response.app_iter
+            response.text = "Service Unavailable\n"
+            response.content_type = "text/plain"
+            _excuse(response)
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+            cookies = []
         response.headerlist = manager.decorate(session, response.headerlist, cookies)
         body = response.app_iter
         if isgenerator(body):  # the app runs on in there
@@ -90,6 +116,11 @@ class _Commit:
             yield from body
         finally:
             self._manager.finish_late(self._session)
+
+
+def _excuse(response: Response) -> None:
+    response.status = HTTPServiceUnavailable.code
+    response.headers.update(REFUSED)
 
 
 @implementer(ISession)

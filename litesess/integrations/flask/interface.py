@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import has_request_context, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
-from litesess.manager import STORE_KEY
+from litesess.manager import REFUSED, STORE_KEY
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -47,6 +48,9 @@ class LitesessInterface(SessionInterface):
             StoreError: the store can't work.
         """
         assert isinstance(session, FlaskSession)  # it was opened above
+        if self.manager.excuses(session, response.status_code):  # the app's page, or Flask's
+            response.status = HTTPStatus.SERVICE_UNAVAILABLE
+            response.headers.update(REFUSED)
         cookies = self.manager.commit(session, is_unset=self._is_unset(session))
         headers = [*response.headers]
         decorated = self.manager.decorate(session, headers, cookies)
