@@ -11,7 +11,7 @@ import errno
 import mmap
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, overload
 
 from litesess.engine.format import WAL_MAGIC
 from litesess.engine.fs import FileSystem
@@ -54,11 +54,17 @@ class Window:
     def close(self) -> None:
         """Nothing is held."""
 
-    def __getitem__(self, offset: int) -> int:
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+    def __getitem__(self, place: int | slice) -> int | bytes:
         self._disk.look()
-        if offset >= self._size:
-            raise IndexError(offset)
-        return self._inode.content[offset]
+        if isinstance(place, slice):
+            return bytes(self._inode.content[place.start : min(place.stop, self._size)])
+        if place >= self._size:
+            raise IndexError(place)
+        return self._inode.content[place]
 
 
 class SimLock(FileLock):

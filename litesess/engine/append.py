@@ -94,9 +94,10 @@ class Appender:
             try:
                 self._let_end_go()
             finally:
-                self._let_end_go()
-            torn, self._torn = self._torn, None
-            if torn is not None:  # not under the lock: a handler of the host's takes its time
+                if self._locked is not None:
+                    self._let_end_go()
+            if self._torn is not None:  # not under the lock: a handler of the host's takes its time
+                torn, self._torn = self._torn, None
                 warn_of_torn(*torn)
 
     def write(self, live: Live, data: bytes) -> int:
@@ -151,9 +152,11 @@ class Appender:
             self._follower.find_anew()
             live = self._lock_end(timeout)
         self.check_sound()
-        self._repair(live)
-        # Order: what is acknowledged in this log relies on the SEALs before it.
-        self.sync_sealed(live)
+        if live.bad is not None:
+            self._repair(live)
+        if live.unsynced:
+            # Order: what is acknowledged in this log relies on the SEALs before it.
+            self.sync_sealed(live)
         return live
 
     def _is_there(self, log: Log) -> bool:
@@ -170,7 +173,7 @@ class Appender:
         while True:
             log = self._follower.live.log
             if self._follower.is_shared:
-                if log is not self._locked:
+                if self._locked is not None and log is not self._locked:
                     self._let_end_go()
                 # Noted first: to let go of what was not got is harmless, to keep it is not.  And
                 # taken in any case: what is noted may not have been got.
@@ -199,8 +202,6 @@ class Appender:
         Raises:
             Corruption: something does.
         """
-        if not self._follower.has_grown(live):
-            return
         # Read here: what this process noted of it may be a reader's, on its way.
         torn = next(live.log.follow(live.table.end), None)
         if not isinstance(torn, form.Bad):

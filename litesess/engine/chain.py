@@ -343,10 +343,11 @@ def check_order(table: Table, record: form.Record) -> None:
         DecryptError: it may not, though it was sealed: somebody has moved it.
     """
     check_sequence(table, record, table.log)
+    kind = record.kind
     reason = ""
-    if not form.PUT <= record.kind <= form.POISON:
-        reason = f"record type {record.kind} is not known"
-    elif record.kind == form.SEAL:
+    if not form.PUT <= kind <= form.POISON:
+        reason = f"record type {kind} is not known"
+    elif kind == form.SEAL:
         count = form.decode_seal(record.payload).record_count
         if count != table.count:
             reason = f"SEAL counts {count} records, {table.count} were read"

@@ -279,11 +279,11 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        path = self._follower.live.log.path
         if self._place.read_only:
+            path = self._follower.live.log.path
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:
-            raise StoreClosed(f"{path}: the store was closed")
+            raise StoreClosed(f"{self._follower.live.log.path}: the store was closed")
         self._appender.check_sound()
 
     def _see_through(self, ticket: _Ticket) -> None:
@@ -297,10 +297,11 @@ class Committer:
             batch: list[_Ticket] = []
             with self._append_lock:
                 if not ticket.done:
-                    batch.extend(other for other in list(self._waiting) if not other.done)
+                    batch = [other for other in [*self._waiting] if not other.done]
                     self._lead(batch)
             for other in batch:
-                _wake(other)
+                if other is not ticket:
+                    _wake(other)
             self._wake_next()
 
     def _wake_next(self) -> None:
@@ -434,7 +435,8 @@ class Committer:
             sequence += 1
             offset += len(record)
             ticket.sequence = sequence
-            draft.apply(changes, sequence)
+            if ticket is not batch[-1]:  # whose changes no plan will see
+                draft.apply(changes, sequence)
             records.append(record)
         return b"".join(records)
 

@@ -236,7 +236,7 @@ class Log:
         while True:
             if at == len(data):
                 base, at = base + at, 0
-                data = self._fs.pread(self._file.fd, wanted, base)
+                data = self._read(wanted, base)
             if not data or not data[at]:
                 return
             found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
@@ -260,11 +260,21 @@ class Log:
             Corruption: it is not what was written.
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
-        data = self._fs.pread(self._file.fd, size, offset)
+        data = self._read(size, offset)
         found = form.decode_record(data, 0, offset, self.salt_crc, self.sealer)
         if isinstance(found, form.Bad):
             raise Corruption(self.path, offset, found.reason)
         return found
+
+    def _read(self, size: int, offset: int) -> bytes:
+        """Return the bytes at *offset*; fewer only at the end of the file.
+
+        From mapped memory where that is looked at anyway: no call of the system, which would give
+        up the interpreter, and where threads wait for that it takes several times as long to get
+        it back as to read.
+        """
+        data = self._window[offset : offset + size]
+        return data if len(data) == size else self._fs.pread(self._file.fd, size, offset)
 
     def entry(self, location: int, key: bytes) -> form.Entry:
         """Return what the record at *location* stores under *key*.

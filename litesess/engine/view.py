@@ -57,7 +57,8 @@ class Table:
                 if flags & form.OWNED:
                     self._note_owner(form.owner_of(payload), key)
                 self.puts[key] = pack_location(record)
-                self.touches.pop(key, None)
+                if self.touches:
+                    self.touches.pop(key, None)
             elif kind == form.TOUCH:
                 touch = form.decode_touch(payload)
                 self.touches[touch.key] = touch.version, touch.expires_at
