@@ -826,15 +826,15 @@ class Manager:
         return [cookie for cookie in cookies if cookie is not None]
 
     def _is_announced(self, session: Session) -> bool:
-        if session.stored_id != session.client_id:
-            return True
-        has_life = session.current_cookie().ends_at(0.0) is not None
-        return (
-            self.is_rolling(session)
+        if (
+            session.stored_id != session.client_id
             or session.is_stale
             or session.is_cookie_written
-            or (has_life and (session.is_content_written or session.is_forced_touch))
-        )
+            or self.is_rolling(session)
+        ):
+            return True
+        is_prolonged = session.is_content_written or session.is_forced_touch
+        return is_prolonged and session.current_cookie().ends_at(0.0) is not None
 
     def _expire_strays(self, session: Session) -> list[str | None]:
         """Return what makes a client forget the cookie in both scopes it may have it in."""
@@ -904,7 +904,11 @@ class Manager:
         return min(record.expires_at, record.created_at + self.options.absolute_timeout)
 
     def _check_size(self, session: Session, changed: codec.Frames, removed: list[str]) -> None:
-        sizes = {key: len(key) + len(frame) for key, frame in session.frames.items()}
+        frames = session.frames
+        most = sum(map(len, (*frames, *frames.values(), *changed, *changed.values())))
+        if len(frames) + len(changed) <= MAX_KEYS and most <= self.options.max_session_bytes:
+            return  # whatever it replaces
+        sizes = {key: len(key) + len(frame) for key, frame in frames.items()}
         sizes |= {key: len(key) + len(frame) for key, frame in changed.items()}
         if len(sizes) - len(removed) > MAX_KEYS:
             raise EncodeError("(all)", f"has {len(sizes) - len(removed)} keys, limit {MAX_KEYS}")
