@@ -292,8 +292,9 @@ CANDIDATES: Final = {
     "litesess": Candidate(
         make=ours(lambda directory: WALStore(directory / "data")),
         bare=BARE,
-        note="WALStore by default: what was acknowledged survives a power cut; changed keys alone"
-        " are written, so requests that change different ones both win; atomic() is for counters",
+        note="WALStore by default: what was acknowledged survives a power cut; written when a value"
+        " has changed; requests that change different keys both win, of the same the last;"
+        " atomic() for counters",
         is_atomic=True,
     ),
     "litesess, not durable": Candidate(

@@ -33,8 +33,8 @@ WHOLE: Final = "whole request"
 OVER_BARE: Final = "over the bare app"
 BY_HAND: Final = "the same bytes by hand"
 BY_HAND_NOTE: Final = (
-    "pwrite and fdatasync of as many bytes as one of ours writes, into a file reserved ahead, without"
-    " an app"
+    "pwrite and fdatasync of as many bytes as one of ours writes, into a file reserved ahead;"
+    " no app"
 )
 WARM_UP: Final = 0.03  # seconds
 #: How many requests syncs are counted over, and how many clients make them.
@@ -159,9 +159,9 @@ def bytes_of_increment(directory: Path) -> int:
     counted = Counted(directory)
     for client in counted.clients(1):
         client.request()
-        client.request()
+    written = counted.files.written  # before close() writes what is none of a request's
     counted.close()
-    return counted.files.written
+    return written
 
 
 def make_apps(directory: Path) -> dict[str, App]:
