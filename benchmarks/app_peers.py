@@ -384,6 +384,11 @@ def installed() -> Iterator[tuple[str, Candidate]]:
             yield name, candidate
 
 
+def notes_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the notes of candidates."""
+    return {name: CANDIDATES[name].note for name in names}
+
+
 def application() -> WSGIApplication:
     """Return the app that the environment names."""
     candidate = CANDIDATES[os.environ["BENCHMARK_APP"]]

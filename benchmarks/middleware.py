@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from io import BytesIO
@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.app_peers import CANDIDATES, SECRET, App, installed, wsgi_app
+from benchmarks.app_peers import CANDIDATES, SECRET, App, installed, notes_of, wsgi_app
 from benchmarks.disk import by_hand
 from benchmarks.rounds import Cell, Table
 from benchmarks.settings import Settings
@@ -196,11 +196,6 @@ def over_bare(table: Table) -> Iterator[Cell]:
             bare = whole[CANDIDATES[name].bare]
             pairs = zip(cell.values, bare.values, strict=True)
             yield Cell(OVER_BARE, name, tuple(one - other for one, other in pairs), cell.probes)
-
-
-def notes_of(names: Iterable[str]) -> dict[str, str]:
-    """Return the notes of candidates."""
-    return {name: CANDIDATES[name].note for name in names}
 
 
 def measure(settings: Settings) -> Iterator[Table]:
