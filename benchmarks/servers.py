@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from benchmarks.app_peers import CANDIDATES, installed, notes_of
+from benchmarks.app_peers import CANDIDATES, Candidate, installed, notes_of
 from benchmarks.disk import by_hand
 from benchmarks.rounds import Table
 from benchmarks.serving import CONNECTIONS, Jar, Server
@@ -44,9 +44,10 @@ def measure(settings: Settings) -> Iterator[Table]:
     if not has_wrk:
         print("requests a second are left out: wrk is not on the PATH", file=sys.stderr)
     probe = by_hand(str(settings.directory), 512)
+    candidates = dict(installed())
     lost = Table("lost increments", "% of those answered", more_is_better=False)
     for shape in SHAPES:
-        with serving(settings.directory, shape) as servers:
+        with serving(candidates, settings.directory, shape) as servers:
             if has_wrk:
                 yield rates(shape, servers, settings, probe)
             add_losses(lost, shape, servers, settings, probe)
@@ -54,12 +55,14 @@ def measure(settings: Settings) -> Iterator[Table]:
 
 
 @contextmanager
-def serving(directory: Path, shape: str) -> Iterator[dict[str, Server]]:
+def serving(
+    candidates: Mapping[str, Candidate], directory: Path, shape: str
+) -> Iterator[dict[str, Server]]:
     """Start a server for each candidate; all stay, so that they can take turns."""
     workers = SHAPES[shape]
     with ExitStack() as stack:
         servers = {}
-        for number, (name, candidate) in enumerate(installed()):
+        for number, (name, candidate) in enumerate(candidates.items()):
             if not candidate.is_shared and "--workers=1" not in workers:
                 continue
             place = directory / f"{shape} {number}".replace(" ", "-")

@@ -109,16 +109,19 @@ class Server:
             raise
 
     def _wait(self) -> None:
+        """Return when it answers; raise RuntimeError if it does not."""
         deadline = time.monotonic() + PATIENCE
         while True:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server does not answer; its log:\n{self.log}")
             client = self.client()
             try:
-                client.need("untouched")
+                status, _body = client.get("untouched")
             except ConnectionError:
                 time.sleep(0.02)
             else:
+                if status != 200:
+                    raise RuntimeError(f"the server answers with {status}; its log:\n{self.log}")
                 return
             finally:
                 client.close()
