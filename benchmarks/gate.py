@@ -30,7 +30,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.middleware import Client, ours, session_cookie
+from benchmarks.app_peers import ours
+from benchmarks.middleware import Client, session_cookie
 from litesess import Record, WALStore
 from litesess.ids import key_of
 
@@ -62,7 +63,8 @@ def kernel(_directory: Path) -> Work:
 
 def a_request(path: str, directory: Path, *, durable: bool = False) -> Work:
     """Return a request to an app of ours."""
-    app = ours(WALStore(directory, durable=durable, gc_interval=None)).app
+    make = ours(lambda place: WALStore(place, durable=durable, gc_interval=None))
+    app = make(directory).serve
     return Client(app, path, "" if path == "login" else session_cookie(app)).request
 
 
@@ -120,8 +122,8 @@ PATHS: Final[dict[str, tuple[Callable[[Path], Work], int]]] = {
     KERNEL: (kernel, CALLS),
     "untouched request": (partial(a_request, "untouched"), CALLS),
     "read request": (partial(a_request, "read"), CALLS),
-    "increment request": (partial(a_request, "write"), CALLS),
-    "durable increment request": (partial(a_request, "write", durable=True), CALLS),
+    "increment request": (partial(a_request, "increment"), CALLS),
+    "durable increment request": (partial(a_request, "increment", durable=True), CALLS),
     "login request": (partial(a_request, "login"), CALLS),
     "load": (loading, CALLS),
     "update": (updating, CALLS),

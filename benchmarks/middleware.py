@@ -1,198 +1,45 @@
 """What a session costs a request, by direct WSGI calls: ours, and those of other packages.
 
-    python -m benchmarks.middleware [--directory DIR] [--rounds N] [--requests N]
-
-A request does not look at its session, reads one key, or writes one.  Each line is the median
-time of the whole request, and what of it exceeds a bare app of the same framework without
-sessions, so that a framework's own cost does not count against its sessions.  The cases take
-turns, round by round, so that a machine whose speed drifts slows all of them; the durable case
-stands beside the same bytes written and synced by hand into a file reserved ahead.  None of the
-others is durable; they run as they are configured by default, and are left out where they are not
-installed.
+A request does not look at its session, reads one key, or counts one up.  A framework's own cost
+does not count against its sessions: beside the time of the whole request stands what of it exceeds
+the same framework's app without sessions, measured in the same round.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
+import os
 import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterable
-from importlib import import_module
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.app_peers import CANDIDATES, SECRET, App, installed, notes_of, wsgi_app
 from benchmarks.disk import by_hand
-from litesess import MemoryStore, SessionMiddleware, WALStore
+from benchmarks.rounds import Cell, Table
+from benchmarks.settings import Settings
+from litesess import SessionMiddleware, WALStore
 from litesess.engine.fs import FileSystem
-from litesess.ids import new_secret
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
-HEADERS: Final = (("Content-Type", "text/plain"), ("Content-Length", "2"))
+REQUESTS: Final = ("untouched", "read", "increment")
+WHOLE: Final = "whole request"
+OVER_BARE: Final = "over the bare app"
+BY_HAND: Final = "the same bytes by hand"
+BY_HAND_NOTE: Final = (
+    "pwrite and fdatasync of as many bytes as one of ours writes, into a file reserved ahead;"
+    " no app"
+)
 WARM_UP: Final = 0.03  # seconds
-OURS: Final = "litesess, WALStore"
-OURS_QUICK: Final = "litesess, WALStore(durable=False)"
-OURS_IN_MEMORY: Final = "litesess, MemoryStore"
-#: At most so many microseconds over bare.
-WANTED: Final = {
-    ("untouched", OURS): 2,
-    ("untouched", OURS_QUICK): 2,
-    ("untouched", OURS_IN_MEMORY): 2,
-    ("one key read", OURS): 30,
-    ("one key read", OURS_QUICK): 30,
-    ("one key read", OURS_IN_MEMORY): 30,
-    ("one key written", OURS_QUICK): 60,
-    ("one key written", OURS_IN_MEMORY): 60,
-}
-
-
-def log_in(session: Any) -> None:
-    """Begin a session of some 380 bytes."""
-    session.update({"user": "ada", "count": 0, "cart": ["x" * 60] * 5})
-
-
-def read(session: Any) -> None:
-    """Look at one key."""
-    assert session["user"] == "ada"
-
-
-def write(session: Any) -> None:
-    """Count one key up."""
-    session["count"] = session["count"] + 1
-
-
-#: What becomes of the session, by the request's path; None: nobody looks at it.
-USES: Final[dict[str, Callable[[Any], None] | None]] = {
-    "untouched": None,
-    "read": read,
-    "write": write,
-    "login": log_in,
-}
-REQUESTS: Final = {"untouched": "untouched", "one key read": "read", "one key written": "write"}
-
-
-class Candidate(NamedTuple):
-    """An app with sessions, and the same without."""
-
-    bare: WSGIApplication
-    app: WSGIApplication
-
-
-def wsgi_app(key: str, after_write: Callable[[Any], None] | None = None) -> WSGIApplication:
-    """Return an app that knows no framework, whose session is ``environ[key]``."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        use = USES[environ["PATH_INFO"][1:]]
-        if use is not None:
-            use(environ[key])
-            if after_write is not None and use is not read:
-                after_write(environ[key])
-        start_response("200 OK", [*HEADERS])  # Beaker adds to the very list
-        return [b"ok"]
-
-    return app
-
-
-def ours(store: Any) -> Candidate:
-    """Return our middleware over *store*."""
-    app = wsgi_app("litesess.session")
-    return Candidate(app, SessionMiddleware(app, secret=new_secret(), store=store))
-
-
-def beaker(directory: str) -> Candidate:
-    """Return Beaker's file sessions, saved by the app; what is only read is stored again, too."""
-    middleware = import_module("beaker.middleware")
-    app = wsgi_app("beaker.session", lambda session: session.save())
-    options = {
-        "session.type": "file",
-        "session.data_dir": f"{directory}/beaker",
-        "session.secret": new_secret(),
-    }
-    return Candidate(app, middleware.SessionMiddleware(app, options))
-
-
-def flask(directory: str) -> Candidate:
-    """Return Flask-Session's sessions in cachelib's files, stored again by every request."""
-    framework, extension = import_module("flask"), import_module("flask_session")
-    cachelib = import_module("cachelib")
-
-    def view(name: str) -> Any:
-        use = USES[name]
-        if use is not None:
-            use(framework.session)
-        return framework.Response("ok", content_type="text/plain")
-
-    def make_app() -> Any:
-        app = framework.Flask(__name__)
-        app.add_url_rule("/<name>", "view", view)
-        return app
-
-    bare, app = make_app(), make_app()
-    files = cachelib.FileSystemCache(f"{directory}/flask")
-    app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=files)
-    extension.Session(app)
-    return Candidate(bare, app)
-
-
-def django(directory: str) -> Candidate:
-    """Return Django's file sessions."""
-    settings = import_module("django.conf").settings
-    make_response = import_module("django.http").HttpResponse
-    make_app = import_module("django.core.handlers.wsgi").WSGIHandler
-
-    def view(request: Any, name: str) -> Any:
-        use = USES[name]
-        if use is not None:
-            use(request.session)
-        return make_response("ok", content_type="text/plain")
-
-    files = Path(directory, "django")
-    files.mkdir()
-    settings.configure(
-        SECRET_KEY=new_secret(),
-        ROOT_URLCONF=(import_module("django.urls").path("<name>", view),),
-        SESSION_ENGINE="django.contrib.sessions.backends.file",
-        SESSION_FILE_PATH=str(files),
-        MIDDLEWARE=[],
-    )
-    bare = make_app()
-    settings.MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
-    return Candidate(bare, make_app())
-
-
-def pyramid(_directory: str) -> Candidate:
-    """Return Pyramid's sessions, which are nowhere but in the cookie, sent again when read."""
-    config = import_module("pyramid.config")
-    make_response = import_module("pyramid.response").Response
-    sessions = import_module("pyramid.session")
-
-    def view(request: Any) -> Any:
-        use = USES[request.matchdict["name"]]
-        if use is not None:
-            use(request.session)
-        return make_response("ok", content_type="text/plain")
-
-    def make_app(factory: Any) -> Any:
-        configurator = config.Configurator(session_factory=factory)
-        configurator.add_route("any", "/{name}")
-        configurator.add_view(view, route_name="any")
-        return configurator.make_wsgi_app()
-
-    # The client keeps its first cookie, which must live for as long as this may run.
-    factory = sessions.SignedCookieSessionFactory(new_secret(), timeout=86_400)
-    return Candidate(make_app(None), make_app(factory))
-
-
-PEERS: Final[dict[str, Callable[[str], Candidate]]] = {
-    "Beaker, files": beaker,
-    "Flask-Session, cachelib files": flask,
-    "Django, files": django,
-    "Pyramid, signed cookie": pyramid,
-}
+#: How many requests syncs are counted over, and how many clients make them.
+COUNTED: Final = 480
+CLIENTS: Final = (1, 16)
 
 
 class Client:
@@ -239,128 +86,154 @@ def session_cookie(app: WSGIApplication) -> str:
     client = Client(app, "login")
     client.request()
     cookies = (value for name, value in client.headers if name.lower() == "set-cookie")
-    return next(cookies).partition(";")[0]
+    return next(cookies).partition(";")[0].strip()
+
+
+def typical(work: Callable[[], None], seconds: float) -> float:
+    """Return the median of how many microseconds *work* took, done again and again for so long."""
+    # A processor that has waited for the disk, for the candidate before, is slow for a while.
+    end = perf_counter() + WARM_UP
+    while perf_counter() < end:
+        work()
+    taken = []
+    began = perf_counter()
+    end = began + seconds
+    while began < end:
+        work()
+        ended = perf_counter()
+        taken.append(ended - began)
+        began = ended
+    return statistics.median(taken) * 1e6
 
 
 class Counting(FileSystem):
-    """Counts the syncs."""
+    """Counts the syncs, and remembers how much was written last."""
 
-    syncs = 0
+    def __init__(self) -> None:
+        self.syncs = 0
+        self.written = 0
 
     def sync(self, fd: int) -> None:
         """Sync, and count it."""
-        type(self).syncs += 1
+        self.syncs += 1
         FileSystem.sync(fd)
 
-
-def candidates(directory: str) -> dict[str, Candidate]:
-    """Return ours, and the others that are installed; say which are not."""
-    found = {
-        OURS: ours(WALStore(f"{directory}/durable")),
-        OURS_QUICK: ours(WALStore(f"{directory}/quick", durable=False)),
-        OURS_IN_MEMORY: ours(MemoryStore()),
-    }
-    for name, make in PEERS.items():
-        try:
-            found[name] = make(directory)
-        except ModuleNotFoundError as error:
-            print(f"{name}: left out, {error}")
-    return found
+    def pwrite(self, fd: int, data: Any, offset: int) -> int:
+        """Write, and remember how much."""
+        self.written = len(data)
+        return os.pwrite(fd, data, offset)
 
 
-def cases(candidate: Candidate) -> dict[str, Callable[[], None]]:
-    """Return the requests to a candidate, and the one to its bare app."""
-    cookie = session_cookie(candidate.app)
-    works = {"bare": Client(candidate.bare, "untouched", cookie).request}
-    for request, path in REQUESTS.items():
-        works[request] = Client(candidate.app, path, cookie).request
+class Counted:
+    """Our middleware, over a store whose syncs are counted."""
+
+    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+        self.files = Counting()
+        store = WALStore(directory, durable=durable)
+        store._engine._entrance.fs = self.files  # noqa: SLF001  # only here, to count
+        self._app = SessionMiddleware(wsgi_app("litesess.session"), secret=SECRET, store=store)
+        self.close = self._app.close
+
+    def clients(self, count: int) -> list[Client]:
+        """Return clients that increment, each with a session of its own."""
+        return [Client(self._app, "increment", session_cookie(self._app)) for _ in range(count)]
+
+    def syncs(self, clients: list[Client]) -> float:
+        """Return how many syncs an increment costs when all clients make them at a time."""
+
+        def run(client: Client) -> None:
+            for _ in range(COUNTED // len(clients)):
+                client.request()
+
+        threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+        before = self.files.syncs
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return (self.files.syncs - before) / COUNTED
+
+
+def bytes_of_increment(directory: Path) -> int:
+    """Return how many bytes one of our increments writes."""
+    counted = Counted(directory)
+    for client in counted.clients(1):
+        client.request()
+    written = counted.files.written  # before close() writes what is none of a request's
+    counted.close()
+    return written
+
+
+def make_apps(directory: Path) -> dict[str, App]:
+    """Return the apps that are installed, each with a directory of its own."""
+    apps = {}
+    for number, (name, candidate) in enumerate(installed()):
+        place = directory / f"app{number}"
+        place.mkdir()
+        apps[name] = candidate.make(place)
+    return apps
+
+
+def works_of(request: str, apps: dict[str, App], seconds: float) -> dict[str, Callable[[], float]]:
+    """Return what measures a request, by candidate; apps without sessions know but one."""
+    works: dict[str, Callable[[], float]] = {}
+    for name, app in apps.items():
+        if CANDIDATES[name].has_sessions:
+            client = Client(app.serve, request, session_cookie(app.serve))
+        else:
+            client = Client(app.serve, "untouched", "session=none")
+        works[name] = partial(typical, client.request, seconds)
     return works
 
 
-def measure(work: Callable[[], None], count: int) -> float:
-    """Return the median time of *work* in microseconds."""
-    # A processor that has waited for the disk, in the case before, is slow for a while.
-    began = time.perf_counter()
-    while time.perf_counter() - began < WARM_UP:
-        work()
-    times = []
-    for _ in range(count):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1e6
+def over_bare(table: Table) -> Iterator[Cell]:
+    """Yield what whole requests took beyond the bare app, in the same round."""
+    whole = {cell.candidate: cell for cell in table.cells}
+    for name, cell in whole.items():
+        if name == BY_HAND:
+            yield Cell(OVER_BARE, name, cell.values, cell.probes)
+        elif CANDIDATES[name].has_sessions:
+            bare = whole[CANDIDATES[name].bare]
+            pairs = zip(cell.values, bare.values, strict=True)
+            yield Cell(OVER_BARE, name, tuple(one - other for one, other in pairs), cell.probes)
 
 
-def measure_all(
-    directory: str, options: argparse.Namespace
-) -> tuple[dict[str, dict[str, list[float]]], list[float]]:
-    """Return the times of each candidate's requests, round by round, and those by hand."""
-    works = {name: cases(item) for name, item in candidates(directory).items()}
-    results: dict[str, dict[str, list[float]]] = {
-        name: {request: [] for request in requests} for name, requests in works.items()
+def measure(settings: Settings) -> Iterator[Table]:
+    """Measure; yield each table when it is finished."""
+    directory = settings.directory
+    probe = by_hand(str(directory), 512)
+    hand = directory / "hand"
+    hand.mkdir()
+    write_by_hand = by_hand(str(hand), bytes_of_increment(directory / "bytes"))
+    with ExitStack() as stack:
+        apps = make_apps(directory)
+        for app in apps.values():
+            stack.callback(app.close)
+        for request in REQUESTS:
+            table = Table(f"{request} request", "us", more_is_better=False, notes=notes_of(apps))
+            works = works_of(request, apps, settings.seconds)
+            if request == "increment":
+                table.notes[BY_HAND] = BY_HAND_NOTE
+                works[BY_HAND] = partial(typical, write_by_hand, settings.seconds)
+            table.measure(WHOLE, works, settings.rounds, probe)
+            table.cells += over_bare(table)
+            yield table
+    yield syncs(settings, probe)
+
+
+def syncs(settings: Settings, probe: Callable[[], None]) -> Table:
+    """Count how many syncs an increment costs."""
+    stores = {
+        "litesess": Counted(settings.directory / "counted"),
+        "litesess, not durable": Counted(settings.directory / "quick", durable=False),
     }
-    write_by_hand = by_hand(directory, 520)
-    hand = []
-    for _ in range(options.rounds):
-        hand.append(measure(write_by_hand, options.requests))
-        for name, requests in works.items():
-            for request, work in requests.items():
-                results[name][request].append(measure(work, options.requests))
-    return results, hand
-
-
-def syncs_per_write(directory: str, count: int = 200) -> float:
-    """Return how many syncs a request that writes one key costs, one client at a time."""
-    store = WALStore(f"{directory}/counted")
-    store._engine._entrance.fs = Counting()  # noqa: SLF001  # only here, to count
-    app = ours(store).app
-    client = Client(app, "write", session_cookie(app))
-    before = Counting.syncs
-    for _ in range(count):
-        client.request()
-    after = Counting.syncs
-    store.close()
-    return (after - before) / count
-
-
-def report(name: str, values: list[float], bare: list[float] | None, wanted: str = "") -> None:
-    """Print one line: medians of the rounds."""
-    over = ""
-    if bare is not None:
-        over = f"{statistics.median(a - b for a, b in zip(values, bare, strict=True)):.2f}"
-    spread = f"{min(values):.2f}-{max(values):.2f}"
-    print(f"  {name:34} {statistics.median(values):9.2f} {over:>10} {spread:>17}   {wanted}")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--directory", help="on the disk to measure (a temporary one)")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=300, help="in each round of each case")
-    options = parser.parse_args()
-    directory = tempfile.mkdtemp(dir=options.directory)
-    try:
-        results, hand = measure_all(directory, options)
-        print(f"{'':36} {'us':>9} {'over bare':>10} {'spread':>17}   wanted over bare")
-        for request in ("bare", *REQUESTS):
-            print(request)
-            for name, values in results.items():
-                wanted = WANTED.get((request, name))
-                report(
-                    name,
-                    values[request],
-                    None if request == "bare" else values["bare"],
-                    "" if wanted is None else f"<= {wanted}",
-                )
-        report("the same bytes by hand", hand, None)
-        durable = results[OURS]["one key written"]
-        ratios = [ours / theirs for ours, theirs in zip(durable, hand, strict=True)]
-        print(f"durable write over by hand: {statistics.median(ratios):.2f}, wanted <= 1.3")
-        print(f"syncs per write: {syncs_per_write(directory):.3f}")
-    finally:
-        shutil.rmtree(Path(directory))
-
-
-if __name__ == "__main__":
-    main()
+    table = Table("syncs per increment", "syncs", more_is_better=False, notes=notes_of(stores))
+    for count in CLIENTS:
+        works: dict[str, Callable[[], float]] = {}
+        for name, store in stores.items():
+            works[name] = partial(store.syncs, store.clients(count))
+        case = "1 client" if count == 1 else f"{count} clients at a time"
+        table.measure(case, works, settings.rounds, probe)
+    for store in stores.values():
+        store.close()
+    return table
