@@ -38,7 +38,7 @@ def print_table(table: Table) -> None:
         cells = [cell for cell in table.cells if cell.case == case]
         for cell in cells:
             times = ratio(cells[0], cell, more_is_better=table.more_is_better)
-            print(f"  {case:20} {cell.candidate:36} {shown(cell.median):>12} {shown(times):>8}x")
+            print(f"  {case:20} {cell.candidate:36} {shown(cell.median):>12} {shown(times):>8}")
     sys.stdout.flush()
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -106,8 +107,10 @@ def _cell(case: str, candidate: str, values: Sequence[float], probes: Sequence[f
     return Cell(case, candidate, tuple(values), tuple(probes))
 
 
-def shown(number: float) -> str:
-    """Return a number with two or three digits that count, thousands apart."""
+def shown(number: float | None) -> str:
+    """Return a number with two or three digits that count, thousands apart; nothing for None."""
+    if number is None:
+        return ""
     if abs(number) >= 100:
         return f"{number:,.0f}".replace(",", " ")
     if abs(number) >= 10:
@@ -146,6 +149,7 @@ def _targets(results: Results) -> Iterator[str]:
 
 
 def _tables(results: Results, plots: set[str]) -> Iterator[str]:
+    said: set[tuple[str, str]] = set()
     for table in results.tables:
         yield from (table.name, "=" * len(table.name), "")
         better = "more is better" if table.more_is_better else "less is better"
@@ -157,14 +161,29 @@ def _tables(results: Results, plots: set[str]) -> Iterator[str]:
             cells = [cell for cell in table.cells if cell.case == case]
             rows += [_row(table, cells[0], cell) for cell in cells]
         yield from _grid(rows)
-        notes = [("candidate", "how it is set up, and what it does not do"), *table.notes.items()]
-        if table.notes:
-            yield from _grid(notes)
+        new = table.notes.items() - said
+        said |= new
+        yield from _definitions(
+            {name: note for name, note in table.notes.items() if (name, note) in new}
+        )
+
+
+def _definitions(notes: Mapping[str, str]) -> Iterator[str]:
+    """Yield how candidates are set up, and what they do not do, unless a table before said so."""
+    for name, note in notes.items():
+        yield from (
+            name,
+            *textwrap.wrap(note, 100, initial_indent=" " * 4, subsequent_indent=" " * 4),
+        )
+    if notes:
+        yield ""
 
 
 def _row(table: Table, first: Cell, cell: Cell) -> tuple[str, ...]:
     spread = f"{shown(cell.median)} ({shown(min(cell.values))} to {shown(max(cell.values))})"
-    times = "" if cell is first else shown(ratio(first, cell, more_is_better=table.more_is_better))
+    times = ""
+    if cell is not first:
+        times = shown(ratio(first, cell, more_is_better=table.more_is_better))
     probes = shown(sorted(cell.probes)[len(cell.probes) // 2]) if cell.probes else ""
     return (cell.case if cell is first else "", cell.candidate, spread, times, probes)
 

@@ -116,8 +116,12 @@ def times(work: Callable[[], Any], count: int) -> list[float]:
     return found
 
 
-def ratio(ours: Cell, theirs: Cell, *, more_is_better: bool) -> float:
-    """Return how many times better *ours* is: the median of the rounds' ratios."""
-    pairs = zip(ours.values, theirs.values, strict=False)
-    ratios = (one / other if more_is_better else other / one for one, other in pairs)
-    return statistics.median(ratios)
+def ratio(ours: Cell, theirs: Cell, *, more_is_better: bool) -> float | None:
+    """Return how many times better *ours* is: the median of the rounds' ratios.
+
+    None: one of them is zero or, as a difference may be, below, and no multiple of anything.
+    """
+    pairs = [*zip(ours.values, theirs.values, strict=False)]
+    if min(map(min, pairs)) <= 0:
+        return None
+    return statistics.median(one / other if more_is_better else other / one for one, other in pairs)
