@@ -7,7 +7,7 @@ import os
 import platform
 import sqlite3
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -161,22 +161,13 @@ def _tables(results: Results, plots: set[str]) -> Iterator[str]:
             cells = [cell for cell in table.cells if cell.case == case]
             rows += [_row(table, cells[0], cell) for cell in cells]
         yield from _grid(rows)
-        new = table.notes.items() - said
-        said |= new
-        yield from _definitions(
-            {name: note for name, note in table.notes.items() if (name, note) in new}
-        )
-
-
-def _definitions(notes: Mapping[str, str]) -> Iterator[str]:
-    """Yield how candidates are set up, and what they do not do, unless a table before said so."""
-    for name, note in notes.items():
-        yield from (
-            name,
-            *textwrap.wrap(note, 100, initial_indent=" " * 4, subsequent_indent=" " * 4),
-        )
-    if notes:
-        yield ""
+        # How candidates are set up, and what they do not do, unless a table before said so.
+        new = [item for item in table.notes.items() if item not in said]
+        said.update(new)
+        for name, note in new:
+            yield from (name, textwrap.indent(textwrap.fill(note, 96), "    "))
+        if new:
+            yield ""
 
 
 def _row(table: Table, first: Cell, cell: Cell) -> tuple[str, ...]:
