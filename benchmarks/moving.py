@@ -9,26 +9,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.disk import by_hand
-from benchmarks.peers import RECORD_BYTES, Data, OurStore, items, key, session
+from benchmarks.peers import RECORD_BYTES, Data, OurRedis, OurStore, items, key, session
 from benchmarks.redis_server import missing, redis_server
 from benchmarks.rounds import Table
 from benchmarks.settings import Settings
+from benchmarks.store_peers import Redis
 from litesess import Store, WALStore
 from litesess.stores.copying import Report, copy_all
 from litesess.stores.fallback import FallbackStore
-from litesess.stores.redis import RedisStore
 
 OURS: Final = "litesess copy"
 SESSIONS: Final = 100_000
 #: Seconds between two changes, as on a site that is in use.
 _PAUSE: Final = 0.002
-_TIMEOUT: Final = 60
 
 
 def measure(settings: Settings) -> Iterator[Table]:
@@ -78,16 +76,16 @@ def _from_redis(directory: Path, url: str, count: int, seed: int) -> float:
 
 
 @contextmanager
-def _empty(directory: Path, url: str) -> Iterator[tuple[Path, RedisStore]]:
+def _empty(directory: Path, url: str) -> Iterator[tuple[Path, Store]]:
     """Yield a new directory's path and a store in Redis; empty them afterwards."""
-    client: Any = import_module("redis").Redis.from_url(url)
+    redis, ours = Redis(url), OurRedis(url)
     path = directory / f"{time.time_ns()}"
     try:
-        with RedisStore(url, timeout=_TIMEOUT) as store:
-            yield path, store
+        yield path, ours.store
     finally:
-        client.flushall()
-        client.close()
+        ours.close()
+        redis.clear()
+        redis.close()
 
 
 def _copying(source: Store, target: Store, count: int, seed: int) -> float:

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,7 +19,6 @@ from typing import Any, Final, TypeAlias
 from litesess import Record, Store, WALStore
 from litesess.engine import format as form
 from litesess.ids import key_of
-from litesess.stores.redis import RedisStore
 from litesess.stores.wal import LARGEST_WAL_LIMIT
 
 Data: TypeAlias = "dict[str, Any]"
@@ -179,7 +179,9 @@ class OurRedis(OurStore):
     """A RedisStore."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(RedisStore(url, timeout=PATIENCE))
+        # Here, as the client it needs may not be installed.
+        make = import_module("litesess.stores.redis").RedisStore
+        super().__init__(make(url, timeout=PATIENCE))
 
 
 #: Opens ours in a directory: durable, not durable, encrypted.

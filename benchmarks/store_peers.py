@@ -159,7 +159,7 @@ class LMDB(Peer):
 
     def __init__(self, path: Path, *, sync: bool) -> None:
         self._environment: Any = import_module("lmdb").open(
-            str(path), map_size=1 << 36, max_readers=512, sync=sync
+            str(path), map_size=1 << 36, max_readers=512, max_spare_txns=64, sync=sync
         )
 
     def _value(self, data: Data) -> bytes:
