@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import islice
@@ -18,7 +18,10 @@ from typing import Any, Final, TypeAlias
 
 from litesess import Record, Store, WALStore
 from litesess.engine import format as form
+from litesess.engine.commit import Lookup
+from litesess.engine.format import Put
 from litesess.ids import key_of
+from litesess.stores.stored import put_of, raw_key
 from litesess.stores.wal import LARGEST_WAL_LIMIT
 
 Data: TypeAlias = "dict[str, Any]"
@@ -35,7 +38,8 @@ _SESSION: Final[Data] = {
     "seen": {"news": "2026-01-31", "terms": 7},
     "cart": [{"item": "a" * 50, "count": each} for each in range(4)],
 }
-_BATCH: Final = 1000
+#: So many sessions are stored in one step of our engine.
+_PUTS: Final = 50
 
 
 def session(number: int) -> Data:
@@ -64,10 +68,10 @@ def decode(value: bytes) -> Data:
     return data
 
 
-def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield the items, many at once."""
+def batches(items: Iterable[Item], size: int = 1000) -> Iterator[list[Item]]:
+    """Yield the items, so many at once."""
     iterator = iter(items)
-    return iter(lambda: [*islice(iterator, _BATCH)], [])
+    return iter(lambda: [*islice(iterator, size)], [])
 
 
 #: Of a session's JSON.
@@ -168,11 +172,21 @@ class OurDirectory(OurStore):
         self._options = options
 
     def fill(self, new: Iterable[Item]) -> None:
-        """Store new sessions without syncing each, and put all into one snapshot."""
+        """Store new sessions, many at once and without syncing, and put all into one snapshot."""
         options = {**self._options, "durable": False, "wal_limit": LARGEST_WAL_LIMIT}
         with WALStore(self._path, **options) as store:
-            OurStore(store).fill(new)
+            # Nothing public stores many in one step.
+            transact = store._engine.transact  # noqa: SLF001
+            now = time.time()
+            for batch in batches(new, _PUTS):
+                records = ((key, Record(data, now, now + LIFE)) for key, data in batch)
+                puts = [put_of(raw_key(key), record, now) for key, record in records]
+                transact(partial(_just, puts), sync=False)
             store.compact()
+
+
+def _just(puts: Sequence[Put], _stored: Lookup) -> tuple[Sequence[Put], None]:
+    return puts, None
 
 
 class OurRedis(OurStore):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from benchmarks import store_costs
 from benchmarks.disk import by_hand
 from benchmarks.package_peers import forget_django
-from benchmarks.peers import RECORD_BYTES, Peer, key, session
+from benchmarks.peers import RECORD_BYTES, Peer, items, key, session
 from benchmarks.rates import Work, process_rate, thread_rate
 from benchmarks.redis_server import missing, redis_server
 from benchmarks.rounds import Table
@@ -47,7 +47,8 @@ def measure(settings: Settings) -> Iterator[Table]:
             print(f"Redis is left out: {lack} is not installed", file=sys.stderr)
         if any(it.needs == "django" for it in found):
             stack.callback(forget_django)
-        yield from _rates(settings, [_open(it, settings, stack) for it in found])
+        keys = [key(number) for number in range(min(SESSIONS, settings.sessions))]
+        yield from _rates(settings, [_open(it, keys, stack) for it in found])
     yield from store_costs.measure(settings)
 
 
@@ -58,16 +59,18 @@ class Opened:
     Attributes:
         candidate: it.
         peer: it, open.
-        keys: of the sessions that are there.
+        keys: of sessions; the same list for all.
+        count: the first so many are there.
     """
 
     candidate: Candidate
     peer: Peer
-    keys: list[str]
+    keys: Sequence[str]
+    count: int
 
     def pick(self, rng: random.Random) -> str:
         """Return the key of a session that is there."""
-        return self.keys[int(rng.random() * len(self.keys))]
+        return self.keys[int(rng.random() * self.count)]
 
 
 def setting(peer: Peer, pick: Pick) -> Work:
@@ -113,14 +116,13 @@ def setting_any(count: int, peer: Peer) -> Work:
     return setting(peer, lambda rng: key(rng.randrange(count)))
 
 
-def _open(candidate: Candidate, settings: Settings, stack: ExitStack) -> Opened:
+def _open(candidate: Candidate, keys: Sequence[str], stack: ExitStack) -> Opened:
     """Open a candidate, fill it and see whether it does what it is measured at."""
     peer = candidate.make()
     stack.callback(peer.close)
-    count = min(SESSIONS, settings.sessions, candidate.most or SESSIONS)
-    keys = [key(number) for number in range(count)]
-    peer.fill((it, session(number)) for number, it in enumerate(keys))
-    opened = Opened(candidate, peer, keys)
+    count = min(len(keys), candidate.most or len(keys))
+    peer.fill(items(count))
+    opened = Opened(candidate, peer, keys, count)
     if candidate.finds:
         _check(opened)
     return opened
@@ -128,14 +130,14 @@ def _open(candidate: Candidate, settings: Settings, stack: ExitStack) -> Opened:
 
 def _check(opened: Opened) -> None:
     """Raise RuntimeError if a peer does not keep what it is given."""
-    peer, (name, last) = opened.peer, (opened.candidate.name, opened.keys[-1])
+    peer, name, last = opened.peer, opened.candidate.name, opened.keys[opened.count - 1]
     found = [peer.get(last)]
     peer.set(last, session(1))
     found.append(peer.get(last))
     peer.update(last, {"count": 2})
     peer.touch(last)
     found.append(peer.get(last))
-    wanted = [session(len(opened.keys) - 1), session(1), {**session(1), "count": 2}]
+    wanted = [session(opened.count - 1), session(1), {**session(1), "count": 2}]
     if found != wanted:
         raise RuntimeError(f"{name} returns {found}, not {wanted}")
 
@@ -179,7 +181,7 @@ def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
             it.candidate.name: partial(
                 process_rate,
                 it.candidate.make,
-                partial(setting_any, len(it.keys)),
+                partial(setting_any, it.count),
                 count,
                 settings.seconds * PART,
                 seed=settings.seed,
@@ -193,14 +195,14 @@ def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
 
 def _table(name: str, opened: list[Opened]) -> Table:
     """Return an empty table, with notes."""
-    most = max(len(it.keys) for it in opened)
+    most = max(it.count for it in opened)
     notes = {}
     for it in opened:
         parts = [it.candidate.note]
         if name == "touch" and it.candidate.touch is not None:
             parts.append(it.candidate.touch)
-        if len(it.keys) < most:
-            parts.append(f"{len(it.keys):,} sessions".replace(",", " "))
+        if it.count < most:
+            parts.append(f"{it.count:,} sessions".replace(",", " "))
         notes[it.candidate.name] = "; ".join(parts)
     return Table(name, "operations/s", more_is_better=True, notes=notes)
 
