@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from benchmarks import store_costs
 from benchmarks.disk import by_hand
@@ -48,7 +49,9 @@ def measure(settings: Settings) -> Iterator[Table]:
         if any(it.needs == "django" for it in found):
             stack.callback(forget_django)
         keys = [key(number) for number in range(min(SESSIONS, settings.sessions))]
-        yield from _rates(settings, [_open(it, keys, stack) for it in found])
+        opened = [_open(it, keys, stack) for it in found]
+        os.sync()
+        yield from _rates(settings, opened)
     yield from store_costs.measure(settings)
 
 
@@ -160,6 +163,7 @@ def _of_threads(
     for count in threads:
         works = {
             it.candidate.name: partial(
+                settled,
                 thread_rate,
                 kind(it.peer, it.pick),
                 count,
@@ -179,6 +183,7 @@ def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
     for count in (1, 2, 4):
         works = {
             it.candidate.name: partial(
+                settled,
                 process_rate,
                 it.candidate.make,
                 partial(setting_any, it.count),
@@ -191,6 +196,13 @@ def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
         case = "1 process" if count == 1 else f"{count} processes"
         table.measure(case, works, settings.rounds, _probe(settings))
     return table
+
+
+def settled(rate_of: Callable[..., float], *arguments: Any, **options: Any) -> float:
+    """Return a rate, once nothing that it left unsynced is left for the next to wait for."""
+    rate = rate_of(*arguments, **options)
+    os.sync()
+    return rate
 
 
 def _table(name: str, opened: list[Opened]) -> Table:
