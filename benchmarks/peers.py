@@ -173,7 +173,13 @@ class OurDirectory(OurStore):
 
     def fill(self, new: Iterable[Item]) -> None:
         """Store new sessions, many at once and without syncing, and put all into one snapshot."""
-        options = {**self._options, "durable": False, "wal_limit": LARGEST_WAL_LIMIT}
+        # A long time to wait for the compaction that so many may have set off.
+        options = {
+            **self._options,
+            "durable": False,
+            "wal_limit": LARGEST_WAL_LIMIT,
+            "lock_timeout": 600,
+        }
         with WALStore(self._path, **options) as store:
             # Nothing public stores many in one step.
             transact = store._engine.transact  # noqa: SLF001
