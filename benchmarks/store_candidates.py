@@ -127,7 +127,7 @@ def _databases(directory: Path) -> Iterator[Candidate]:
             partial(store_peers.SQLite, directory / f"{name}.sqlite", name),
         )
     for name, sync, note in (
-        ("sync", True, "the default: synced at each commit"),
+        ("sync", True, "the default: synced at each commit, its meta page once more"),
         (
             "no sync",
             False,
