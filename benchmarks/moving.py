@@ -14,7 +14,16 @@ from threading import Event
 from typing import Final
 
 from benchmarks.disk import by_hand
-from benchmarks.peers import RECORD_BYTES, Data, OurRedis, OurStore, items, key, session
+from benchmarks.peers import (
+    RECORD_BYTES,
+    Data,
+    OurRedis,
+    OurStore,
+    items,
+    key,
+    ours_not_durable,
+    session,
+)
 from benchmarks.redis_server import missing, redis_server
 from benchmarks.rounds import Table
 from benchmarks.settings import Settings
@@ -65,8 +74,9 @@ def measure(settings: Settings) -> Iterator[Table]:
 
 def _to_redis(directory: Path, url: str, count: int, seed: int) -> float:
     with _empty(directory, url) as (path, redis):
-        with WALStore(path, durable=False) as source:
-            OurStore(source).fill(items(count))
+        filled = ours_not_durable(path)
+        filled.fill(items(count))
+        filled.close()
         with WALStore(path) as source:
             return _copying(source, redis, count, seed)
 
@@ -80,12 +90,12 @@ def _from_redis(directory: Path, url: str, count: int, seed: int) -> float:
 @contextmanager
 def _empty(directory: Path, url: str) -> Iterator[tuple[Path, Store]]:
     """Yield a new directory's path and a store in Redis; empty them afterwards."""
-    redis, ours = Redis(url), OurRedis(url)
+    redis, our = Redis(url), OurRedis(url)
     path = directory / f"{time.time_ns()}"
     try:
-        yield path, ours.store
+        yield path, our.store
     finally:
-        ours.close()
+        our.close()
         redis.clear()
         redis.close()
 
