@@ -123,8 +123,8 @@ class Django(Peer):
     def __init__(self, path: Path, backend: str) -> None:
         configure_django(path)
         module = import_module(f"django.contrib.sessions.backends.{backend}")
-        # A class of our own: the file backend keeps the directory with the class.
-        self._make: Any = type("SessionStore", (module.SessionStore,), {})
+        # A class of our own: the file backend keeps with its class the directory it had first.
+        self._make: Any = type("SessionStore", (module.SessionStore,), {"_storage_path": str(path)})
         self._connections = import_module("django.db").connections
 
     def _session(self, key: str) -> Any:
@@ -223,6 +223,11 @@ def configure_django(path: Path) -> None:
 
 
 def forget_django() -> None:
-    """Let somebody else configure Django in this process."""
-    conf = import_module("django.conf")
-    conf.settings._wrapped = conf.empty  # noqa: SLF001  # it has no other way
+    """Let Django be configured anew in this process, for other peers."""
+    conf, connections = import_module("django.conf"), import_module("django.db").connections
+    if conf.settings.configured:
+        connections.close_all()
+        # It has no other way.
+        vars(connections).clear()
+        connections.__init__()
+        conf.settings._wrapped = conf.empty  # noqa: SLF001

@@ -47,6 +47,7 @@ def measure(settings: Settings) -> Iterator[Table]:
         else:
             print(f"Redis is left out: {lack} is not installed", file=sys.stderr)
         if any(it.needs == "django" for it in found):
+            forget_django()
             stack.callback(forget_django)
         keys = [key(number) for number in range(min(SESSIONS, settings.sessions))]
         opened = [_open(it, keys, stack) for it in found]
