@@ -1,186 +1,224 @@
-"""WALStore and RedisStore side by side, and copying from one to the other.
-
-``python -m benchmarks.stores`` starts a redis-server on a free port of this machine.  Rounds of the
-stores alternate, so that a slow phase of the machine meets them all.
-"""
+"""How often a second stores set, get, touch and delete, by threads and by processes."""
 
 from __future__ import annotations
 
-import argparse
+import os
 import random
-import shutil
-import socket
-import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from statistics import median
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
 
-import redis
+from benchmarks import store_costs
+from benchmarks.disk import by_hand
+from benchmarks.package_peers import forget_django
+from benchmarks.peers import RECORD_BYTES, Peer, items, key, session
+from benchmarks.rates import Work, process_rate, thread_rate
+from benchmarks.redis_server import missing, redis_server
+from benchmarks.rounds import Table
+from benchmarks.settings import Settings
+from benchmarks.store_candidates import Candidate, candidates, redis_candidates
 
-from litesess import MemoryStore, Record, Store, WALStore
-from litesess.ids import key_of
-from litesess.stores.copying import copy_all
-from litesess.stores.fallback import FallbackStore
-from litesess.stores.redis import RedisStore
+#: Returns the key of a session that is there.
+Pick: TypeAlias = "Callable[[random.Random], str]"
+#: Returns the work with a peer.
+Kind: TypeAlias = "Callable[[Peer, Pick], Work]"
 
-SESSIONS = 1000
-DATA = {"user": "ada", "cart": [1, 2, 3], "seen": {"news": "2026-01-31", "terms": 7}}
-
-
-@contextmanager
-def redis_server(directory: Path, *options: str) -> Iterator[str]:
-    """Start a server; yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    directory.mkdir()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-    with subprocess.Popen([*command, "--save", "", *options], stdout=subprocess.DEVNULL) as process:
-        try:
-            client = redis.Redis(port=port)
-            while True:
-                try:
-                    client.ping()
-                    break
-                except redis.exceptions.ConnectionError:
-                    time.sleep(0.01)
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+#: One measurement takes this part of the seconds that are set: there are some thousand.
+PART: Final = 0.4
+#: As many sessions as there are in a store that is not the subject of a table of its own.
+SESSIONS: Final = 200_000
+#: Of requests, so many do not change their session.
+READS: Final = 0.9
 
 
-def fill(store: Store, number: int) -> list[str]:
-    """Create so many sessions; return their keys."""
-    keys = [key_of(str(each)) for each in range(number)]
-    now = time.time()
-    for at, key in enumerate(keys):
-        store.create(key, Record({**DATA, "n": at}, now, now + 86_400, owner=str(at // 5)))
-    return keys
-
-
-def rate(work: Callable[[int], object], threads: int, seconds: float) -> float:
-    """Return how often a second *work* is done by so many threads."""
-    counts = [0] * threads
-    start, stop = threading.Barrier(threads + 1), threading.Event()
-
-    def run(mine: int) -> None:
-        start.wait()
-        while not stop.is_set():
-            work(counts[mine])
-            counts[mine] += 1
-
-    workers = [threading.Thread(target=run, args=(each,)) for each in range(threads)]
-    for worker in workers:
-        worker.start()
-    start.wait()
-    began = time.perf_counter()
-    time.sleep(seconds)
-    stop.set()
-    for worker in workers:
-        worker.join()
-    return sum(counts) / (time.perf_counter() - began)
-
-
-def rates(stores: dict[str, Store], rounds: int, seconds: float) -> None:
-    """Print the median rate of each store at each kind of work."""
-    keys = {name: fill(store, SESSIONS) for name, store in stores.items()}
-    print(f"{'operations/s, median of ' + str(rounds):32}", *(f"{name:>22}" for name in stores))
-    for threads in 1, 16:
-        for kind in "load", "update":
-            found: dict[str, list[float]] = {name: [] for name in stores}
-            for _ in range(rounds):
-                for name, store in stores.items():
-
-                    def work(
-                        at: int, name: str = name, store: Store = store, kind: str = kind
-                    ) -> object:
-                        key = random.choice(keys[name])  # which is nobody's secret
-                        return (
-                            store.load(key) if kind == "load" else store.update(key, {"n": at}, ())
-                        )
-
-                    found[name].append(rate(work, threads, seconds))
-            print(
-                f"{kind + ', ' + str(threads) + (' thread' if threads == 1 else ' threads'):32}",
-                *(f"{median(each):22,.0f}" for each in found.values()),
-            )
-
-
-def copying(source: Store, target: Store, number: int) -> None:
-    """Print how long it takes to copy so many sessions while they are written."""
-    keys = fill(source, number)
-    both = FallbackStore(target, source)
-    expected: dict[str, float] = {}
-    stop = threading.Event()
-    lost = []
-
-    def write() -> None:
-        while not stop.is_set():
-            key = random.choice(keys)
-            value = random.random()
-            if both.update(key, {"x": value}, ()) is None:
-                lost.append(key)
-            expected[key] = value
-            time.sleep(0.002)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    began = time.perf_counter()
-    report = copy_all(source, target)
-    seconds = time.perf_counter() - began
-    stop.set()
-    writer.join()
-    found = {key: record.data for key, record in target.records()}
-    changed = sum(
-        found.get(key) != {**DATA, "n": at, **({"x": expected[key]} if key in expected else {})}
-        for at, key in enumerate(keys)
-    )
-    print(
-        f"{number:,} sessions copied and compared in {seconds:.1f} s, {len(expected)} written"
-        f" meanwhile: {len(lost)} lost, {changed} changed, {len(report.different)} different"
-    )
-
-
-def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", help="on the disk to measure (a temporary one)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each round of each case")
-    parser.add_argument("--copy", type=int, default=100_000, help="sessions to copy")
-    options = parser.parse_args()
-    base = Path(tempfile.mkdtemp(dir=options.directory))
+def measure(settings: Settings) -> Iterator[Table]:
+    """Yield each table when it is finished."""
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, base)
-        always = stack.enter_context(
-            redis_server(base / "always", "--appendonly", "yes", "--appendfsync", "always")
-        )
-        everysec = stack.enter_context(
-            redis_server(base / "everysec", "--appendonly", "yes", "--appendfsync", "everysec")
-        )
-        stores: dict[str, Store] = {
-            "WALStore": stack.enter_context(WALStore(base / "wal")),
-            "WALStore, not durable": stack.enter_context(WALStore(base / "fast", durable=False)),
-            "Redis always": stack.enter_context(RedisStore(always)),
-            "Redis everysec": stack.enter_context(RedisStore(everysec)),
-            "MemoryStore": stack.enter_context(MemoryStore()),
+        found = candidates(settings.directory)
+        lack = missing()
+        if lack is None:
+            for appendfsync in ("always", "everysec"):
+                directory = settings.directory / f"redis-{appendfsync}"
+                url = stack.enter_context(redis_server(directory, appendfsync))
+                found += redis_candidates(url, appendfsync)
+        else:
+            print(f"Redis is left out: {lack} is not installed", file=sys.stderr)
+        if any(it.needs == "django" for it in found):
+            forget_django()
+            stack.callback(forget_django)
+        keys = [key(number) for number in range(min(SESSIONS, settings.sessions))]
+        opened = [_open(it, keys, stack) for it in found]
+        os.sync()
+        yield from _rates(settings, opened)
+    yield from store_costs.measure(settings)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A candidate, and what it is measured with.
+
+    Attributes:
+        candidate: it.
+        peer: it, open.
+        keys: of sessions; the same list for all.
+        count: the first so many are there.
+    """
+
+    candidate: Candidate
+    peer: Peer
+    keys: Sequence[str]
+    count: int
+
+    def pick(self, rng: random.Random) -> str:
+        """Return the key of a session that is there."""
+        return self.keys[int(rng.random() * self.count)]
+
+
+def setting(peer: Peer, pick: Pick) -> Work:
+    """Return the work that sets all values of a session."""
+    return lambda rng: peer.set(pick(rng), session(rng.getrandbits(16)))
+
+
+def updating(peer: Peer, pick: Pick) -> Work:
+    """Return the work that sets one value of a session."""
+    return lambda rng: peer.update(pick(rng), {"count": rng.getrandbits(16)})
+
+
+def getting(peer: Peer, pick: Pick) -> Work:
+    """Return the work that gets a session."""
+    return lambda rng: peer.get(pick(rng))
+
+
+def touching(peer: Peer, pick: Pick) -> Work:
+    """Return the work that lets a session live on."""
+    return lambda rng: peer.touch(pick(rng))
+
+
+def mixing(peer: Peer, pick: Pick) -> Work:
+    """Return the work that gets a session, and sometimes sets one."""
+    get, set_ = getting(peer, pick), setting(peer, pick)
+    return lambda rng: get(rng) if rng.random() < READS else set_(rng)
+
+
+def churning(peer: Peer, _pick: Pick) -> Work:
+    """Return the work that creates a session, gets and deletes it."""
+
+    def work(rng: random.Random) -> None:
+        fresh = f"{rng.getrandbits(256):064x}"
+        peer.create(fresh, session(rng.getrandbits(16)))
+        peer.get(fresh)
+        peer.delete(fresh)
+
+    return work
+
+
+def setting_any(count: int, peer: Peer) -> Work:
+    """Return the work that sets all values of one of so many sessions, in any process."""
+    return setting(peer, lambda rng: key(rng.randrange(count)))
+
+
+def _open(candidate: Candidate, keys: Sequence[str], stack: ExitStack) -> Opened:
+    """Open a candidate, fill it and see whether it does what it is measured at."""
+    peer = candidate.make()
+    stack.callback(peer.close)
+    count = min(len(keys), candidate.most or len(keys))
+    peer.fill(items(count))
+    opened = Opened(candidate, peer, keys, count)
+    if candidate.finds:
+        _check(opened)
+    return opened
+
+
+def _check(opened: Opened) -> None:
+    """Raise RuntimeError if a peer does not keep what it is given."""
+    peer, name, last = opened.peer, opened.candidate.name, opened.keys[opened.count - 1]
+    found = [peer.get(last)]
+    peer.set(last, session(1))
+    found.append(peer.get(last))
+    peer.update(last, {"count": 2})
+    peer.touch(last)
+    found.append(peer.get(last))
+    wanted = [session(opened.count - 1), session(1), {**session(1), "count": 2}]
+    if found != wanted:
+        raise RuntimeError(f"{name} returns {found}, not {wanted}")
+
+
+def _rates(settings: Settings, opened: list[Opened]) -> Iterator[Table]:
+    finding = [it for it in opened if it.candidate.finds]
+    yield _of_threads(settings, "durable set", setting, (1, 4, 16, 64), opened)
+    yield _of_threads(settings, "update of one value", updating, (1, 16), finding)
+    yield _of_processes(settings, opened)
+    yield _of_threads(settings, "get", getting, (1, 16), finding)
+    yield _of_threads(settings, "touch", touching, (1,), finding)
+    yield _of_threads(settings, "90 % get, 10 % set", mixing, (16,), finding)
+    yield _of_threads(settings, "churn", churning, (1, 16), finding)
+
+
+def _of_threads(
+    settings: Settings, name: str, kind: Kind, threads: tuple[int, ...], opened: list[Opened]
+) -> Table:
+    table = _table(name, opened)
+    for count in threads:
+        works = {
+            it.candidate.name: partial(
+                settled,
+                thread_rate,
+                kind(it.peer, it.pick),
+                count,
+                settings.seconds * PART,
+                seed=settings.seed,
+                leave=it.peer.leave,
+            )
+            for it in opened
         }
-        rates(stores, options.rounds, options.seconds)
-        for name, url in (("everysec", everysec), ("always", always)):
-            print(f"WALStore to Redis {name}:", end=" ", flush=True)
-            with (
-                WALStore(base / f"from {name}", durable=False) as source,
-                RedisStore(url, prefix="copy:") as target,
-            ):
-                copying(source, target, options.copy)
-        print("Redis everysec to WALStore:", end=" ", flush=True)
-        with RedisStore(everysec, prefix="back:") as source_store, WALStore(base / "back") as back:
-            copying(source_store, back, options.copy)
+        case = "1 thread" if count == 1 else f"{count} threads"
+        table.measure(case, works, settings.rounds, _probe(settings))
+    return table
 
 
-if __name__ == "__main__":
-    main()
+def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
+    table = _table("durable set, processes", opened)
+    for count in (1, 2, 4):
+        works = {
+            it.candidate.name: partial(
+                settled,
+                process_rate,
+                it.candidate.make,
+                partial(setting_any, it.count),
+                count,
+                settings.seconds * PART,
+                seed=settings.seed,
+            )
+            for it in opened
+        }
+        case = "1 process" if count == 1 else f"{count} processes"
+        table.measure(case, works, settings.rounds, _probe(settings))
+    return table
+
+
+def settled(rate_of: Callable[..., float], *arguments: Any, **options: Any) -> float:
+    """Return a rate, once nothing that it left unsynced is left for the next to wait for."""
+    rate = rate_of(*arguments, **options)
+    os.sync()
+    return rate
+
+
+def _table(name: str, opened: list[Opened]) -> Table:
+    """Return an empty table, with notes."""
+    most = max(it.count for it in opened)
+    notes = {}
+    for it in opened:
+        parts = [it.candidate.note]
+        if name == "touch" and it.candidate.touch is not None:
+            parts.append(it.candidate.touch)
+        if it.count < most:
+            parts.append(f"{it.count:,} sessions".replace(",", " "))
+        notes[it.candidate.name] = "; ".join(parts)
+    return Table(name, "operations/s", more_is_better=True, notes=notes)
+
+
+def _probe(settings: Settings) -> Callable[[], None]:
+    return by_hand(str(settings.directory), RECORD_BYTES)

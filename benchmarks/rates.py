@@ -1,0 +1,140 @@
+"""How often a second something is done, by many threads or by many processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
+from time import perf_counter
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+#: Does it once; what is random about it comes from the generator.
+Work: TypeAlias = "Callable[[random.Random], object]"
+ResultT = TypeVar("ResultT")
+
+#: Whoever does not begin within so many seconds will not.
+_PATIENCE: Final = 120.0
+#: What all processes need is imported once, by a server that forks them.
+_PRELOADED: Final = ["benchmarks.store_peers", "benchmarks.package_peers"]
+
+
+class Waiting(Protocol):
+    """A barrier between threads or between processes."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the others."""
+
+    def abort(self) -> None:
+        """Let nobody wait any more."""
+
+
+def thread_rate(
+    work: Work, threads: int, seconds: float, *, seed: int, leave: Callable[[], object]
+) -> float:
+    """Return how often a second so many threads do *work*.
+
+    Args:
+        work: what they do; once before it counts, to open what a thread needs.
+        threads: how many.
+        seconds: for how long.
+        seed: of what is random; each thread has other numbers.
+        leave: called in each thread when it has done.
+    """
+    barrier = Barrier(threads)
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [
+            pool.submit(_rate, work, seconds, random.Random(f"{seed} {each}"), leave, barrier)
+            for each in range(threads)
+        ]
+        return _sum(futures)
+
+
+def process_rate(
+    make: Callable[[], Any],
+    work_of: Callable[[Any], Work],
+    processes: int,
+    seconds: float,
+    *,
+    seed: int,
+) -> float:
+    """Return how often a second so many processes, of one thread each, do the work.
+
+    Args:
+        make: opens a peer, in each process.
+        work_of: returns the work with a peer.
+        processes: how many.
+        seconds: for how long.
+        seed: of what is random; each process has other numbers.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    barrier = context.Barrier(processes)
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin, initargs=(barrier,)
+    ) as pool:
+        futures = [
+            pool.submit(_process_rate, make, work_of, seconds, f"{seed} {each}")
+            for each in range(processes)
+        ]
+        return _sum(futures)
+
+
+def in_new_process(function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+    """Return what *function* returns in a process of its own, whose memory is new."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _sum(futures: list[Future[float]]) -> float:
+    """Return the sum, or raise what one of them raised, rather than that others then waited."""
+    errors = [error for it in futures if (error := it.exception()) is not None]
+    errors.sort(key=lambda it: isinstance(it, BrokenBarrierError))
+    if errors:
+        raise errors[0]
+    return sum(it.result() for it in futures)
+
+
+def _rate(
+    work: Work,
+    seconds: float,
+    rng: random.Random,
+    leave: Callable[[], object],
+    barrier: Waiting,
+) -> float:
+    try:
+        work(rng)
+        barrier.wait(_PATIENCE)
+        count = 0
+        began = now = perf_counter()
+        # To a time, not to a number: who waits longest for a lock does not keep the rest idle.
+        while now < began + seconds:
+            work(rng)
+            count += 1
+            now = perf_counter()
+        return count / (now - began)
+    except BaseException:
+        barrier.abort()
+        raise
+    finally:
+        leave()
+
+
+_barriers: list[Waiting] = []
+
+
+def _begin(barrier: Waiting) -> None:
+    """Keep, in a new process, what its work begins at: a task can't be handed a barrier."""
+    _barriers.append(barrier)
+
+
+def _process_rate(
+    make: Callable[[], Any], work_of: Callable[[Any], Work], seconds: float, seed: str
+) -> float:
+    peer = make()
+    try:
+        return _rate(work_of(peer), seconds, random.Random(seed), peer.leave, _barriers[0])
+    finally:
+        peer.close()
