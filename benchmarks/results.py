@@ -19,7 +19,7 @@ from benchmarks.targets import OURS, TARGETS
 
 PACKAGES: Final = (
     "litesess", "Beaker", "cachelib", "cryptography", "diskcache", "Django", "Flask",
-    "Flask-Session", "gunicorn", "lmdb", "pyramid", "redis", "WebOb",
+    "Flask-Session", "gunicorn", "hiredis", "lmdb", "pyramid", "redis", "WebOb",
 )  # fmt: skip
 
 
