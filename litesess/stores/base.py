@@ -97,7 +97,7 @@ class Record:
 
     def copy_data(self) -> dict[str, Any]:
         """Return the session's values as new objects."""
-        return dict(codec.Encoded(self.frames))
+        return codec.decode_all(self.frames)
 
     @property
     def frames(self) -> codec.Frames:
