@@ -178,11 +178,13 @@ class TestBesideGunicorn:
 def large(tmp_path_factory):
     """A store that each command has a while to do with; half of it has expired."""
     data = tmp_path_factory.mktemp("large") / "data"
-    with WALStore(data, durable=False) as store:
+    with WALStore(data, durable=False, lock_timeout=PATIENCE) as store:
         for at in range(20_000):
             expires_at = LATER if at % 2 else time.time() + 1
             record = Record({"filler": "x" * 500}, 1.0, expires_at, owner=f"user{at % 100}")
             store.create(key_of(str(at)), record)
+        # Else it depends on the machine how much of it is in a log far beyond its limit.
+        store.compact()
     return data
 
 

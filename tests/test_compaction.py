@@ -192,6 +192,19 @@ def test_a_log_beyond_its_limit_is_compacted_in_the_background(disk):
     assert len(kinds(disk)) == 2
 
 
+def test_a_writer_that_is_quicker_than_the_background_compacts_in_silence(disk, caplog):
+    engine = make_engine(disk, wal_limit=1024)
+    for number in range(20):
+        put(engine, number, b"x" * 60)
+        wait_for_compaction(engine)
+    before = engine._open.follower.live.log.header.generation
+    engine._open.background.acquire()  # as one that has much to do
+    for number in range(60):
+        put(engine, number, b"x" * 60)
+    assert engine._open.follower.live.log.header.generation > before > 1
+    assert not caplog.records
+
+
 def test_a_log_far_beyond_its_limit_is_compacted_by_its_writer(disk, caplog):
     engine = make_engine(disk, wal_limit=1024)
     put(engine, "first", b"1")

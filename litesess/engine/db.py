@@ -471,6 +471,7 @@ class Engine:
                 opened.background.release()
 
     def _compact_in_background(self, opened: OpenStore) -> None:
+        opened.has_background = True
         try:
             self._compact_if_due(opened, inline=False)
         finally:
@@ -499,7 +500,8 @@ class Engine:
         return is_ours
 
     def _collect_and_compact(self, opened: OpenStore, *, inline: bool) -> float:
-        if inline:
+        # Not where writers are only quicker than the thread that compacts.
+        if inline and not opened.has_background:
             logger.warning(
                 "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
                 self.path,

@@ -245,6 +245,7 @@ class OpenStore:
         self.follower = follower
         self.committer = committer
         self.background = threading.Lock()  # held while a thread compacts in the background
+        self.has_background = False  # one such thread has run, so that others will
         self.compactor = 0
         self.seen_at = float("-inf")  # when a read last found the log's name there
         self.linked_at = float("-inf")  # when the name last was the log's

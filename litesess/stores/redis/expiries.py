@@ -72,10 +72,13 @@ class Expiries:
             try:
                 self._hear(stop)
                 pause = _PATIENCE
-            # ValueError: the client was closed under the hand of this thread.
-            except (redis.exceptions.RedisError, StoreError, OSError, ValueError) as error:
+            except Exception as error:
+                # The client was closed under the hand of this thread: each parser of redis's has
+                # another error for that.
                 if stop.is_set():
                     return
+                if not isinstance(error, (redis.exceptions.RedisError, StoreError, OSError)):
+                    raise
                 # What expires until then is told to nobody.
                 logger.warning("expiries are not heard of (%s)", type(error).__name__)
                 stop.wait(pause)
