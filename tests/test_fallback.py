@@ -381,7 +381,7 @@ def test_a_copying_and_two_requests_in_many_orders(how, names):
 @pytest.mark.parametrize("names", [*orders()])
 def test_two_requests_in_many_orders_or_in_every_one(names):
     if EVERY_ORDER:
-        assert every_order(names) > 20
+        assert every_order(names) >= 5  # one that has a step or two, beside another
         return
     chance = random.Random(f"{SEED} {names}")
     print("seed", SEED)
