@@ -51,5 +51,6 @@ def pauses(first: float, longest: float) -> Iterator[float]:
     """
     most = first
     while True:
-        yield random.uniform(0, most)  # noqa: S311  # nobody gains by guessing when one tries again
+        # Only to keep those who wait apart: nobody gains by guessing when one tries again.
+        yield random.uniform(0, most)  # noqa: S311
         most = min(2 * most, longest)

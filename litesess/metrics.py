@@ -84,5 +84,5 @@ def text(store: WALStore, name: str = "sessions") -> str:
     """
     registry = CollectorRegistry()
     registry.register(StoreCollector(store, name))
-    found: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # the package has no types
+    found: bytes = generate_latest(registry)
     return found.decode()

@@ -14,7 +14,7 @@ from servers import EXAMPLES, ROOT, SECRET, Server, gunicorn
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"apt-get install {' '.join(MISSING)}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}"),
 ]
 
 ADA = ("ada", "engine")

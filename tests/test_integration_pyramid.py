@@ -304,6 +304,32 @@ def test_what_a_page_gets_while_the_store_is_away_is_a_setting(if_unavailable, m
         assert browser.get("/", status=503).headers["Retry-After"] == "5"
 
 
+def test_nothing_of_a_page_whose_session_can_not_be_stored_is_sent(store, clock):
+    class Body(list):
+        is_closed = False
+
+        def close(self):
+            self.is_closed = True
+
+    body = Body([b"\x1f\x8b"])
+
+    def view(request):
+        request.session["a"] = 1
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/octet-stream"}
+        return Response(app_iter=body, headers=headers)
+
+    def away(*_arguments):
+        raise StoreUnavailable("the store is away")
+
+    site = Site(SessionFactory(secret=SECRET, store=store, clock=clock))
+    store.create = away
+    response = site.visit(view)
+    assert (response.status_int, response.body) == (503, b"Service Unavailable\n")
+    assert {"Content-Encoding", "Set-Cookie"}.isdisjoint(response.headers)
+    assert response.content_type == "text/plain"
+    assert body.is_closed
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

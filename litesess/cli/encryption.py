@@ -31,7 +31,7 @@ _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 class Kind(enum.Enum):
     """What an encryption key is."""
 
-    PASSPHRASE = "a passphrase"  # noqa: S105  # what messages call that kind; none is meant
+    PASSPHRASE = "a passphrase"  # noqa: S105  # the kind, as messages name it; no secret
     RAW = "32 bytes"
 
 

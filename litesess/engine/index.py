@@ -55,7 +55,7 @@ class Index:
         "has_owners",
     )
 
-    def _adopt_index(
+    def adopt_index(
         self, memory: mmap.mmap | bytes, start: int, footer: form.Footer, *, is_sealed: bool
     ) -> int:
         """Take the columns out of memory, from *start* on; return where they end."""

@@ -73,7 +73,7 @@ class Snapshot(Index):
         footer = form.decode_footer(fs.pread(fd, form.FOOTER_BYTES, at), path, at)
         self._footer = footer
         start = footer.index_offset
-        end = self._adopt_index(
+        end = self.adopt_index(
             fs.map(fd, self.size), start, footer, is_sealed=self.sealer is not None
         )
         if end != at:
@@ -129,7 +129,7 @@ class Snapshot(Index):
         twin = Snapshot.__new__(Snapshot)
         for name in Snapshot.__slots__:
             setattr(twin, name, getattr(self, name))
-        twin._adopt_index(index, 0, self._footer, is_sealed=True)  # noqa: SLF001  # a Snapshot, too
+        twin.adopt_index(index, 0, self._footer, is_sealed=True)
         return twin
 
     def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:

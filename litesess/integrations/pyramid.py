@@ -95,10 +95,10 @@ class _Commit:
         except StoreUnavailable:
             if manager.options.if_unavailable != "503":
                 raise
-            # What the view says of its success is not so.
+            # Nothing of what the view says, also of its body's encoding, is so.
             body = response.app_iter
-            response.text = "Service Unavailable\n"
-            response.content_type = "text/plain"
+            response.headerlist = [("Content-Type", "text/plain; charset=utf-8")]
+            response.body = b"Service Unavailable\n"
             _excuse(response)
             close = getattr(body, "close", None)
             if close is not None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# pytest imports this in every run where litesess is installed, also of projects that do not test
+# with it, and before coverage begins: so each fixture imports what it needs when it is asked for.
 if TYPE_CHECKING:
     from litesess.stores.memory import MemoryStore
     from litesess.testing.clock import FakeClock
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def litesess_clock() -> FakeClock:
     """A clock that a test sets: ``clock=litesess_clock`` for store and middleware."""
-    from litesess.testing.clock import FakeClock  # noqa: PLC0415  # not before it is asked for
+    from litesess.testing.clock import FakeClock  # noqa: PLC0415
 
     return FakeClock()
 
@@ -23,7 +25,7 @@ def litesess_clock() -> FakeClock:
 @pytest.fixture
 def litesess_store(litesess_clock: FakeClock) -> Iterator[MemoryStore]:
     """A store in memory, by that clock."""
-    from litesess.stores.memory import MemoryStore  # noqa: PLC0415  # not before it is asked for
+    from litesess.stores.memory import MemoryStore  # noqa: PLC0415
 
     with MemoryStore(clock=litesess_clock, gc_interval=None) as store:
         yield store

@@ -101,7 +101,7 @@ def _serve(testapp: Any, headers_for: Callable[[dict[str, Any]], list[tuple[str,
         testapp.app = own
 
 
-def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # it returns one
+def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # called where TestApp was
     """Return a ``webtest.TestApp`` whose responses have ``session``: as the request left it.
 
     Args:
@@ -113,21 +113,21 @@ def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N
         ConfigError: WebTest is not installed.
     """
     try:
-        import webtest  # noqa: PLC0415  # tests alone need it
+        import webtest  # noqa: PLC0415  # edit_session() works without it
     except ImportError as error:
         raise ConfigError("SessionTestApp needs WebTest: install webtest") from error
 
-    class Response(webtest.TestResponse):  # type: ignore[misc]  # webtest has no types
+    class Response(webtest.TestResponse):
         @property
         def session(self) -> Session:
             """The session, as this response's request left it."""
             found: Session = self.request.environ[_manager_of(app).environ_key]
             return found
 
-    class Request(webtest.TestRequest):  # type: ignore[misc]  # webtest has no types
+    class Request(webtest.TestRequest):
         ResponseClass = Response
 
-    class Client(webtest.TestApp):  # type: ignore[misc]  # webtest has no types
+    class Client(webtest.TestApp):
         RequestClass = Request
 
     return Client(app, *arguments, **options)

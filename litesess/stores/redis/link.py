@@ -319,7 +319,7 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
     if parts.scheme == "redis+cluster":
         if parts.path.strip("/0"):
             raise ConfigError("redis+cluster: a cluster has no other database than 0")
-        startup = [ClusterNode(host, port) for host, port in nodes]  # type: ignore[no-untyped-call]  # redis leaves it without types
+        startup = [ClusterNode(host, port) for host, port in nodes]
         return name, lambda: RedisCluster(startup_nodes=startup, **options)
     service, _, database = parts.path.strip("/").partition("/")
     if not service or (database and not database.isdigit()):
@@ -329,7 +329,7 @@ def _maker(url: str, timeout: float) -> tuple[str, Callable[[], Any]]:
     timeouts = {key: options[key] for key in ("retry", "socket_timeout", "socket_connect_timeout")}
 
     def make() -> Any:
-        sentinel: Any = Sentinel(nodes, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call]  # as above
+        sentinel: Any = Sentinel(nodes, sentinel_kwargs=timeouts, **options)
         return sentinel.master_for(service, db=int(database or 0))
 
     return f"{name}/{service}", make
