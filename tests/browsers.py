@@ -16,10 +16,10 @@ from unittest.mock import patch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 from servers import PATIENCE, Server
 
@@ -192,12 +192,25 @@ class Browser:
     def _leave(self, action: Callable[[], object]) -> None:
         page = self._find("/html")
         action()
-        self._until(staleness_of(page), "the page is left")
+        self._until(lambda _: _is_left(page), "the page is left")
 
     def _until(self, condition: Callable[[Chrome], T], what: str) -> T:
         return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.02).until(
             condition, f"still not so after {PATIENCE:g} s: {what}"
         )
+
+
+def _is_left(page: WebElement) -> bool:
+    try:
+        page.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:
+        # What the driver says when the page goes away while it looks the element up.
+        if "does not belong to the document" in str(error.msg):
+            return True
+        raise
+    return False
 
 
 PROXY = """

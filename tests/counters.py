@@ -7,6 +7,7 @@ import random
 import struct
 
 from engines import content, key, make_engine
+from servers import wait_until
 
 from litesess.engine import format as form
 
@@ -64,6 +65,16 @@ class Writer:
         for name, value in _ACKNOWLEDGEMENT.iter_unpack(self._rest[:whole]):
             self.acknowledged[name] = value
         self._rest = self._rest[whole:]
+
+    def wait(self) -> None:
+        """Return as soon as it has acknowledged one more write than was heard of."""
+        before = list(self.acknowledged)
+
+        def has_written() -> bool:
+            self.listen()
+            return self.acknowledged != before
+
+        wait_until(has_written, "a write is acknowledged")
 
     def kill(self, number: int) -> int:
         """End it by signal *number*, hear all it said; return how it ended."""

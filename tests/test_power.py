@@ -80,6 +80,7 @@ def lost_to_power_cuts(disks: Path, scratch: Path, *, sync: bool) -> tuple[int, 
         writer = Writer(str(where / "data"), (0, 3000), 1, sync=sync)
         try:
             for cut in range(CUTS):
+                writer.wait()
                 time.sleep(rng.uniform(0.02, 0.2))
                 writer.listen()
                 acknowledged = list(writer.acknowledged)
@@ -91,6 +92,8 @@ def lost_to_power_cuts(disks: Path, scratch: Path, *, sync: bool) -> tuple[int, 
                 lost += sum(
                     max(0, one - other) for one, other in zip(acknowledged, found, strict=True)
                 )
+            while min(writer.acknowledged) == 0:  # on a slow disk
+                writer.wait()
         finally:
             status = writer.kill(signal.SIGKILL)
         assert os.WIFSIGNALED(status), "the writer failed by itself"
