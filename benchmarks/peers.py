@@ -14,12 +14,12 @@ from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from litesess import Record, Store, WALStore
 from litesess.engine import format as form
 from litesess.engine.commit import Lookup
-from litesess.engine.format import Put
+from litesess.engine.format import Delete, Put, Touch
 from litesess.ids import key_of
 from litesess.stores.stored import put_of, raw_key
 from litesess.stores.wal import LARGEST_WAL_LIMIT
@@ -191,6 +191,65 @@ class OurDirectory(OurStore):
             store.compact()
 
 
+class OurEngine(OurDirectory):
+    """What a WALStore is built on: JSON under keys, without the rules of sessions."""
+
+    def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
+        super().__init__(path, options)
+        self._engine = cast("WALStore", self.store)._engine  # noqa: SLF001  # nothing public is
+
+    def create(self, key: str, data: Data) -> None:
+        """Put the JSON of a session."""
+        self.set(key, data)
+
+    def set(self, key: str, data: Data) -> None:
+        """Put the JSON of a session."""
+        put = Put(raw_key(key), encode(data), time.time() + LIFE)
+        self._engine.transact(lambda _stored: ([put], None), sync=True)
+
+    def get(self, key: str) -> Data:
+        """Return the values of a session that is there."""
+        entry = self._engine.get(raw_key(key))
+        assert entry is not None
+        assert entry.expires_at > time.time()
+        return decode(entry.value)
+
+    def update(self, key: str, changes: Data) -> None:
+        """Merge values into a session that is there."""
+        raw = raw_key(key)
+
+        def plan(stored: Lookup) -> tuple[Sequence[Put], None]:
+            entry = stored.get(raw)
+            assert entry is not None
+            value = encode({**decode(entry.value), **changes})
+            return [Put(raw, value, time.time() + LIFE)], None
+
+        self._engine.transact(plan, sync=True)
+
+    def touch(self, key: str) -> None:
+        """Let a session that is there live on."""
+        raw = raw_key(key)
+
+        def plan(stored: Lookup) -> tuple[Sequence[Touch], None]:
+            entry = stored.get(raw)
+            assert entry is not None
+            return [Touch(raw, entry.version, time.time() + LIFE)], None
+
+        self._engine.transact(plan, sync=False)
+
+    def delete(self, key: str) -> None:
+        """Delete a session that is there."""
+        self._engine.transact(lambda _stored: ([Delete(raw_key(key))], None), sync=True)
+
+    def fill(self, new: Iterable[Item]) -> None:
+        """Put new sessions, many at once, and put all into one snapshot."""
+        for batch in batches(new, _PUTS):
+            expires_at = time.time() + LIFE
+            puts = [Put(raw_key(key), encode(data), expires_at) for key, data in batch]
+            self._engine.transact(partial(_just, puts), sync=False)
+        self.store.compact()
+
+
 def _just(puts: Sequence[Put], _stored: Lookup) -> tuple[Sequence[Put], None]:
     return puts, None
 
@@ -204,7 +263,8 @@ class OurRedis(OurStore):
         super().__init__(make(url, timeout=PATIENCE))
 
 
-#: Opens ours in a directory: durable, not durable, encrypted.
+#: Opens ours in a directory: durable, not durable, encrypted; without the rules of sessions.
 ours = partial(OurDirectory, options={})
 ours_not_durable = partial(OurDirectory, options={"durable": False})
 ours_encrypted = partial(OurDirectory, options={"encryption_key": KEY})
+our_engine = partial(OurEngine, options={"lock_timeout": 600})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import package_peers, peers, store_peers
+from benchmarks.targets import ENGINE
 
 #: A directory with many files grows slow, and so does filling it.
 _FILES: Final = 2_000
@@ -95,6 +96,13 @@ def _ours(directory: Path) -> Iterator[Candidate]:
         "litesess, encrypted",
         "as the default, and sealed with AES-GCM",
         partial(peers.ours_encrypted, directory / "encrypted"),
+        touch=unsynced,
+    )
+    yield Candidate(
+        ENGINE,
+        "what the default is built on, as the databases here are used: the whole JSON is written,"
+        " synced before it is acknowledged; the last writer wins",
+        partial(peers.our_engine, directory / "engine"),
         touch=unsynced,
     )
 

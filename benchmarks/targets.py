@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.rounds import Table, ratio
 
 OURS: Final = "litesess"
+#: What OURS is built on, used as a database is: no values are merged, no session has an end.
+ENGINE: Final = "litesess, engine alone"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Target:
     times: float
     against_case: str | None = None
     ours: str = OURS
+
+    @property
+    def of_engine(self) -> Target:
+        """The same, for the engine alone."""
+        against = ENGINE if self.against == OURS else self.against
+        return replace(self, ours=ENGINE, against=against)
 
     def reached(self, tables: Iterable[Table]) -> float | None:
         """Return how many times better ours was; None: it was not measured."""

@@ -36,13 +36,18 @@ MAX_KEY_BYTES = 0xFFFF
 _TAG = "~"
 _TAG_BYTES = b'{"~'
 _SESSION = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
-_MOVED, _CLOSED = b">|"
+_MOVED, _CLOSED = _MARKS = b">|"
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_sorted = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-).encode
+# What contains itself is nested too deeply, which is looked for anyway.
+_JSON: dict[str, Any] = {
+    "ensure_ascii": False,
+    "allow_nan": False,
+    "check_circular": False,
+    "separators": (",", ":"),
+}
+_encode = json.JSONEncoder(**_JSON).encode
+_encode_sorted = json.JSONEncoder(**_JSON, sort_keys=True).encode
 _scan = json.JSONDecoder().raw_decode
 
 #: Values of these types can't change in place, and JSON carries them as they are.
@@ -199,11 +204,12 @@ def pack(
     for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes), ("client", client_bytes):
         if len(part) > 0xFFFF:
             raise EncodeError(name, f"has {len(part)} bytes, limit {0xFFFF}")
-    sizes = len(owner_bytes), len(cookie_bytes), len(client_bytes)
-    parts = [_SESSION.pack(created_at, life, *sizes), owner_bytes, cookie_bytes, client_bytes]
+    head = _SESSION.pack(created_at, life, len(owner_bytes), len(cookie_bytes), len(client_bytes))
+    parts = [head, owner_bytes, cookie_bytes, client_bytes]
+    sizes = _ITEM.pack
     for key, frame in frames.items():
         key_bytes = key.encode()
-        parts += (_ITEM.pack(len(key_bytes), len(frame)), key_bytes, frame)
+        parts += (sizes(len(key_bytes), len(frame)), key_bytes, frame)
     return b"".join(parts)
 
 
@@ -211,6 +217,12 @@ def pack_moved(key: str, *, takes_changes: bool) -> bytes:
     """Return what a store keeps under the old key of a session that was moved to *key*."""
     mark = bytes([_MOVED if takes_changes else _CLOSED]) + key.encode()
     return _SESSION.pack(0.0, 0.0, len(mark), 0, 0) + mark
+
+
+def is_moved(packed: bytes) -> bool:
+    """Say whether it is what :func:`pack_moved` makes."""
+    at = _SESSION.size
+    return len(packed) > at and packed[at] in _MARKS and _SESSION.unpack_from(packed)[2] > 0
 
 
 def unpack(packed: bytes) -> Packed:
@@ -226,7 +238,7 @@ def unpack(packed: bytes) -> Packed:
         at = _SESSION.size
         if owner_size:
             text = packed[at + 1 : at + owner_size].decode()
-            is_mark = packed[at] in (_MOVED, _CLOSED)
+            is_mark = packed[at] in _MARKS
             owner, moved_to = (None, text) if is_mark else (text, None)
             takes_changes = packed[at] != _CLOSED
         at += owner_size
@@ -236,13 +248,13 @@ def unpack(packed: bytes) -> Packed:
         at += client_size
         end = len(packed)
         frames = {}
+        sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
         while at < end:
-            key_size, frame_size = _ITEM.unpack_from(packed, at)
-            at += _ITEM.size
-            key = packed[at : at + key_size].decode()
-            at += key_size
-            frames[key] = packed[at : at + frame_size]
-            at += frame_size
+            key_size, frame_size = sizes_at(packed, at)
+            key_at = at + sizes_size
+            frame_at = key_at + key_size
+            at = frame_at + frame_size
+            frames[packed[key_at:frame_at].decode()] = packed[frame_at:at]
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ValueError("a packed session is cut short") from error
     if at != end:

@@ -7,13 +7,15 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning  # another class, before 3.11
 from contextlib import suppress
 
 import pytest
 from engines import FAR, abandon, change, content, delete, key, make_engine, put, small_files, touch
 from simdisk import SimDisk
 
-from litesess import Corruption, StoreError
+from litesess import Corruption, StoreClosed, StoreError
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem
 
@@ -267,6 +269,43 @@ def test_closing_does_not_wait_for_a_long_compaction(disk):
     assert len(errors) == 1
     assert not any(name.endswith(".tmp") for name in disk.files())
     assert len(content(make_engine(disk))) == 200
+
+
+def test_who_asks_for_a_compaction_waits_for_a_thread_that_is_at_it(disk):
+    """However long that takes: ``lock_timeout`` is for other processes."""
+    engine = make_engine(disk, lock_timeout=0.001)
+    put(engine, 1, b"x")
+    begun, go = threading.Event(), threading.Event()
+
+    def fault(call: str) -> None:
+        if call == "create" and not begun.is_set():
+            begun.set()
+            go.wait(10)
+
+    disk.fault = fault
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(engine.compact)
+        begun.wait(10)
+        second = pool.submit(engine.compact)
+        with suppress(StillRunning):
+            second.result(0.05)
+        assert not second.done()
+        go.set()
+        first.result(10)
+        second.result(10)
+    assert engine.stats().compactions == 2
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_who_looks_for_what_has_expired_lets_others_run_and_the_store_be_closed(disk, is_compacted):
+    engine = filled(disk, 200)
+    if is_compacted:
+        engine.compact()
+    found = engine.expired(2 * FAR)
+    assert next(found)
+    engine.close()
+    with pytest.raises(StoreClosed):
+        list(found)
 
 
 # It fails.

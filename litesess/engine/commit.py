@@ -306,9 +306,11 @@ class Committer:
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
+        if not self._waiting:
+            return
         try:
             _wake(self._waiting[0])
-        except IndexError:  # nobody waits
+        except IndexError:  # it has found that by itself
             return
 
     def _lead(self, batch: list[_Ticket]) -> None:

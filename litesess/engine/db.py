@@ -201,7 +201,7 @@ class Engine:
             if error.errno is None:  # a signal handler's
                 raise
             raise store_error(error, self.path) from error
-        if opened.log_bytes > opened.limit:
+        if opened.is_over_limit:
             self._compact_soon(opened)
         return outcome
 
@@ -256,7 +256,7 @@ class Engine:
             StoreError: something can't be read, or is not what was written.
         """
         with self._errors():
-            yield from self._current_view().expired(now)
+            yield from self._current_view().expired(now, self._opened().pause)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -353,9 +353,11 @@ class Engine:
         opened.committer.check_writable()
         with opened.maintenance(self._lock_timeout) as is_ours:
             if not is_ours:
+                # Where there is no waiting, it may be a thread of this one.
+                who = "another process" if self._lock_timeout else "another thread or process"
                 raise StoreLocked(
                     self.path,
-                    "is being compacted by another process, which did not end within"
+                    f"is being compacted by {who}, which did not end within"
                     f" {self._lock_timeout:g} s",
                 )
             yield opened

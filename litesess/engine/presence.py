@@ -266,6 +266,12 @@ class OpenStore:
         return self.follower.live.table.end
 
     @property
+    def is_over_limit(self) -> bool:
+        """Whether the live log is longer than it may get; asked after every commit."""
+        end = self.follower.live.table.end
+        return end > self._wal_limit and end > self.limit
+
+    @property
     def limit(self) -> int:
         """How long it may get: in proportion to the snapshot, as a merge writes all of that."""
         snapshot = self.follower.live.view.snapshot
@@ -287,7 +293,8 @@ class OpenStore:
         A thread may do this again inside it.
 
         Args:
-            timeout: how long to wait for others, in seconds.
+            timeout: how long to wait for other processes, in seconds; at 0 not for another thread
+                either, else until it has done its work: that goes on, or the store is closed.
 
         Yields:
             Whether it is ours; False where nothing may be written, too.
@@ -296,7 +303,7 @@ class OpenStore:
             StoreClosed: the store is being closed.
             OSError: the lock can't be used.
         """
-        if self.place.read_only or not self._maintenance_lock.acquire(timeout=timeout):
+        if self.place.read_only or not self._maintenance_lock.acquire(blocking=timeout > 0):
             yield False
             return
         try:

@@ -7,8 +7,8 @@ a reader meets the state before a record or the state after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.log import Log, pack_location
@@ -17,7 +17,10 @@ from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
+ItemT = TypeVar("ItemT")
+
 _DELETED: Final = 0  # no record stands at offset 0
+_PAUSE_EVERY: Final = 64  # entries
 
 
 class Table:
@@ -203,14 +206,19 @@ class View:
                 if not any(key in seen for seen in newer):
                     yield key, entry
 
-    def expired(self, now: float) -> Iterator[bytes]:
-        """Yield the keys that expire at *now* or before; what is damaged is logged and left."""
+    def expired(self, now: float, pause: Callable[[], None]) -> Iterator[bytes]:
+        """Yield the keys that expire at *now* or before; what is damaged is logged and left.
+
+        *pause* is called often, to let other threads run.
+        """
         newer: list[dict[bytes, Any]] = []
-        yield from (key for key in self._newer_keys(newer) if self._is_expired(key, now))
+        for key in _paused(self._newer_keys(newer), pause):
+            if self._is_expired(key, now):
+                yield key
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in snapshot.expired_positions(now):
+        for position in _paused(snapshot.expired_positions(now), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
@@ -249,3 +257,10 @@ class View:
             newer.append(touches)
             if table.cleared:
                 return
+
+
+def _paused(items: Iterable[ItemT], pause: Callable[[], None]) -> Iterator[ItemT]:
+    for count, item in enumerate(items):
+        if count % _PAUSE_EVERY == 0:
+            pause()
+        yield item

@@ -27,7 +27,6 @@ from litesess.stores.stored import (
     doom,
     events_of,
     find_session,
-    is_moved,
     owned_sessions,
     put_of,
     raw_key,
@@ -93,10 +92,11 @@ class EmbeddedStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        entry = self._engine.get(raw_key(key))
+        raw = raw_key(key)
+        entry = self._engine.get(raw)
         if entry is None or entry.expires_at <= self.clock():
             return None
-        packed = unpack(key, entry)
+        packed = unpack(raw, entry)
         if packed is None or packed.moved_to is not None:
             return None
         return record_of(packed, entry.expires_at, entry.version)
@@ -163,7 +163,7 @@ class EmbeddedStore(Store):
                 return [], False
             if version is not None and entry.version != version:
                 return [], False
-            if version is None and is_moved(raw, entry):
+            if version is None and codec.is_moved(entry.value):
                 return [], False
             return [Touch(raw, entry.version, expires_at)], True
 
@@ -249,10 +249,9 @@ class EmbeddedStore(Store):
         now = self.clock()
         for raw, entry in self._engine.scan():
             if entry.expires_at > now:
-                key = raw.hex()
-                packed = unpack(key, entry)
+                packed = unpack(raw, entry)
                 if packed is not None and packed.moved_to is None:
-                    yield key, record_of(packed, entry.expires_at, entry.version)
+                    yield raw.hex(), record_of(packed, entry.expires_at, entry.version)
 
     def find(self, owner: str) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
@@ -319,24 +318,22 @@ class EmbeddedStore(Store):
 
             def plan(
                 stored: Lookup, batch: list[bytes] = batch
-            ) -> tuple[Sequence[Change], list[Found]]:
+            ) -> tuple[Sequence[Change], list[tuple[bytes, Entry]]]:
                 # Again under the lock: one may have been touched meanwhile.
-                entries = [(key, stored.get(key)) for key in batch]
                 doomed = [
                     (key, entry)
-                    for key, entry in entries
-                    if entry is not None and entry.expires_at <= now
+                    for key in batch
+                    if (entry := stored.get(key)) is not None and entry.expires_at <= now
                 ]
-                found = [session_in(key, entry) for key, entry in doomed]
-                return [Delete(key, expired=True) for key, _ in doomed], [
-                    it for it in found if it is not None
-                ]
+                return [Delete(key, expired=True) for key, _ in doomed], doomed
 
             # Not synced for itself: what comes back after a power cut is expired all the same.
-            found, _ = self._engine.transact(plan, sync=False)
-            removed += len(found)
+            doomed, _ = self._engine.transact(plan, sync=False)
+            # Not under the lock: there are many, and others wait.
+            removed += sum(not codec.is_moved(entry.value) for _, entry in doomed)
             if self.is_heard:
-                told += found
+                found = (session_in(key, entry) for key, entry in doomed)
+                told += (it for it in found if it is not None)
         return removed, told
 
     def close(self) -> None:
@@ -363,7 +360,8 @@ class EmbeddedStore(Store):
         if merged is None:
             return None
         merged.record.version = version
-        self.tell(*events_of("evicted", merged.evicted))
+        if merged.evicted:
+            self.tell(*events_of("evicted", merged.evicted))
         return merged.record
 
     def _evicted(

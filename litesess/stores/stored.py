@@ -68,7 +68,7 @@ class Merge:
             packed.cookie if self._cookie is None else (self._cookie or None),
             owner,
             client=packed.client if self._client is None else self._client,
-            last_seen_at=None if self._expires_at is not None else found.record().last_seen_at,
+            last_seen_at=None if self._expires_at is not None else found.last_seen_at,
         )
         record.replaced_version = found.entry.version
         return record
@@ -87,6 +87,11 @@ class Found(NamedTuple):
     key: bytes
     entry: Entry
     packed: codec.Packed
+
+    @property
+    def last_seen_at(self) -> float:
+        """When it was last used, in Unix seconds."""
+        return last_seen_at(self.packed, self.entry.expires_at)
 
     def record(self) -> Record:
         """Return it as a store's caller sees it."""
@@ -124,7 +129,7 @@ def find_session(
         entry = stored.get(key)
         if entry is None or entry.expires_at <= now:
             return None
-        packed = unpack(key.hex(), entry)
+        packed = unpack(key, entry)
         if packed is None:
             return None
         if packed.moved_to is None:
@@ -147,7 +152,7 @@ def doom(stored: Lookup, key: bytes, now: float) -> Doomed:
 
 def session_in(key: bytes, entry: Entry | None) -> Found | None:
     """Return the session in an entry; None: there is none in it."""
-    packed = None if entry is None else unpack(key.hex(), entry)
+    packed = None if entry is None else unpack(key, entry)
     if entry is None or packed is None or packed.moved_to is not None:
         return None
     return Found(key, entry, packed)
@@ -169,12 +174,6 @@ def deletes(doomed: list[Found]) -> list[Delete]:
 def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
     """Return what is to be told of *sessions*."""
     return (Event(name, ids.handle_of(found.key.hex()), found.record()) for found in sessions)
-
-
-def is_moved(key: bytes, entry: Entry | None) -> bool:
-    """Say whether an entry is the mark of a rotation."""
-    packed = None if entry is None else unpack(key.hex(), entry)
-    return packed is not None and packed.moved_to is not None
 
 
 def check_free(entry: Entry | None, now: float) -> None:
@@ -205,13 +204,14 @@ def put_of(key: bytes, record: Record, now: float) -> Put:
     return Put(key, value, record.expires_at, b"" if owner is None else ids.owner_hash(owner))
 
 
-def unpack(key: str, entry: Entry) -> codec.Packed | None:
+def unpack(key: bytes, entry: Entry) -> codec.Packed | None:
     """Return the parts of what is stored under *key*; None, and it is logged, if it has none."""
     try:
         return codec.unpack(entry.value)
     except ValueError:
         # Its checksum is good, so nothing rotted; it must not turn every request into an error.
-        logger.exception("session %s can't be decoded, treated as absent", ids.handle_of(key))
+        handle = ids.handle_of(key.hex())
+        logger.exception("session %s can't be decoded, treated as absent", handle)
         return None
 
 
@@ -225,5 +225,10 @@ def record_of(packed: codec.Packed, expires_at: float, version: int) -> Record:
         packed.owner,
         version,
         packed.client,
-        max(expires_at - packed.life, packed.created_at),
+        last_seen_at(packed, expires_at),
     )
+
+
+def last_seen_at(packed: codec.Packed, expires_at: float) -> float:
+    """Return when a session that expires then was last used, in Unix seconds."""
+    return max(expires_at - packed.life, packed.created_at)
