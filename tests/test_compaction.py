@@ -18,6 +18,7 @@ from simdisk import SimDisk
 from litesess import Corruption, StoreClosed, StoreError
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem
+from litesess.engine.presence import OpenStore
 
 
 @pytest.fixture
@@ -294,6 +295,19 @@ def test_who_asks_for_a_compaction_waits_for_a_thread_that_is_at_it(disk):
         first.result(10)
         second.result(10)
     assert engine.stats().compactions == 2
+
+
+def test_a_merge_lets_others_run_as_often_as_its_work_is_long(disk, monkeypatch):
+    """Not once for each entry: that would take longer than the rest of it."""
+    engine = filled(disk, 500)
+    engine.compact()
+    for number in range(500, 1000):  # among the others, as keys are hashes
+        put(engine, number, b"x")
+    pauses = []
+    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    engine.compact()
+    assert 500 // 64 < len(pauses) < 60
+    assert len(content(engine)) == 1000
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])

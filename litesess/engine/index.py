@@ -166,7 +166,7 @@ class Index:
                 if self.has_owners
                 else bytes(MARK_BYTES * (end - at))
             )
-            builder.pause()
+            builder.pause_if_due()
 
 
 _COLUMNS: Final = (
@@ -185,6 +185,13 @@ class IndexBuilder:
         self.offsets = array("Q")
         self.versions = array("Q")  # in an encrypted snapshot
         self.marks = bytearray()
+        self._paused_at = 0
+
+    def pause_if_due(self) -> None:
+        """Let other threads run, unless little was added since: that takes longer than to add."""
+        if self.count - self._paused_at >= PAUSE_ENTRIES:
+            self._paused_at = self.count
+            self.pause()
 
     @property
     def count(self) -> int:
