@@ -128,7 +128,7 @@ def measure(settings: Settings) -> Iterator[Table]:
     yield memory
     yield opening
     yield _written(settings)
-    yield store_latency.measure(settings)
+    yield from store_latency.measure(settings)
 
 
 def case_of(count: int) -> str:

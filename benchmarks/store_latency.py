@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,6 +22,7 @@ from litesess.ids import key_of, new_id
 IsOver: TypeAlias = "Callable[[], bool]"
 
 SESSIONS: Final = 200_000
+THREADS: Final = 16
 _CASES: Final[dict[str, Callable[[list[float]], float]]] = {
     "p50": lambda times: times[len(times) // 2],
     "p99": lambda times: times[len(times) * 99 // 100],
@@ -31,8 +32,8 @@ _CASES: Final[dict[str, Callable[[list[float]], float]]] = {
 _EXPIRED: Final = 10
 
 
-def measure(settings: Settings) -> Table:
-    """Return the table."""
+def measure(settings: Settings) -> Iterator[Table]:
+    """Yield each table when it is finished."""
     count = min(SESSIONS, settings.sessions)
     shown = f"{count:,}".replace(",", " ")
     expired = count // _EXPIRED
@@ -60,12 +61,31 @@ def measure(settings: Settings) -> Table:
             collected: (store, collecting),
             "SQLite, FULL": (sqlite, quiet),
         }
-        table.cells = _cells(settings, count, others)
-    return table
+        table.cells = _cells(settings, count, others, _set_times)
+        yield table
+        yield Table(
+            f"durable set, latency of {THREADS} threads",
+            "microseconds",
+            more_is_better=False,
+            notes={
+                "litesess": f"{shown} sessions; whoever waits is synced with the next",
+                "SQLite, FULL": f"{shown} sessions; whoever finds the lock taken sleeps, for longer"
+                " each time, and may find it taken by one who came later",
+            },
+            cells=_cells(
+                settings,
+                count,
+                {"litesess": (store, quiet), "SQLite, FULL": (sqlite, quiet)},
+                _times_of_threads,
+            ),
+        )
 
 
 def _cells(
-    settings: Settings, count: int, others: dict[str, tuple[Peer, Callable[[], Any]]]
+    settings: Settings,
+    count: int,
+    others: dict[str, tuple[Peer, Callable[[], Any]]],
+    times_of: Callable[[Peer, int, random.Random, IsOver], Iterable[float]],
 ) -> list[Cell]:
     """Measure each candidate once a round, in turn; the times of a round make three values."""
     probe = by_hand(str(settings.directory), RECORD_BYTES)
@@ -77,7 +97,7 @@ def _cells(
             peer, other = others[name]
             probes[name].append(median_time(probe, PROBES))
             with other() as is_over:
-                times[name].append(sorted(_set_times(peer, count, rng, is_over)))
+                times[name].append(sorted(times_of(peer, count, rng, is_over)))
     return [
         Cell(case, name, tuple(map(value_of, times[name])), tuple(probes[name]))
         for case, value_of in _CASES.items()
@@ -94,6 +114,22 @@ def _set_times(peer: Peer, count: int, rng: random.Random, is_over: IsOver) -> I
         yield (time.perf_counter() - began) * 1e6
         if is_over():
             return
+
+
+def _times_of_threads(
+    peer: Peer, count: int, rng: random.Random, is_over: IsOver
+) -> Iterator[float]:
+    """Yield how many microseconds each set of some threads took."""
+
+    def work(seed: int) -> list[float]:
+        try:
+            return [*_set_times(peer, count, random.Random(seed), is_over)]
+        finally:
+            peer.leave()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for found in pool.map(work, [rng.getrandbits(32) for _ in range(THREADS)]):
+            yield from found
 
 
 @contextmanager
