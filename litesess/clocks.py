@@ -51,6 +51,5 @@ def pauses(first: float, longest: float) -> Iterator[float]:
     """
     most = first
     while True:
-        # Only to keep those who wait apart: nobody gains by guessing when one tries again.
-        yield random.uniform(0, most)  # noqa: S311
+        yield random.uniform(0, most)  # noqa: S311  # nobody gains by guessing when one tries again
         most = min(2 * most, longest)

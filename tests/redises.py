@@ -24,7 +24,7 @@ PROGRAMS = {
     if shutil.which(program)
 }
 needs_redis = pytest.mark.skipif(
-    "Redis" not in PROGRAMS, reason="needs redis-server: apt install redis-server"
+    "Redis" not in PROGRAMS, reason="needs a real server: apt install redis-server"
 )
 
 

@@ -14,7 +14,7 @@ from servers import EXAMPLES, ROOT, SECRET, Server, gunicorn
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not there: apt install {' '.join(MISSING)}"),
 ]
 
 ADA = ("ada", "engine")

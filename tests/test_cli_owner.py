@@ -15,7 +15,7 @@ from servers import wait_until
 from litesess.cli.exits import Exit
 from litesess.cli.owner import Identity, acting_as, acting_as_operator, owner_of
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 #: Nobody that is known here, and the group of the directory's.
 SOMEBODY = Identity(54321, 54322, [54322])

@@ -260,7 +260,7 @@ def test_a_reader_that_goes_away_is_no_error(command, large):
 @pytest.mark.parametrize("arguments", [["list", "--json"], ["export"], ["--help"]])
 def test_a_full_disk_behind_stdout_is_one_line(arguments, large):
     if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full, which only Linux and NetBSD have")
+        pytest.skip("no /dev/full, as on macOS, to stand for a full disk")
     command, *rest = arguments
     on = [] if command == "--help" else [large]
     with Path("/dev/full").open("w") as full:
@@ -401,7 +401,7 @@ def test_bash_completes_commands_and_options(tmp_path):
     pytest.importorskip("shtab")
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("needs bash, whose completion it tests")
+        pytest.skip("no bash, whose own completion is asked")
     (tmp_path / "script").write_text(run("completion", "bash").out)
 
     def completed(*words):

@@ -27,7 +27,7 @@ EVERYTHING = {
     "yes": True,
     "empty": [{}, [], "", ()],
     "when": datetime(2026, 1, 31, 10, tzinfo=timezone(timedelta(hours=1))),
-    "local": datetime(2026, 1, 31, 10, 0, 0, 5),  # noqa: DTZ001  # that it has none is the point
+    "local": datetime(2026, 1, 31, 10, 0, 0, 5),  # noqa: DTZ001  # to be kept without one
     "day": date(2026, 1, 31),
     "price": Decimal("1.50"),
     "uuid": UUID(int=7),

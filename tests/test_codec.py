@@ -171,7 +171,7 @@ def test_what_cant_be_stored_is_named_by_its_path(value, path):
     assert path in str(error_info.value)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10, 7), reason="it reads integers of any length back")
+@pytest.mark.skipif(sys.version_info < (3, 10, 7), reason="before, Python reads them back")
 def test_a_number_that_could_not_be_read_back_is_refused():
     with pytest.raises(EncodeError, match="x can't be encoded"):
         codec.encode([10**5000], "x")
@@ -340,6 +340,21 @@ def test_a_mark_says_where_a_session_was_moved_to():
     assert not codec.unpack(codec.pack_moved("ab" * 32, takes_changes=False)).takes_changes
 
 
+@pytest.mark.parametrize("takes_changes", [False, True])
+def test_a_mark_is_told_without_being_unpacked(takes_changes):
+    assert codec.is_moved(codec.pack_moved("ab" * 32, takes_changes=takes_changes))
+
+
+@pytest.mark.parametrize("first", b">|")
+def test_a_session_whose_first_key_is_as_long_as_a_mark_begins_is_no_mark(first):
+    assert not codec.is_moved(codec.pack(0.0, 0.0, None, None, None, {"k" * first: b"1"}))
+
+
+@pytest.mark.parametrize("junk", [b"", PACKED[:22], bytes(40)])
+def test_what_is_no_session_is_no_mark(junk):
+    assert not codec.is_moved(junk)
+
+
 @pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9", "+", ">ab"])
 def test_an_owner_is_told_apart_from_none(owner):
     assert codec.unpack(codec.pack(0.0, 0.0, owner, None, None, {})).owner == owner
@@ -389,5 +404,7 @@ def test_parts_that_are_too_long_are_refused(owner, cookie, client, path):
 )
 def test_any_session_is_unpacked_as_it_was_packed(created_at, life, owner, cookie, client, data):
     frames = codec.encode_items(data)
-    packed = codec.unpack(codec.pack(created_at, life, owner, cookie, client, frames))
-    assert packed == (created_at, life, owner, cookie, client, frames, None, True)
+    packed = codec.pack(created_at, life, owner, cookie, client, frames)
+    found = codec.unpack(packed)
+    assert found == (created_at, life, owner, cookie, client, frames, None, True)
+    assert not codec.is_moved(packed)

@@ -15,7 +15,7 @@ import pytest
 from engines import FAR, abandon, change, content, delete, key, make_engine, put, small_files, touch
 from simdisk import SimDisk
 
-from litesess import Corruption, StoreClosed, StoreError
+from litesess import Corruption, StoreClosed, StoreError, StoreLocked
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem
 from litesess.engine.presence import OpenStore
@@ -38,6 +38,19 @@ def kinds(disk: SimDisk) -> list[str]:
     """Return what the files are, without the locks."""
     names = (name.split(".", 1)[1] for name in disk.files())
     return sorted(name for name in names if name not in ("compact", "live"))
+
+
+def held_at_create(disk: SimDisk) -> tuple[threading.Event, threading.Event]:
+    """Hold whoever creates the first file; return what says that, and what lets it go on."""
+    begun, go = threading.Event(), threading.Event()
+
+    def fault(call: str) -> None:
+        if call == "create" and not begun.is_set():
+            begun.set()
+            go.wait(10)
+
+    disk.fault = fault
+    return begun, go
 
 
 def wait_for_compaction(engine) -> None:
@@ -240,14 +253,7 @@ def test_what_is_called_before_a_compaction_may_write(disk):
 
 def test_closing_does_not_wait_for_a_long_compaction(disk):
     engine = filled(disk, 200)
-    begun, go = threading.Event(), threading.Event()
-
-    def fault(call: str) -> None:
-        if call == "create" and not begun.is_set():
-            begun.set()
-            go.wait(10)
-
-    disk.fault = fault
+    begun, go = held_at_create(disk)
     errors = []
 
     def compact() -> None:
@@ -276,14 +282,7 @@ def test_who_asks_for_a_compaction_waits_for_a_thread_that_is_at_it(disk):
     """However long that takes: ``lock_timeout`` is for other processes."""
     engine = make_engine(disk, lock_timeout=0.001)
     put(engine, 1, b"x")
-    begun, go = threading.Event(), threading.Event()
-
-    def fault(call: str) -> None:
-        if call == "create" and not begun.is_set():
-            begun.set()
-            go.wait(10)
-
-    disk.fault = fault
+    begun, go = held_at_create(disk)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(engine.compact)
         begun.wait(10)
@@ -295,6 +294,21 @@ def test_who_asks_for_a_compaction_waits_for_a_thread_that_is_at_it(disk):
         first.result(10)
         second.result(10)
     assert engine.stats().compactions == 2
+
+
+def test_who_may_not_wait_is_told_that_it_may_be_a_thread(disk):
+    engine = make_engine(disk, lock_timeout=0)
+    put(engine, 1, b"x")
+    begun, go = held_at_create(disk)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(engine.compact)
+        begun.wait(10)
+        try:
+            with pytest.raises(StoreLocked, match="by another thread or process"):
+                engine.compact()
+        finally:
+            go.set()
+        first.result(10)
 
 
 def test_a_merge_lets_others_run_as_often_as_its_work_is_long(disk, monkeypatch):
@@ -320,6 +334,15 @@ def test_who_looks_for_what_has_expired_lets_others_run_and_the_store_be_closed(
     engine.close()
     with pytest.raises(StoreClosed):
         list(found)
+
+
+def test_who_finds_nothing_that_has_expired_lets_others_run_too(disk, monkeypatch):
+    engine = filled(disk, 200)
+    engine.compact()
+    pauses = []
+    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    assert list(engine.expired(0.0)) == []
+    assert pauses
 
 
 # It fails.

@@ -181,7 +181,7 @@ class TestReadme:
     @pytest.mark.slow
     def test_the_walk_with_curl_answers_as_printed(self, tmp_path: Path) -> None:
         if shutil.which("curl") is None:
-            pytest.skip("the README walks with curl, which is not installed here")
+            pytest.skip("needs curl, with which the README walks: apt install curl")
         (walk,) = (text for text in literal_blocks(README.read_text()) if "$ curl" in text)
         environment = {"EXAMPLE_DATA": str(tmp_path / "data")}
         with Server(LOGIN, tmp_path, environment) as server:

@@ -438,7 +438,7 @@ def test_a_directory_that_others_can_write_to_is_refused_and_not_changed(path):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o777
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="chown to another user is for root alone")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_another_owner_is_refused(path):
     os.mkdir(path, 0o700)
     os.chown(path, 12345, 12345)

@@ -157,7 +157,7 @@ class TestLife:
         assert (options.absolute_timeout, options.rolling) == (60, False)
 
     def test_a_point_in_time_is_one_in_utc(self, taken):
-        options, _ = taken({"cookie_expires": datetime(2030, 1, 1)})  # noqa: DTZ001
+        options, _ = taken({"cookie_expires": datetime(2030, 1, 1)})  # noqa: DTZ001  # as Beaker's are
         assert options.cookie.expires == datetime(2030, 1, 1, tzinfo=timezone.utc).timestamp()
         with pytest.raises(ConfigError, match=r"session.cookie_expires is a point in time"):
             taken({"cookie_expires": datetime(2030, 1, 1, tzinfo=timezone.utc), "timeout": 60})

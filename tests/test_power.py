@@ -53,7 +53,7 @@ def make_image(path: Path, size: int, *command: str) -> Path:
 def disks(tmp_path) -> Iterator[Path]:
     """A directory whose files can be cloned."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount a file system")
+        pytest.skip("only root can mount the disk whose power is cut")
     missing = [tool for tool in ("mkfs.btrfs", "mkfs.ext4", "mount") if not shutil.which(tool)]
     if missing:
         pytest.skip(f"a file system can't be made or mounted without {', '.join(missing)}")

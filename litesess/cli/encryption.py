@@ -31,7 +31,7 @@ _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 class Kind(enum.Enum):
     """What an encryption key is."""
 
-    PASSPHRASE = "a passphrase"  # noqa: S105  # the kind, as messages name it; no secret
+    PASSPHRASE = "a passphrase"  # noqa: S105  # words of a message, not a passphrase
     RAW = "32 bytes"
 
 

@@ -62,7 +62,7 @@ def _secret(options: argparse.Namespace) -> int:
 
 def _completion(options: argparse.Namespace) -> int:
     try:
-        import shtab  # noqa: PLC0415  # in the extra cli; all other commands do without
+        import shtab  # noqa: PLC0415  # optional (litesess[cli]); only this command needs it
     except ImportError as error:
         raise Failure(
             Exit.USAGE, "shell completion needs shtab; pip install 'litesess[cli]'"

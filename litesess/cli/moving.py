@@ -168,8 +168,10 @@ def _redis(
     place: Place, given: encryption.Given | None, options: argparse.Namespace, *, is_dest: bool
 ) -> Store:
     try:
-        # Of an extra, which those who copy from directory to directory need not have.
-        from litesess.stores.redis import IN_THE_CLEAR, RedisStore  # noqa: PLC0415
+        from litesess.stores.redis import (  # noqa: PLC0415  # optional (litesess[redis])
+            IN_THE_CLEAR,
+            RedisStore,
+        )
     except ImportError:
         raise Failure(
             Exit.USAGE, "Redis needs the package redis: pip install 'litesess[redis]'"

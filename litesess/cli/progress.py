@@ -54,8 +54,8 @@ def bar(
 
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
-    # Of an extra; and it takes longer than most commands, which draw no bar.
-    from rich import console, progress  # noqa: PLC0415
+    # Also, to import it takes longer than most commands, which draw no bar.
+    from rich import console, progress  # noqa: PLC0415  # optional (litesess[cli])
 
     class Looking(progress.Progress):
         """A bar that looks up how far the work is."""

@@ -429,9 +429,8 @@ class Committer:
                 record = live.log.encode(
                     *form.encode_changes(changes), sequence + 1, live.durable, offset
                 )
-            # Whatever one caller's plan raises must not fail the others of the batch; its own
-            # transact() raises it again.
-            except Exception as error:  # noqa: BLE001
+            # It must not fail the others of the batch.
+            except Exception as error:  # noqa: BLE001  # raised again by its own transact()
                 ticket.error = error
                 continue
             sequence += 1

@@ -140,9 +140,13 @@ class Index:
         at = bisect_left(self._owned, position, lo=low, hi=high)  # they ascend in each bucket
         return at < high and self._owned[at] == position
 
-    def expired_positions(self, now: float) -> Iterator[int]:
-        """Yield the positions of the entries that expire at *now* or before."""
+    def expired_positions(self, now: float, pause: Callable[[], None]) -> Iterator[int]:
+        """Yield the positions of the entries that expire at *now* or before.
+
+        *pause* is called often, to let other threads run.
+        """
         for start in range(0, self.count, _SCAN_ENTRIES):
+            pause()
             chunk = self._expiries[start : start + _SCAN_ENTRIES].tolist()
             if min(chunk) <= now:
                 for position, expires_at in enumerate(chunk, start):

@@ -218,7 +218,7 @@ class View:
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in _paused(snapshot.expired_positions(now), pause):
+        for position in _paused(snapshot.expired_positions(now, pause), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):

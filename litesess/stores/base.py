@@ -384,7 +384,7 @@ class Store(ABC):
         except VersionConflict:
             return False
 
-    def compact(self) -> None:  # noqa: B027  # not abstract: most need none
+    def compact(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
         """Give back the room that deleted sessions take."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:

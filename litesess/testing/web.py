@@ -101,7 +101,7 @@ def _serve(testapp: Any, headers_for: Callable[[dict[str, Any]], list[tuple[str,
         testapp.app = own
 
 
-def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # called where TestApp was
+def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # stands for a class
     """Return a ``webtest.TestApp`` whose responses have ``session``: as the request left it.
 
     Args:
@@ -113,7 +113,7 @@ def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N
         ConfigError: WebTest is not installed.
     """
     try:
-        import webtest  # noqa: PLC0415  # edit_session() works without it
+        import webtest  # noqa: PLC0415  # optional; edit_session() does without it
     except ImportError as error:
         raise ConfigError("SessionTestApp needs WebTest: install webtest") from error
 

@@ -41,7 +41,7 @@ class FlaskSession(Session, SessionMixin):
         self.was_permanent = False
 
     @property
-    def new(self) -> bool:  # type: ignore[override]  # there an attribute, always False
+    def new(self) -> bool:  # type: ignore[override]  # Flask: a constant; here it is known
         """Whether nothing of it is stored yet."""
         return self.is_new
 
