@@ -18,9 +18,9 @@ from litesess.engine.fs import OpenFile
 from litesess.engine.log import create_anew, forget
 from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
-from litesess.engine.view import View
+from litesess.engine.view import View, paused
 
-_PAUSE_EVERY: Final = 64  # entries
+_PAUSE_EVERY: Final = 1024  # keys that are only looked at
 
 
 def compact(
@@ -99,9 +99,7 @@ def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> Non
     """Write all that *view* shows, in the order of keys; unchanged runs are copied as bytes."""
     snapshot = None if any(table.cleared for table in view.tables) else view.snapshot
     at = 0
-    for count, key in enumerate(_changed_keys(view, pause)):
-        if count % _PAUSE_EVERY == 0:
-            pause()
+    for key in paused(_changed_keys(view, pause), pause):
         if snapshot is not None:
             place = snapshot.place_of(key)
             snapshot.copy(at, place.start, writer)
@@ -118,9 +116,7 @@ def _changed_keys(view: View, pause: Callable[[], None]) -> Iterator[bytes]:
     # One call that sorts them all would keep every other thread waiting.
     slices: list[set[bytes]] = [set() for _ in range(256)]
     for table in view.tables:
-        for count, key in enumerate(chain(table.puts, table.touches)):
+        for key in paused(chain(table.puts, table.touches), pause, _PAUSE_EVERY):
             slices[key[0]].add(key)
-            if count % (16 * _PAUSE_EVERY) == 0:
-                pause()
     for part in slices:
         yield from sorted(part)

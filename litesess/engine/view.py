@@ -20,7 +20,7 @@ logger = logging.getLogger("litesess.engine")
 ItemT = TypeVar("ItemT")
 
 _DELETED: Final = 0  # no record stands at offset 0
-_PAUSE_EVERY: Final = 64  # entries
+_PAUSE_EVERY: Final = 64  # entries that are read, some 0.3 ms of work
 
 
 class Table:
@@ -212,13 +212,13 @@ class View:
         *pause* is called often, to let other threads run.
         """
         newer: list[dict[bytes, Any]] = []
-        for key in _paused(self._newer_keys(newer), pause):
+        for key in paused(self._newer_keys(newer), pause):
             if self._is_expired(key, now):
                 yield key
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in _paused(snapshot.expired_positions(now, pause), pause):
+        for position in paused(snapshot.expired_positions(now, pause), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
@@ -259,8 +259,11 @@ class View:
                 return
 
 
-def _paused(items: Iterable[ItemT], pause: Callable[[], None]) -> Iterator[ItemT]:
+def paused(
+    items: Iterable[ItemT], pause: Callable[[], None], every: int = _PAUSE_EVERY
+) -> Iterator[ItemT]:
+    """Yield the items; call *pause* before the first, and again after so many."""
     for count, item in enumerate(items):
-        if count % _PAUSE_EVERY == 0:
+        if count % every == 0:
             pause()
         yield item
