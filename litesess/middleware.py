@@ -91,7 +91,7 @@ class SessionMiddleware:
             return self._app(environ, start_response)
         environ[key] = session
         environ[STORE_KEY] = self.manager.store
-        response = _Response(self.manager, session, environ, start_response)
+        response = _Response(session, environ, start_response)
         try:
             body = self._serve(environ, response)
         except StoreUnavailable as error:
@@ -130,10 +130,10 @@ class _Response:
         "_environ",
         "_exc_info",
         "_headers",
-        "_manager",
         "_session",
         "_start",
         "_status",
+        "_visit",
         "is_broken",
         "is_sent",
         "write",
@@ -141,13 +141,12 @@ class _Response:
 
     def __init__(
         self,
-        manager: Manager,
         session: Session,
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> None:
-        self._manager = manager
         self._session = session
+        self._visit = session.visit
         # Our own reference: the app may hand a copy on, or empty it.
         self._environ = environ
         self._start = start_response
@@ -175,10 +174,10 @@ class _Response:
         """Commit the session and call the server's ``start_response``, once."""
         if self.is_sent or self._status is None:
             return
-        if self._session.is_refused:
+        if self._visit.is_refused:
             self._excuse(self._status)
-        self._cookies = self._manager.commit(self._session, is_unset=self._is_unset())
-        headers = self._manager.decorate(self._session, self._headers, self._cookies)
+        self._cookies = self._visit.commit(is_unset=self._is_unset())
+        headers = self._visit.decorate(self._headers, self._cookies)
         self.is_sent = True
         exc_info, self._exc_info = self._exc_info, None
         try:
@@ -192,8 +191,8 @@ class _Response:
 
     def _excuse(self, status: str) -> None:
         """Let an error page of the app's say that it is the store that is away."""
-        if self._manager.excuses(self._session, int(status[:3])):
-            self._session.is_abandoned = True
+        if self._visit.excuses(int(status[:3])):
+            self._visit.is_abandoned = True
             self._status = _UNAVAILABLE
             left_out = {name.lower() for name, _ in REFUSED}
             kept = (header for header in self._headers if header[0].lower() not in left_out)
@@ -209,7 +208,7 @@ class _Response:
     def finish(self) -> None:
         """Commit what was changed since."""
         if self.is_sent and not self.is_broken:
-            self._manager.finish_late(self._session, is_unset=self._is_unset())
+            self._visit.finish_late(is_unset=self._is_unset())
 
     def refuse(self, error: StoreUnavailable) -> list[bytes]:
         """Answer for the app, which can't without its sessions."""
@@ -219,7 +218,7 @@ class _Response:
         return [_REFUSAL]
 
     def _is_unset(self) -> bool:
-        return self._environ.get(self._manager.environ_key) is not self._session
+        return self._environ.get(self._visit.rules.environ_key) is not self._session
 
     def _write(self, data: bytes) -> None:
         self.send()
@@ -227,7 +226,7 @@ class _Response:
 
     def _again(self, status: str, headers: Headers, exc_info: Any) -> Callable[[bytes], object]:
         """Leave it to the server: it raises again, or takes other headers if none have left."""
-        headers = self._manager.decorate(self._session, headers, self._cookies)
+        headers = self._visit.decorate(headers, self._cookies)
         try:
             if exc_info is None:
                 return self._start(status, headers)

@@ -69,8 +69,8 @@ def test_it_gives_up_when_others_are_always_faster(site, clock):
         waits.append(seconds)
         clock.advance(1.0)
 
-    site.manager._sleep = sleep
-    site.manager._monotonic = clock
+    site.manager.sleep = sleep
+    site.manager.monotonic = clock
     others = iter(range(100))
 
     def unlucky(session):

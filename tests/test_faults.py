@@ -295,10 +295,7 @@ LOOKS = {
 }
 
 #: What is public for the manager, which looks for the app.
-MANAGERS = {
-    "begin", "changes", "current_cookie", "current_id", "drop_id", "environ", "frames",
-    "is_changed", "lose", "move", "new_owner", "record", "revert", "stored_as", "stored_id",
-}  # fmt: skip
+MANAGERS = {"accessed"}
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "stranger"])
@@ -507,7 +504,7 @@ def test_another_life_in_the_configuration_moves_no_end_that_is_stored(site, clo
 
 
 def _id_in(site: Site) -> str:
-    (found,) = site.manager._signer.verified(site.header)
+    (found,) = site.manager.signer.verified(site.header)
     return found.session_id
 
 

@@ -150,7 +150,7 @@ def test_two_live_sessions_at_once_are_none_and_the_client_forgets_them(caplog):
 def test_one_live_session_among_dead_and_forged_ones_wins():
     site = Site()
     site.visit(write(user="ada"))
-    dead = site.manager._signer.sign("a" * 43)
+    dead = site.manager.signer.sign("a" * 43)
     header = f"{COOKIE}=forged; {COOKIE}={dead}; {site.header}; {COOKIE}={dead}"
     assert site.visit(look, cookie=header).value == {"user": "ada"}
 

@@ -897,8 +897,8 @@ def test_ten_thousand_invented_cookies_leave_the_store_empty():
             environ = environ_of(HTTP_COOKIE=f"{COOKIE}={value}")
             session = site.manager.open(environ)
             assert dict(session) == {}
-            assert site.manager.commit(session) == []
-            assert site.manager.decorate(session, [], []) == [("Vary", "Cookie")]
+            assert session.visit.commit() == []
+            assert session.visit.decorate([], []) == [("Vary", "Cookie")]
     assert site.store.writes == {}
     assert len(site.store) == 0
 
@@ -921,7 +921,7 @@ def test_an_exception_commits_nothing(site):
 def test_a_request_that_was_abandoned_commits_nothing(site):
     def fail(session):
         session["half"] = "done"
-        session.is_abandoned = True
+        session.visit.is_abandoned = True
 
     def body(environ, start_response):
         fail(environ[KEY])
@@ -932,22 +932,6 @@ def test_a_request_that_was_abandoned_commits_nothing(site):
     assert site.data == [{"user": "ada", "cart": [1]}]
 
 
-def test_a_session_is_current_until_somebody_else_writes_or_ends_it(site):
-    is_current = site.manager.is_current
-
-    def looked(meanwhile):
-        def action(session):
-            session.get("user")
-            site.visit(meanwhile, by=site.new_tab())
-            return is_current(session)
-
-        return site.visit(action).value
-
-    assert looked(look) is True
-    assert looked(write(user="bob")) is False
-    assert looked(Session.destroy) is False
-
-
 def test_no_id_cookie_or_secret_is_in_a_log_a_repr_or_an_error(site, caplog):
     caplog.set_level(logging.DEBUG)
     ids = [site.visit(lambda s: s.id).value]
@@ -956,7 +940,9 @@ def test_no_id_cookie_or_secret_is_in_a_log_a_repr_or_an_error(site, caplog):
 
     def misbehave(session):
         ids.append(session.id)
-        shown.extend(map(repr, (session, session.cookie, session.record, site.manager.options)))
+        shown.extend(
+            map(repr, (session, session.cookie, session.visit.record, site.manager.options))
+        )
         session.rotate()
         ids.append(session.id)
         site.visit(lambda s: s.destroy(), by=site.new_tab())

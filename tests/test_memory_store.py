@@ -208,7 +208,15 @@ def test_of_many_threads_that_update_one_version_one_succeeds(store, clock):
 
 def test_owners_sessions_are_kept_by_session_object(store, clock):
     class Kept:
-        id = stored_id = "first"
+        def look(self):
+            return self
+
+        def keys(self):
+            return {KEY}
+
+        @property
+        def visit(self):
+            return self
 
     for key in KEY, OTHER:
         store.create(key, Record({}, clock(), clock() + 100, owner="7"))

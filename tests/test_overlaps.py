@@ -89,7 +89,7 @@ def test_a_login_meanwhile_keeps_its_cookie(site):
 
 def test_an_invented_id_is_refused(site):
     stranger = site.new_browser()
-    signer = site.manager._signer
+    signer = site.manager.signer
     stranger.cookies[COOKIE] = signer.sign("A" * 43)
     assert site.visit(look, by=stranger).value == {}
     response = site.visit(write(a=1), by=stranger)

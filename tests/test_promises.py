@@ -524,7 +524,7 @@ def test_a_visitor_whose_session_is_not_written_leaves_nothing(site):
 
 
 def test_invented_and_forged_cookies_leave_the_store_empty(site):
-    known = site.manager._signer
+    known = site.manager.signer
     for number in range(10_000):
         value = known.sign(f"invented{number}") if number % 2 else f"forged{number:090}"
         environ = environ_of(HTTP_COOKIE=f"litesess.sid={value}") | {

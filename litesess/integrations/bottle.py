@@ -90,7 +90,7 @@ def _abandoned_by_errors(session: Session) -> Iterator[None]:
     except HTTPResponse:
         raise
     except Exception:
-        session.is_abandoned = True
+        session.visit.is_abandoned = True
         raise
 
 

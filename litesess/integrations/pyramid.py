@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyramid.request import Request
     from pyramid.response import Response
 
+    from litesess.visit import Visit
+
 PREFIX = "litesess."
 
 
@@ -64,14 +66,14 @@ class SessionFactory:
         if session is None:
             raise ConfigError(f"request.session: the session's cookie is not for {request.path}")
         environ[key], environ[STORE_KEY] = session, manager.store
-        request.add_response_callback(_Commit(manager, session))
+        request.add_response_callback(_Commit(session.visit))
         return PyramidSession(session, manager)
 
     def refuse(self, _error: StoreUnavailable, request: Request) -> Response:
         """Answer for a view that can't do without its session: an exception view."""
         session: Session | None = request.environ.get(self.manager.environ_key)
         if session is not None:
-            session.is_abandoned = True
+            session.visit.is_abandoned = True
         return HTTPServiceUnavailable(headers=REFUSED)
 
     def close(self) -> None:
@@ -82,18 +84,17 @@ class SessionFactory:
 class _Commit:
     """Stores a session before its response leaves."""
 
-    def __init__(self, manager: Manager, session: Session) -> None:
-        self._manager = manager
-        self._session = session
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
 
     def __call__(self, _request: Request, response: Response) -> None:
-        manager, session = self._manager, self._session
-        if manager.excuses(session, response.status_int):  # an exception view's
+        visit = self._visit
+        if visit.excuses(response.status_int):  # an exception view's
             _excuse(response)
         try:
-            cookies = manager.commit(session)
+            cookies = visit.commit()
         except StoreUnavailable:
-            if manager.options.if_unavailable != "503":
+            if visit.rules.options.if_unavailable != "503":
                 raise
             # Nothing of what the view says, also of its body's encoding, is so.
             body = response.app_iter
@@ -104,7 +105,7 @@ class _Commit:
             if close is not None:
                 close()
             cookies = []
-        response.headerlist = manager.decorate(session, response.headerlist, cookies)
+        response.headerlist = visit.decorate(response.headerlist, cookies)
         body = response.app_iter
         if isgenerator(body):  # the app runs on in there
             length = response.content_length
@@ -115,7 +116,7 @@ class _Commit:
         try:
             yield from body
         finally:
-            self._manager.finish_late(self._session)
+            self._visit.finish_late()
 
 
 def _excuse(response: Response) -> None:

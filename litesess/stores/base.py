@@ -433,6 +433,5 @@ def kept(keep: Collection[Any]) -> set[str]:
     keys = {item for item in keep if isinstance(item, str) and len(item) == ids.KEY_DIGITS}
     for item in keep:
         if not isinstance(item, str):
-            stored = item.stored_id
-            keys |= {ids.key_of(item.id)} | ({ids.key_of(stored)} if stored is not None else set())
+            keys |= item.visit.look().keys()
     return keys

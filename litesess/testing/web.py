@@ -46,8 +46,8 @@ def edit_session(testapp: Any, *, manager: Manager | None = None) -> Iterator[Se
     if session is None:
         raise ConfigError("the session's cookie is for another path than /")
     yield session
-    cookies = manager.commit(session)
-    if not cookies and session.is_new and any(session.changes()):
+    cookies = session.visit.commit()
+    if not cookies and session.is_new and any(session.visit.contents.changes()):
         raise ConfigError(
             "the session's cookie is secure, and the test client comes by plain http; give it"
             ' extra_environ={"wsgi.url_scheme": "https", "HTTP_HOST": "localhost:443"}'

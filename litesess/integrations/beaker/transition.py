@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from litesess.cookie import LONGEST_HEADER
+from litesess.cookie import LONGEST_HEADER, Verified
 from litesess.errors import ConfigError
 from litesess.ids import key_of
 from litesess.integrations.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.manager import Manager
 from litesess.middleware import SessionMiddleware
-from litesess.session import Session, Status
 from litesess.stores.base import Record
+from litesess.visit import Visit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -115,37 +115,46 @@ class _TransitionManager(Manager):
 
     def __init__(self, options: Mapping[str, Any], cookies: _BeakerCookies) -> None:
         super().__init__(options)
-        self._cookies = cookies
+        self.beaker_cookies = cookies
 
-    def hydrate(self, session: Session) -> None:
-        """Find out which session the request's cookie stands for, ours or Beaker's."""
-        super().hydrate(session)
-        if session.status is not Status.NEW or session.has_strays:
-            return
+
+class _TransitionVisit(Visit):
+    """A visit of a client that may come with a cookie of Beaker's."""
+
+    __slots__ = ()
+    rules: _TransitionManager
+
+    def candidates(self) -> list[tuple[Verified, Record]]:
+        """Return the live sessions that the client has cookies of, ours or Beaker's."""
+        found = super().candidates()
+        if found:
+            return found
         live: dict[str, Record] = {}
-        for beaker_id in self._cookies.ids(session.environ.get("HTTP_COOKIE", "")):
-            session_id = self._cookies.successor(beaker_id)
+        cookies = self.rules.beaker_cookies
+        for beaker_id in cookies.ids(self.environ.get("HTTP_COOKIE", "")):
+            session_id = cookies.successor(beaker_id)
             record = self._brought_over(key_of(beaker_id), key_of(session_id))
             if record is not None:
                 live[session_id] = record
-        if len(live) == 1:
-            session.begin(*live.popitem())
-            # So that the client gets a cookie of ours.  If it can't be told now, because the
-            # headers have left, Beaker's cookie leads here again.
-            session.is_stale = True
-        elif live:
-            # As with ours: one of them may be somebody else's, put there by a neighbour.
-            session.has_strays = True
-            logger.warning("a request came with %d cookies of Beaker's, so it has none", len(live))
+        # As signed with an older secret, so that the client gets a cookie of ours.  If it can't be
+        # told now, because the headers have left, Beaker's cookie leads here again.
+        return [
+            (Verified(session_id, is_stale=True), record) for session_id, record in live.items()
+        ]
 
     def _brought_over(self, old: str, new: str) -> Record | None:
         """Return the session at the key *new*, moved there from *old* if that was not done yet."""
         record = self._live(new)
         if record is None and self._live(old) is not None:
             # Another request may have been faster.
-            record = self.store.rotate(old, new, {}, ()) or self._live(new)
+            record = self.rules.store.rotate(old, new, {}, ()) or self._live(new)
         return record
 
     def _live(self, key: str) -> Record | None:
-        record = self.store.load(key)
-        return record if record is not None and self._ends_at(record) > self._clock() else None
+        rules = self.rules
+        record = rules.store.load(key)
+        is_live = record is not None and rules.ends_at(record) > rules.clock()
+        return record if is_live else None
+
+
+_TransitionManager.visit_class = _TransitionVisit

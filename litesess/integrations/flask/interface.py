@@ -32,8 +32,8 @@ class LitesessInterface(SessionInterface):
         Unlike a middleware's it is there on every path: the cookie's is the browser's business.
         """
         manager, environ = self.manager, request.environ
-        manager.prepare(environ)
-        session = FlaskSession(manager, environ)
+        session = manager.open_anywhere(environ)
+        assert isinstance(session, FlaskSession)
         environ[_IN_HAND] = session
         if isinstance(environ.get(manager.environ_key, session), FlaskSession):
             environ[manager.environ_key] = session
@@ -48,12 +48,13 @@ class LitesessInterface(SessionInterface):
             StoreError: the store can't work.
         """
         assert isinstance(session, FlaskSession)  # it was opened above
-        if self.manager.excuses(session, response.status_code):  # the app's page, or Flask's
+        visit = session.visit
+        if visit.excuses(response.status_code):  # the app's page, or Flask's
             response.status = HTTPStatus.SERVICE_UNAVAILABLE
             response.headers.update(REFUSED)
-        cookies = self.manager.commit(session, is_unset=self._is_unset(session))
+        cookies = visit.commit(is_unset=self._is_unset(session))
         headers = [*response.headers]
-        decorated = self.manager.decorate(session, headers, cookies)
+        decorated = visit.decorate(headers, cookies)
         if decorated is not headers:
             response.headers.clear()
             response.headers.extend(decorated)
@@ -67,14 +68,14 @@ class LitesessInterface(SessionInterface):
         """Keep nothing of what a request did whose exception nobody handles."""
         session = request.environ.get(_IN_HAND) if has_request_context() else None
         # What was committed before, for another response, is to be announced in this one.
-        if isinstance(session, FlaskSession) and not session.is_late:
-            session.is_abandoned = True
+        if isinstance(session, FlaskSession) and not session.visit.is_late:
+            session.visit.is_abandoned = True
 
     def _finish(self, session: FlaskSession) -> None:
-        self.manager.finish_late(session, is_unset=self._is_unset(session))
+        session.visit.finish_late(is_unset=self._is_unset(session))
 
     def _is_unset(self, session: FlaskSession) -> bool:
-        return session.environ.get(self.manager.environ_key) is None
+        return session.visit.environ.get(self.manager.environ_key) is None
 
 
 class _Stream:
@@ -104,7 +105,7 @@ class _Stream:
             self._finish()
             raise
         except BaseException:
-            self._session.is_abandoned = True
+            self._session.visit.is_abandoned = True
             raise
 
     def close(self) -> None:

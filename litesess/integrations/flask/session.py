@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask.sessions import SessionMixin
 
-from litesess import codec
+from litesess import codec, ids
 from litesess.cookie import CookieSettings
 from litesess.errors import StoreError
 from litesess.manager import Manager
-from litesess.session import Move, Session, Status
+from litesess.session import Session
+from litesess.state import Move, Status
+from litesess.visit import Visit
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from litesess.cookie import SessionCookie
-    from litesess.stores.base import Record
 
 logger = logging.getLogger("litesess.flask")
 
@@ -33,17 +34,21 @@ _TRUE: Final = codec.encode(True, PERMANENT)
 class FlaskSession(Session, SessionMixin):
     """A :class:`litesess.Session` with the names that Flask has for it."""
 
-    def __init__(self, manager: FlaskManager, environ: Mapping[str, Any]) -> None:
-        super().__init__(manager, environ)
-        self._manager = manager
-        self._is_cleared = False
-        #: Whether it was permanent when it was loaded.
-        self.was_permanent = False
+    visit: FlaskVisit
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # Flask: a constant; here it is known
         """Whether nothing of it is stored yet."""
         return self.is_new
+
+    @property
+    def accessed(self) -> bool:
+        """Whether the app has looked at it in any way; Flask sets it, too."""
+        return self.visit.is_looked_at
+
+    @accessed.setter
+    def accessed(self, value: bool) -> None:
+        self.visit.is_looked_at = value
 
     @property
     def modified(self) -> bool:
@@ -61,38 +66,75 @@ class FlaskSession(Session, SessionMixin):
     def clear(self) -> None:
         """Remove all data, and the owner; if nothing is set after that, it is destroyed."""
         super().clear()
-        self._is_cleared = True
-        if self.owner is None or self._is_atomic:
+        visit = self.visit
+        visit.is_cleared = True
+        if self.owner is None or visit.is_atomic:
             return
         # Guards: a logout that clears, and leaves a message for the next page.
-        if self.is_late:
+        if visit.is_late:
             self.destroy()  # as the client can't be told another id
         else:
             self.owner = None
 
-    def begin(self, session_id: str | None, record: Record | None) -> None:
+
+class FlaskVisit(Visit):
+    """A request's use of its session, as Flask's config has it."""
+
+    __slots__ = ("is_cleared", "was_permanent")
+    rules: FlaskManager
+
+    def find(self) -> None:
+        """Find out which session the request's cookie stands for, and load it."""
+        super().find()
+        #: Whether it was permanent when this request came.
+        self.was_permanent = self.contents.frames.get(PERMANENT) == _TRUE
+
+    def load(self, session_id: Any, record: Any) -> None:
         """Stand for a stored session, or for a new one if *record* is None."""
-        super().begin(session_id, record)
-        self._is_cleared = False
-        self.was_permanent = self.frames.get(PERMANENT) == _TRUE
+        super().load(session_id, record)
+        self.is_cleared = False
 
     def current_cookie(self) -> SessionCookie:
         """Return its cookie settings; this is no look of the app's."""
         cookie = super().current_cookie()
         # Whether it is permanent may have changed since they were made.
-        cookie.settings = self._manager.settings_for(self)
+        cookie.settings = self.settings()
         return cookie
 
-    @property
-    def is_permanent(self) -> bool:
-        """As ``permanent``, but no look of the app's."""
-        accessed = self.accessed
-        try:
-            return bool(self.get(PERMANENT))
-        finally:
-            self.accessed = accessed
+    def settings(self) -> CookieSettings:
+        """Return the cookie settings: a permanent session lives as the config says."""
+        settings = super().settings()
+        if self._is_permanent():
+            return _living(settings, self.rules.app.permanent_session_lifetime)
+        return settings
 
-    def settle(self) -> None:
+    def is_rolling(self) -> bool:
+        """Say whether the response sends the cookie of the session if it was looked at."""
+        if super().is_rolling():
+            return True
+        if self._is_permanent():
+            refreshes: bool = self.rules.app.config["SESSION_REFRESH_EACH_REQUEST"]
+            return not self.was_permanent or refreshes
+        return self.was_permanent
+
+    def commit(self, *, is_unset: bool = False) -> list[str]:
+        """Store what is to be stored; see :meth:`Visit.commit`."""
+        self._settle()
+        return super().commit(is_unset=is_unset)
+
+    def finish_late(self, *, is_unset: bool = False) -> None:
+        """Commit what was changed after the headers had left; what can't be is logged."""
+        try:
+            self._settle()
+        except StoreError:
+            logger.exception("a session that was emptied late was not destroyed")
+        super().finish_late(is_unset=is_unset)
+
+    def _is_permanent(self) -> bool:
+        contents = self.contents
+        return PERMANENT in contents and bool(contents[PERMANENT])
+
+    def _settle(self) -> None:
         """Destroy the session if the app has emptied it; begin none that has no content."""
         if self.is_abandoned:
             return
@@ -100,72 +142,49 @@ class FlaskSession(Session, SessionMixin):
             self.destroy()
         elif self.status is Status.NEW and not self.is_late and self._is_blank():
             # As an app does in before_request for whoever comes by.
-            self.pop(PERMANENT, None)
+            del self.contents[PERMANENT]
 
     def _is_emptied(self) -> bool:
         if self.move is Move.REGENERATE or self._has_content():
             return False
-        if self._is_cleared:  # and nobody has logged in after that
-            return self.new_owner in ([], [None])
-        had_content = any(key != PERMANENT for key in self.frames)
+        if self.is_cleared:  # and nobody has logged in after that
+            return self.new_owner in ((), (None,))
+        had_content = any(key != PERMANENT for key in self.contents.frames)
         # A login outlives its last message; another request may have put something in.
-        return had_content and self.owner is None and self._manager.is_current(self)
+        _, record = self.stored()
+        owner = self.new_owner[0] if self.new_owner else record.owner
+        return had_content and owner is None and self._is_current()
+
+    def _is_current(self) -> bool:
+        """Say whether a stored session is stored now as it was when this request loaded it."""
+        session_id, record = self.stored()
+        stored = self.rules.store.load(ids.key_of(session_id))
+        return stored is not None and stored.version == record.version
 
     def _is_blank(self) -> bool:
-        is_wanted = self.is_announced or self.new_owner or self._manager.options.save_uninitialized
-        return not (is_wanted or self._has_content()) and PERMANENT in self
+        is_wanted = self.is_announced or self.new_owner or self.rules.options.save_uninitialized
+        return not (is_wanted or self._has_content()) and PERMANENT in self.contents
 
     def _has_content(self) -> bool:
-        return len(self) > (PERMANENT in self)
+        return len(self.contents) > (PERMANENT in self.contents)
 
 
 class FlaskManager(Manager):
-    """Opens, commits and announces the sessions of one Flask app."""
+    """Opens the sessions of one Flask app."""
+
+    visit_class = FlaskVisit
+    session_class = FlaskSession
 
     def __init__(self, app: Flask, options: Mapping[str, Any]) -> None:
         super().__init__(options)
-        self._app = app
+        self.app = app
         cookie = self.options.cookie
         self._is_secure = isinstance(cookie, CookieSettings) and cookie.secure is True
-
-    def settings_for(self, session: Session) -> CookieSettings:
-        """Return the cookie settings of a session: a permanent one lives as the config says."""
-        settings = super().settings_for(session)
-        if _ours(session).is_permanent:
-            return _living(settings, self._app.permanent_session_lifetime)
-        return settings
-
-    def is_rolling(self, session: Session) -> bool:
-        """Say whether each response sends the cookie of a session that was looked at."""
-        if super().is_rolling(session):
-            return True
-        ours = _ours(session)
-        if ours.is_permanent:
-            return not ours.was_permanent or self._app.config["SESSION_REFRESH_EACH_REQUEST"]
-        return ours.was_permanent
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         # As in Flask: SESSION_COOKIE_SECURE says that it does, whatever a proxy does not tell.
         return self._is_secure or super().is_https(environ)
-
-    def commit(self, session: Session, *, is_unset: bool = False) -> list[str]:
-        """Store what is to be stored; see :meth:`Manager.commit`."""
-        _ours(session).settle()
-        return super().commit(session, is_unset=is_unset)
-
-    def finish_late(self, session: Session, *, is_unset: bool = False) -> None:
-        """Commit what was changed after the headers had left; what can't be is logged."""
-        try:
-            _ours(session).settle()
-        except StoreError:
-            logger.exception("a session that was emptied late was not destroyed")
-        super().finish_late(session, is_unset=is_unset)
-
-
-def _ours(session: Session) -> FlaskSession:
-    assert isinstance(session, FlaskSession)  # the interface makes no others
-    return session
 
 
 @lru_cache(maxsize=64)

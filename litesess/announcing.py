@@ -1,0 +1,90 @@
+"""What the client is told of its session: the ``Set-Cookie`` values of a response."""
+
+from __future__ import annotations
+
+from litesess import ids
+from litesess.caches import Headers
+from litesess.cookie import SessionCookie, expire_cookie, set_cookie
+from litesess.state import State, Status
+
+
+def cookies(state: State) -> list[str]:
+    """Return the ``Set-Cookie`` values that the client is to get."""
+    found: list[str | None] = []
+    is_told = state.status is Status.STORED and _is_told(state)
+    if is_told and state.written_at is None and _is_gone(state):
+        state.lose()
+        is_told = False
+    if state.has_strays:
+        found += _expired_strays(state)
+    if is_told:
+        found.append(_set_cookie(state, state.current_id()))
+    elif state.status is Status.DESTROYED and state.has_cookie:
+        name = state.rules.signer.name
+        found.append(expire_cookie(name, state.current_cookie(), https=state.is_https()))
+    # A session that this request only found gone says nothing: what is in the browser by now
+    # may be the cookie that a login has just set.
+    return [cookie for cookie in found if cookie is not None]
+
+
+def is_possible(state: State) -> bool:
+    """Say whether the client would take the cookie; if not, no new session is stored.
+
+    Each such request would leave another one that nobody can come back to.
+    """
+    if _set_cookie(state, "") is not None:
+        return True
+    state.rules.warn_once(
+        "a secure cookie can't be sent over plain http, so the session is not stored;"
+        " behind a TLS proxy set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+    )
+    return False
+
+
+def sets_cookie(headers: Headers, cookie_name: str) -> bool:
+    """Say whether *headers* set a cookie of that name."""
+    return any(
+        name.lower() == "set-cookie" and value.partition("=")[0].strip() == cookie_name
+        for name, value in headers
+    )
+
+
+def _is_told(state: State) -> bool:
+    if (
+        state.id != state.client_id
+        or state.is_stale
+        or state.is_cookie_written
+        or state.is_rolling()
+    ):
+        return True
+    is_prolonged = state.is_content_written or state.is_touched
+    return is_prolonged and state.current_cookie().ends_at(0.0) is not None
+
+
+def _is_gone(state: State) -> bool:
+    """Say whether a session that this request has not written may be told of no more."""
+    session_id, _ = state.stored()
+    return state.rules.store.load(ids.key_of(session_id)) is None
+
+
+def _expired_strays(state: State) -> list[str | None]:
+    """Return what makes a client forget the cookie in both scopes it may have it in."""
+    rules, settings, https = state.rules, state.settings(), state.is_https()
+    name = rules.signer.name
+    scopes = [{}] if settings.domain is None else [{"domain": None}, {}]
+    return [
+        expire_cookie(name, SessionCookie(name, settings, scope, None, rules.clock), https=https)
+        for scope in scopes
+    ]
+
+
+def _set_cookie(state: State, session_id: str) -> str | None:
+    rules, cookie, record = state.rules, state.current_cookie(), state.record
+    # One reading of the clock for the record and for the cookie.
+    now = rules.clock() if state.written_at is None else state.written_at
+    ends_at = cookie.ends_at(now)
+    if ends_at is not None:
+        ends_at = rules.expiry(cookie, now if record is None else record.created_at, now)
+    return set_cookie(
+        rules.signer, session_id, cookie, https=state.is_https(), now=now, ends_at=ends_at
+    )

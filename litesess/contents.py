@@ -1,0 +1,118 @@
+"""A session's values: encoded as they are stored, decoded when they are asked for.
+
+In-place changes at any depth are found by encoding again what was handed out and comparing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+
+from litesess import codec
+
+logger = logging.getLogger("litesess.session")
+
+
+class _Unread:
+    """Stands for a value that nobody has asked for, so that it stays encoded."""
+
+    def __repr__(self) -> str:
+        return "<unread>"
+
+
+_UNREAD: Final = _Unread()
+
+
+class Contents:
+    """What is stored of a session's values, and what the app made of them since."""
+
+    __slots__ = ("_assigned", "_values", "frames")
+
+    def __init__(self, frames: codec.Frames) -> None:
+        """Begin with what is stored; nothing is decoded yet."""
+        self.frames = frames
+        self._values: dict[str, Any] = dict.fromkeys(frames, _UNREAD)
+        self._assigned: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if value is _UNREAD:
+            try:
+                value = codec.decode(self.frames[key])
+            except ValueError as error:
+                # Its checksum was good, so nothing rotted; it must not fail for ever.  What is
+                # stored stays: another release may know how to read it.
+                logger.exception("a session's value can't be decoded, treated as absent")
+                del self._values[key], self.frames[key]
+                raise KeyError(key) from error
+            self._values[key] = value
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._values[codec.check_key(key)] = value
+        self._assigned.add(key)
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        # Whoever goes through all of them asks for the values next.
+        return iter([key for key in list(self._values) if self._is_readable(key)])
+
+    def _is_readable(self, key: str) -> bool:
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def clear(self) -> None:
+        """Remove all values."""
+        self._values.clear()
+
+    def changes(self) -> tuple[codec.Frames, list[str]]:
+        """Return the changed values, encoded, and the removed keys, since it was stored last.
+
+        Raises:
+            EncodeError: a value can't be stored.
+        """
+        changed = {}
+        frames = self.frames
+        for key, value in self._values.items():
+            if value is _UNREAD:
+                continue
+            if type(value) in codec.IMMUTABLE and key not in self._assigned:
+                continue
+            frame = codec.encode(value, key)
+            before = frames.get(key)
+            if before is None or not codec.same_content(before, frame):
+                changed[key] = frame
+        removed = [key for key in frames if key not in self._values]
+        return changed, removed
+
+    def stored(self, frames: codec.Frames, changed: codec.Frames) -> None:
+        """Take note of what is stored now; values the app holds stay the same objects.
+
+        Args:
+            frames: all of it, others' changes included.
+            changed: what was changed here, as :meth:`changes` gave it.
+        """
+        mine, own = self._values, self.frames | changed
+        self.frames = frames
+        self._values = {
+            key: mine[key] if key in mine and own[key] == frame else _UNREAD
+            for key, frame in frames.items()
+        }
+        self._assigned.clear()
+
+    def revert(self, frames: codec.Frames) -> None:
+        """Make the values of a new session what *frames* say."""
+        self._values = {key: codec.decode(frame) for key, frame in frames.items()}
+        self._assigned = set(self._values)

@@ -1,0 +1,269 @@
+"""How sessions are kept for one app: its options, checked, and what follows from them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from litesess import ids
+from litesess.cookie import (
+    ID,
+    CookieSettings,
+    CookieSigner,
+    SessionCookie,
+    check_name,
+    check_secrets,
+    cookie_settings,
+)
+from litesess.errors import ConfigError, ConfigTypeError
+from litesess.events import Event
+from litesess.options import (
+    Options,
+    boolean,
+    build,
+    choice,
+    function,
+    option,
+    optional,
+    required,
+    seconds,
+    size,
+    text,
+)
+from litesess.stores.base import Record, Store
+
+logger = logging.getLogger("litesess")
+
+#: Where the app finds the store in the environ.
+STORE_KEY: Final = "litesess.store"
+#: The headers of an answer that is 503 because the store is away.
+#: Source: RFC 9110 section 15.6.4.
+REFUSED: Final = (("Retry-After", "5"), ("Cache-Control", "no-store"))
+
+#: So many characters of what a browser says of itself, and of its address, are kept.
+MAX_AGENT: Final = 512
+MAX_ADDRESS: Final = 64
+
+ID_TRIES: Final = 10
+
+
+def _store(name: str, value: object) -> Store:
+    if not isinstance(value, Store):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not a Store")
+    return value
+
+
+def _unset(name: str, value: object) -> object:
+    return choice("keep", "destroy")(name, "keep" if value is None else value)
+
+
+def _environ_key(name: str, value: object) -> str:
+    key = text(name, value)
+    if key == STORE_KEY:
+        raise ConfigError(f"{name} {key!r} is where the store is")
+    return key
+
+
+def _cookie(name: str, value: object) -> CookieSettings | Callable[..., object]:
+    if isinstance(value, type):
+        raise ConfigTypeError(f"{name} is the class {value.__name__}, not an instance of it")
+    return value if callable(value) else cookie_settings(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagerOptions(Options):
+    """How sessions are kept for an app."""
+
+    secret: tuple[bytes, ...] = required(
+        "Signs the cookie: str, bytes, or a list, newest first: the first signs, all verify",
+        check=check_secrets,
+        secret=True,
+    )
+    store: Store = required("Where the sessions are kept", check=_store)
+    cookie_name: str = option("litesess.sid", "The cookie's name", check=text)
+    cookie: CookieSettings | Callable[..., object] = option(
+        None,
+        "The cookie's attributes: ``CookieSettings``, a mapping, or a callable that gets the"
+        " environ and returns one of these",
+        check=_cookie,
+    )
+    save_uninitialized: bool = option(
+        False, "Store and announce a new session that the app did not write", check=boolean
+    )
+    resave: bool = option(False, "Store a session again that was not changed", check=boolean)
+    rolling: bool = option(False, "Send the cookie with every response", check=boolean)
+    unset: str = option(
+        "keep",
+        "What becomes of the session if the app takes it out of the environ: keep or destroy",
+        check=_unset,
+    )
+    genid: Callable[[Mapping[str, Any]], str] | None = option(
+        None,
+        "Called with the environ, returns a session id; ``None``: 256 random bits",
+        check=optional(function),
+    )
+    trust_proxy: bool | None = option(
+        None,
+        "``True``: ``X-Forwarded-Proto`` says whether a request came by https; ``False``: only"
+        " ``wsgi.url_scheme``; ``None``: that, or the server's ``HTTPS``",
+        check=optional(boolean),
+    )
+    absolute_timeout: float | None = option(
+        None,
+        "Longest life of a session, used or not, since it was created or changed its owner, in"
+        " seconds",
+        check=optional(seconds),
+    )
+    max_session_bytes: int = option(
+        65_536, "Largest session, encoded, in bytes", check=size(256, 1_000_000)
+    )
+    cache_headers: bool = option(
+        True, "Keep shared caches from storing what a session had a part in", check=boolean
+    )
+    client_info: bool = option(
+        False,
+        "Keep the browser's ``User-Agent`` and address with the session, when it begins and at each"
+        " login",
+        check=boolean,
+    )
+    on_event: Callable[[Event], object] | None = option(
+        None,
+        "Called with each ``litesess.events.Event``: a session was created, rotated, destroyed, has"
+        " expired, ...",
+        check=optional(function),
+    )
+    if_unavailable: str = option(
+        "503",
+        "What a request gets if its store can't be reached (``StoreUnavailable``): ``503``;"
+        " ``raise``: the exception, for the server or another middleware; ``anonymous``: a session"
+        " of nobody's, of which nothing is kept",
+        check=choice("503", "raise", "anonymous"),
+    )
+    environ_key: str = option(
+        "litesess.session", "Where the app finds the session", check=_environ_key
+    )
+    clock: Callable[[], float] = option(
+        time.time, "Says how late it is, in Unix seconds", check=function
+    )
+
+
+class Rules:
+    """What follows from the options, for any request."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Take the options of :class:`ManagerOptions`.
+
+        Args:
+            options: those.
+            monotonic: returns seconds that never go back.
+            sleep: how to wait.
+
+        Raises:
+            ConfigError: one is unknown, missing or wrong, or two contradict each other.
+        """
+        self.options = checked_options = build(ManagerOptions, options)
+        self.store = checked_options.store
+        self.environ_key = checked_options.environ_key
+        self.clock = checked_options.clock
+        self.monotonic = monotonic
+        self.sleep = sleep
+        self.signer = CookieSigner(checked_options.cookie_name, checked_options.secret)
+        self._settings = (
+            checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
+        )
+        check_name(checked_options.cookie_name, self._settings or CookieSettings())
+        if self._settings is not None and self._settings.expires is not None:
+            logger.warning("cookie expires is a point in time, not a life; after it none is valid")
+        self._settings_key = f"{self.environ_key}.cookie"
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()  # Guards: _warned.
+
+    def make_id(self, environ: Mapping[str, Any]) -> str:
+        """Return an id that no session has."""
+        genid = self.options.genid
+        if genid is None:
+            return ids.new_id()
+        for _ in range(ID_TRIES):
+            session_id = genid(environ)
+            if not isinstance(session_id, str) or not ID.match(session_id):
+                raise ConfigError("genid returned no str of 1 to 128 of A-Z a-z 0-9 _ -")
+            if self.store.load(ids.key_of(session_id)) is None:
+                return session_id
+        raise ids_are_taken()
+
+    def warn_once(self, message: str) -> None:
+        """Log a warning, the first time."""
+        with self._lock:
+            is_first = message not in self._warned
+            self._warned.add(message)
+        if is_first:
+            logger.warning(message)
+
+    def settings_of(self, environ: Mapping[str, Any]) -> CookieSettings:
+        """Return the cookie's settings, as configured for a request."""
+        if self._settings is not None:
+            return self._settings
+        settings = environ.get(self._settings_key)
+        if settings is None:
+            assert callable(self.options.cookie)  # it is no settings
+            settings = cookie_settings(self.options.cookie(environ))
+            check_name(self.signer.name, settings)
+        return settings
+
+    def expiry(self, cookie: SessionCookie, created_at: float, now: float) -> float:
+        """Return when a session that is used at *now* expires."""
+        ends_at = cookie.ends_at(now)
+        if ends_at is None:
+            ends_at = now + self.store.ttl
+        if self.options.absolute_timeout is not None:
+            ends_at = min(ends_at, created_at + self.options.absolute_timeout)
+        return ends_at
+
+    def ends_at(self, record: Record) -> float:
+        """Return when a stored session ends."""
+        if self.options.absolute_timeout is None:
+            return record.expires_at
+        return min(record.expires_at, record.created_at + self.options.absolute_timeout)
+
+    def client(self, environ: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return what is to be known of the browser."""
+        if not self.options.client_info:
+            return None
+        address = environ.get("REMOTE_ADDR", "")
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+        if self.options.trust_proxy and forwarded:
+            # What the nearest proxy has added; what stands before, anybody may have written.
+            address = forwarded.rpartition(",")[2].strip()
+        agent = environ.get("HTTP_USER_AGENT", "")
+        return {"user_agent": agent[:MAX_AGENT], "address": address[:MAX_ADDRESS]}
+
+    def is_https(self, environ: Mapping[str, Any]) -> bool:
+        """Say whether the client's request came by https, or counts as if it had."""
+        trust_proxy = self.options.trust_proxy
+        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
+        if trust_proxy and forwarded:
+            return forwarded.partition(",")[0].strip().lower() == "https"
+        is_https = environ.get("wsgi.url_scheme") == "https"
+        if trust_proxy is None:
+            is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
+            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
+                self.warn_once(
+                    "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
+                    " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
+                )
+        return is_https
+
+
+def ids_are_taken() -> ConfigError:
+    """Return the error for a genid whose ids are in use, one after the other."""
+    return ConfigError(f"genid returned ids that are taken, {ID_TRIES} times in a row")

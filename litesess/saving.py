@@ -1,0 +1,259 @@
+"""What a visit's session needs of the store: the one call that its changes come to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from litesess import announcing, codec, ids
+from litesess.cookie import SessionCookie
+from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
+from litesess.events import Event
+from litesess.rules import ID_TRIES, ids_are_taken
+from litesess.state import Move, State, Status
+from litesess.stores.base import KEEP, Owner, Record
+
+logger = logging.getLogger("litesess")
+
+ResultT = TypeVar("ResultT")
+
+#: The most top-level keys of a session.
+MAX_KEYS: Final = 1000
+
+
+def is_due(state: State) -> bool:
+    """Say whether a new session is to be stored when the request ends."""
+    return (
+        state.rules.options.save_uninitialized
+        or state.is_announced
+        or bool(state.new_owner)
+        or any(state.contents.changes())
+    )
+
+
+def create(state: State) -> None:
+    """Store a new session."""
+    changed, removed = state.contents.changes()
+    _check_size(state, changed, removed)
+    record = _record(state, changed)
+    for _ in range(ID_TRIES):
+        if state.rules.store.create(ids.key_of(state.current_id()), record):
+            state.stored_as(state.current_id(), record, changed)
+            return
+        state.drop_id()
+    raise ids_are_taken()
+
+
+def write(state: State, *, is_forced: bool = False) -> bool:
+    """Write a stored session if it was changed; it is lost, and False returned, if gone."""
+    changed, removed = state.contents.changes()
+    cookie = state.current_cookie()
+    is_content = bool(changed or removed or state.move)
+    is_cookie = cookie.is_changed
+    if not (is_content or state.new_owner or is_cookie or is_forced):
+        return True
+    _check_size(state, changed, removed)
+    if state.move is Move.REGENERATE and not announcing.is_possible(state):
+        delete(state)
+        state.lose()
+        return False
+    record = _store_changes(state, cookie, changed, removed)
+    if record is None:
+        _discard(state)
+        return False
+    _, before = state.stored()
+    if record.replaced_version not in (0, before.version):
+        state.rules.store.tally.add_merge()
+    if record.is_moved:
+        # Stored under the id that another request has given the session.  Whoever came with
+        # the old one, perhaps to a login's session, is shown nothing of what it holds now.
+        state.lose()
+        return True
+    _count_life_anew(state, record, is_cookie=is_cookie)
+    state.is_content_written |= is_content
+    state.is_cookie_written |= is_cookie
+    state.stored_as(state.current_id(), record, changed)
+    return True
+
+
+def write_if_current(state: State) -> bool:
+    """Write the changed data of a stored session unless somebody else has written it."""
+    changed, removed = state.contents.changes()
+    if not (changed or removed):
+        return True
+    session_id, record = state.stored()
+    cookie, rules = state.current_cookie(), state.rules
+    _check_size(state, changed, removed)
+    now = state.written_at = rules.clock()
+    try:
+        saved = rules.store.update(
+            ids.key_of(session_id),
+            codec.Encoded(changed),
+            removed,
+            expires_at=rules.expiry(cookie, record.created_at, now),
+            cookie=cookie.changes if cookie.is_changed else None,
+            if_version=record.version,
+        )
+    except VersionConflict:
+        return False
+    if saved is None:
+        _discard(state)
+        raise SessionGone("the session was destroyed or has expired meanwhile")
+    state.is_content_written = True
+    state.is_cookie_written |= cookie.is_changed
+    state.stored_as(session_id, saved, changed)
+    return True
+
+
+def prolong(state: State) -> None:
+    """Let a session that was used and not changed live longer."""
+    session_id, record = state.stored()
+    rules, key = state.rules, ids.key_of(session_id)
+    now = rules.clock()
+    expires_at = rules.expiry(state.current_cookie(), record.created_at, now)
+    if rules.options.resave:
+        try:
+            saved = rules.store.update(
+                key, {}, (), expires_at=expires_at, if_version=record.version
+            )
+        except VersionConflict:  # somebody wrote it meanwhile, and prolonged it
+            return
+        if saved is None:
+            state.lose()
+        else:
+            state.stored_as(session_id, saved, {})
+            state.written_at = now
+        return
+    life = expires_at - now
+    if not (state.is_touched or rules.store.worth_touching(record.expires_at, expires_at, life)):
+        return
+    try:
+        if rules.store.touch(key, expires_at, version=record.version):
+            record.expires_at = expires_at
+            state.written_at = now
+            state.current_cookie().stored_until(expires_at)
+        elif rules.store.load(key) is None:
+            state.lose()
+    except StoreError:
+        # Nothing of the app's is lost, so the page is served.
+        logger.exception("a session's life was not prolonged")
+
+
+def delete(state: State) -> None:
+    """Delete the session, if it is or was stored, wherever it is now."""
+    if state.status in (Status.STORED, Status.LOST) and state.id is not None:
+        state.rules.store.delete(ids.key_of(state.id))
+    state.lose(Status.DESTROYED)
+
+
+def _store_changes(
+    state: State, cookie: SessionCookie, changed: codec.Frames, removed: list[str]
+) -> Record | None:
+    """Make the one call to the store that the changes need; None: the session is gone."""
+    session_id, before = state.stored()
+    rules, old = state.rules, ids.key_of(session_id)
+    store = rules.store
+    if state.move is Move.REGENERATE:
+        fresh = _record(state, changed)
+        _move(state, lambda new: store.replace(old, new, fresh))
+        return fresh
+    now = state.written_at = rules.clock()
+    changes = codec.Encoded(changed)
+    owner: Owner = state.new_owner[0] if state.new_owner else KEEP
+    is_anew = owner is not KEEP and owner != before.owner
+    expires_at = rules.expiry(cookie, now if is_anew else before.created_at, now)
+    settings = cookie.changes if cookie.is_changed else None
+    if state.move is not Move.ROTATE:
+        return store.update(
+            old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
+        )
+    # Not to a store of somebody else's that was not asked to keep it.
+    client = {"client": rules.client(state.environ)} if rules.options.client_info else {}
+
+    def rotate(new: str) -> Record | None:
+        return store.rotate(
+            old,
+            new,
+            changes,
+            removed,
+            expires_at=expires_at,
+            cookie=settings,
+            owner=owner,
+            **client,
+        )
+
+    return _move(state, rotate)
+
+
+def _move(state: State, work: Callable[[str], ResultT]) -> ResultT:
+    """Do *work* with the key of the session's next id; with another one if that is taken."""
+    for _ in range(ID_TRIES):
+        try:
+            return work(ids.key_of(state.current_id()))
+        except VersionConflict:
+            state.drop_id()
+    raise ids_are_taken()
+
+
+def _record(state: State, frames: codec.Frames) -> Record:
+    """Return what a session that begins now is stored as."""
+    rules, cookie = state.rules, state.current_cookie()
+    now = state.written_at = rules.clock()
+    state.is_cookie_written = cookie.is_changed
+    return Record(
+        codec.Encoded(frames),
+        now,
+        rules.expiry(cookie, now, now),
+        cookie.changes or None,
+        state.new_owner[0] if state.new_owner else None,
+        client=rules.client(state.environ),
+    )
+
+
+def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
+    """Let *record* expire by what others have made of it meanwhile, not by what was loaded."""
+    _, before = state.stored()
+    rules, now = state.rules, state.written_at
+    assert now is not None  # just now
+    is_other = record.created_at != before.created_at or (
+        not is_cookie and record.cookie != before.cookie
+    )
+    if not is_other or state.move is Move.REGENERATE:
+        return
+    cookie = SessionCookie(rules.signer.name, state.settings(), record.cookie, None, rules.clock)
+    expires_at = rules.expiry(cookie, record.created_at, now)
+    key = ids.key_of(state.current_id())
+    if expires_at != record.expires_at and rules.store.touch(
+        key, expires_at, version=record.version
+    ):
+        record.expires_at = expires_at
+
+
+def _discard(state: State) -> None:
+    """Drop a write that came too late: what is logged out stays logged out."""
+    store = state.rules.store
+    store.tally.add_discarded()
+    logger.info("a session was gone when a late write to it came; the write was dropped")
+    session_id, record = state.stored()
+    store.tell(Event("discarded", ids.handle_of(ids.key_of(session_id)), record))
+    state.lose()
+
+
+def _check_size(state: State, changed: codec.Frames, removed: list[str]) -> None:
+    frames, limit = state.contents.frames, state.rules.options.max_session_bytes
+    most = sum(map(len, (*frames, *frames.values(), *changed, *changed.values())))
+    if len(frames) + len(changed) <= MAX_KEYS and most <= limit:
+        return  # whatever it replaces
+    sizes = {key: len(key) + len(frame) for key, frame in (frames | changed).items()}
+    for key in removed:
+        del sizes[key]
+    if len(sizes) > MAX_KEYS:
+        raise EncodeError("(all)", f"has {len(sizes)} keys, limit {MAX_KEYS}")
+    total = sum(sizes.values())
+    if total > limit:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise EncodeError(
+            largest,
+            f"has {sizes[largest]} of the session's {total} bytes, limit {limit}",
+        )

@@ -1,0 +1,274 @@
+"""Where a request's session stands: what the client came with, what is stored, what is due.
+
+What outlives a reload is set by :meth:`State.find` alone; what is loaded, by :meth:`State.load`.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from litesess import ids
+from litesess.contents import Contents
+from litesess.cookie import CookieSettings, SessionCookie, Verified
+from litesess.errors import StoreUnavailable
+from litesess.rules import Rules
+from litesess.stores.base import Record
+
+logger = logging.getLogger("litesess")
+
+
+class Status(enum.Enum):
+    """Where a session stands."""
+
+    UNREAD = "nobody has looked at it"
+    NEW = "not stored"
+    STORED = "stored"
+    DESTROYED = "destroyed by this request"
+    LOST = "was gone when this request came to write or reload it"
+
+
+GONE: Final = (Status.DESTROYED, Status.LOST)
+
+
+class Move(enum.Enum):
+    """Why a session gets another id at the next write."""
+
+    ROTATE = "same data"
+    REGENERATE = "empty"
+
+
+class State:
+    """The session of one request, as far as the request knows."""
+
+    __slots__ = (
+        "_cookie",
+        "_new_id",
+        "client_id",
+        "contents",
+        "environ",
+        "has_cookie",
+        "has_strays",
+        "id",
+        "is_abandoned",
+        "is_announced",
+        "is_anonymous",
+        "is_atomic",
+        "is_content_written",
+        "is_cookie_written",
+        "is_late",
+        "is_looked_at",
+        "is_refused",
+        "is_stale",
+        "is_touched",
+        "is_tried",
+        "is_written",
+        "move",
+        "new_owner",
+        "record",
+        "rules",
+        "seen_at",
+        "status",
+        "written_at",
+    )
+
+    #: The id that it is stored under; None: it is not stored, or was not given one yet.
+    id: str | None
+    record: Record | None
+    contents: Contents
+    move: Move | None
+    _cookie: SessionCookie | None
+    _new_id: str | None
+
+    def __init__(self, rules: Rules, environ: Mapping[str, Any]) -> None:
+        """Begin with a request; nothing is parsed or loaded yet."""
+        self.rules = rules
+        self.environ = environ
+        self.status = Status.UNREAD
+        #: Whether the app has looked at the session in any way.
+        self.is_looked_at = False
+        #: Whether the store was asked for it.
+        self.is_tried = False
+        #: The request has failed: nothing of what it made of the session is to be kept.
+        self.is_abandoned = False
+        #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
+        self.is_anonymous = False
+        #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
+        self.is_refused = False
+        #: The headers have left, so nothing can be told to the client any more.
+        self.is_late = False
+        self.is_atomic = False
+
+    # What the client came with.
+
+    def find(self) -> None:
+        """Find out which session the request's cookie stands for, and load it."""
+        #: The client came with a cookie of ours, whatever became of its session.
+        self.has_cookie = False
+        #: The request came with several live sessions, so it has none.
+        self.has_strays = False
+        #: The cookie was signed with an older secret.
+        self.is_stale = False
+        #: The app asked for a touch.
+        self.is_touched = False
+        #: The client is to be told, whether or not the app wrote anything.
+        self.is_announced = False
+        #: This request has stored the session, when, ...
+        self.is_written = False
+        self.written_at: float | None = None
+        #: ... with another content or id than before,
+        self.is_content_written = False
+        #: ... and with cookie settings of its own.
+        self.is_cookie_written = False
+        try:
+            live = self.candidates()
+        except StoreUnavailable as error:
+            self.is_refused = True
+            if self.rules.options.if_unavailable != "anonymous":
+                raise
+            # No cookie is sent, or whoever is logged in would not be when the store is back.
+            log_outage("a request is served as nobody's", error)
+            live = []
+            self.has_cookie = False
+            self.is_anonymous = True
+        session_id = record = None
+        if len(live) == 1:
+            (verified, record), *_ = live
+            session_id, self.is_stale = verified.session_id, verified.is_stale
+            self.has_cookie = True
+        elif live:
+            self.has_strays = True
+            logger.warning(
+                "a request came with %d live sessions, so it has none; handles %s",
+                len(live),
+                ", ".join(ids.handle_of(ids.key_of(item.session_id)) for item, _ in live),
+            )
+        #: The id that the client came with and will come with again, unless it is told another.
+        self.client_id = session_id
+        #: When a request had used the session last, when this one began.
+        self.seen_at = None if record is None else record.last_seen_at
+        # An id that is not stored is never adopted: whoever chose it may know it.
+        # Source: OWASP Session Management Cheat Sheet, "strict" session management.
+        self.load(session_id, record)
+
+    def candidates(self) -> list[tuple[Verified, Record]]:
+        """Return the live sessions that the client has cookies of, and note whether it has any."""
+        rules = self.rules
+        header = self.environ.get("HTTP_COOKIE", "")
+        verified = rules.signer.verified(header) if header else []
+        self.has_cookie = bool(verified)
+        found = ((item, rules.store.load(ids.key_of(item.session_id))) for item in verified)
+        now = rules.clock()
+        return [
+            (item, record)
+            for item, record in found
+            if record is not None and rules.ends_at(record) > now
+        ]
+
+    def load(self, session_id: str | None, record: Record | None) -> None:
+        """Stand for a stored session, or for a new one if *record* is None."""
+        self.status = Status.NEW if record is None else Status.STORED
+        self.id = session_id
+        self.record = record
+        self.contents = Contents({} if record is None else record.frames)
+        self._cookie = None
+        self.move = self._new_id = None
+        #: The owner it gets at the next write, in a tuple; an empty one: as before.
+        self.new_owner: tuple[()] | tuple[str | None] = ()
+
+    # Where the session stands.
+
+    def standing(self) -> Record | None:
+        """Return what is stored of this session; None: nothing yet, or it begins anew."""
+        is_stored = self.status is Status.STORED and self.move is not Move.REGENERATE
+        return self.record if is_stored else None
+
+    def stored(self) -> tuple[str, Record]:
+        """Return the id and the record of a session that is stored."""
+        assert self.id is not None
+        assert self.record is not None
+        return self.id, self.record
+
+    def is_changed(self) -> bool:
+        """Say whether there is anything to store: content, id, owner or cookie settings."""
+        is_cookie_changed = self._cookie is not None and self._cookie.is_changed
+        is_moved = self.move is not None
+        return is_moved or bool(self.new_owner) or is_cookie_changed or any(self.contents.changes())
+
+    def current_id(self) -> str:
+        """Return the id it has, or gets at the next write."""
+        if self._new_id is not None:
+            return self._new_id
+        if self.id is None:
+            self.id = self.rules.make_id(self.environ)
+        return self.id
+
+    def keys(self) -> set[str]:
+        """Return the keys that the session is, and will be, stored under."""
+        return {ids.key_of(each) for each in (self.id, self.current_id()) if each is not None}
+
+    def drop_id(self) -> None:
+        """Take another id: this one is taken."""
+        if self.move is None:
+            self.id = None
+        else:
+            self._new_id = self.rules.make_id(self.environ)
+
+    def current_cookie(self) -> SessionCookie:
+        """Return its cookie settings; this is no look of the app's."""
+        if self._cookie is None:
+            record = self.record if self.move is not Move.REGENERATE else None
+            self._cookie = SessionCookie(
+                self.rules.signer.name,
+                self.settings(),
+                None if record is None else record.cookie,
+                None if record is None else record.expires_at,
+                self.rules.clock,
+            )
+        return self._cookie
+
+    def stored_as(self, session_id: str, record: Record, changed: Any) -> None:
+        """Take note of what was just stored.
+
+        Args:
+            session_id: under which it was stored.
+            record: what is stored now, others' changes included.
+            changed: the values this request changed, encoded.
+        """
+        self.id = session_id
+        self.record = record
+        self.contents.stored(record.frames, changed)
+        self.move = self._new_id = None
+        self.new_owner = ()
+        self.status = Status.STORED
+        self.is_written = True
+        if self._cookie is not None:
+            self._cookie.stored_until(record.expires_at)
+
+    def lose(self, status: Status = Status.LOST) -> None:
+        """Stand for nothing any more."""
+        self.status = status
+        self.contents = Contents({})
+        self.move = self._new_id = None
+
+    # What an integration may know better.
+
+    def settings(self) -> CookieSettings:
+        """Return the cookie settings that the session has, but for its own changes to them."""
+        return self.rules.settings_of(self.environ)
+
+    def is_rolling(self) -> bool:
+        """Say whether the response sends the cookie of the session if it was looked at."""
+        return self.rules.options.rolling
+
+    def is_https(self) -> bool:
+        """Say whether the client's request came by https, or counts as if it had."""
+        return self.rules.is_https(self.environ)
+
+
+def log_outage(what: str, error: StoreUnavailable) -> None:
+    """Log that the store is away."""
+    # Without a traceback: an outage has one of these for every request.
+    logger.error("%s: %s", what, error)

@@ -1,0 +1,298 @@
+"""One request's use of its session: what the app asks for, and what becomes of it at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from litesess import announcing, ids, saving
+from litesess.caches import Headers, guard_caches
+from litesess.clocks import pauses
+from litesess.contents import Contents
+from litesess.errors import (
+    EncodeError,
+    HeadersSent,
+    SessionGone,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    VersionConflict,
+)
+from litesess.state import GONE, Move, State, Status, log_outage
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger("litesess")
+
+ResultT = TypeVar("ResultT")
+
+#: How long, in seconds, one waits at most before it tries again to write what others write, too.
+_FIRST_WAIT: Final = 5e-4
+_LONGEST_WAIT: Final = 5e-2
+
+
+class Visit(State):
+    """One request's use of its session."""
+
+    __slots__ = ()
+
+    # What the app asks for.
+
+    def look(self) -> Self:
+        """Load the session if that was not done: the app looks at it."""
+        self.is_looked_at = True
+        if self.status is Status.UNREAD:
+            self.is_tried = True
+            self.find()
+        return self
+
+    def writable(self) -> Self:
+        """Do as :meth:`look`, and raise what keeps the app from changing the session."""
+        self.look()
+        if self.status is Status.DESTROYED:
+            raise SessionGone("the session was destroyed; call regenerate() to begin another")
+        if self.status is Status.LOST:
+            raise SessionGone("the session is gone; call regenerate() to begin another")
+        if self.is_late and self.status is Status.NEW:
+            raise HeadersSent("the client can't be told of a new session any more")
+        return self
+
+    def save(self) -> None:
+        """Store the session now; raises SessionGone if it is not there any more."""
+        self._check_not_atomic()
+        self._check_reached()
+        if self.status is Status.NEW:
+            if announcing.is_possible(self):
+                saving.create(self)
+        elif not saving.write(self, is_forced=True):
+            raise SessionGone("the session was destroyed or has expired meanwhile")
+
+    def reload(self) -> None:
+        """Load the session again; raises SessionGone if it is not there any more."""
+        self._check_not_atomic()
+        self._reload()
+
+    def _reload(self) -> None:
+        record = None
+        if self.status is Status.STORED and self.id is not None:
+            record = self.rules.store.load(ids.key_of(self.id))
+        if record is None:
+            self.lose()
+            raise SessionGone(
+                "the session was destroyed, has expired, was given another id or was never stored"
+            )
+        self.load(self.id, record)
+
+    def atomic(self, work: Callable[[], ResultT]) -> ResultT:
+        """Store what *work* does to the session if nobody else has written it meanwhile."""
+        self._check_not_atomic()
+        if self.status is Status.STORED and self.is_changed():
+            self.save()
+        self.is_atomic = True
+        is_touched = self.is_touched
+        before = self.contents.changes()[0] if self.status is Status.NEW else {}
+        try:
+            return work() if self.status is Status.NEW else self._repeat(work)
+        except BaseException:
+            # By what is in memory: the store may be what failed.  Else it would be stored when
+            # the request ends, over what others have stored by then.
+            if self.status is Status.NEW:
+                self.contents.revert(before)
+            elif self.status is Status.STORED:
+                self.load(*self.stored())
+                self.is_touched = is_touched
+            raise
+        finally:
+            self.is_atomic = False
+
+    def _repeat(self, work: Callable[[], ResultT]) -> ResultT:
+        rules = self.rules
+        timeout = rules.store.lock_timeout
+        deadline = rules.monotonic() + timeout
+        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
+        while True:
+            self._reload()
+            result = work()
+            if self.status is not Status.STORED or saving.write_if_current(self):
+                return result
+            if rules.monotonic() >= deadline:
+                raise VersionConflict(
+                    f"others have written the session whenever atomic() was about to, for"
+                    f" {timeout:g} s"
+                )
+            rules.sleep(next(waits))
+
+    def destroy(self) -> None:
+        """Delete the session now."""
+        self._check_reached()
+        saving.delete(self)
+
+    def regenerate(self) -> None:
+        """Go on as a new, empty session with another id."""
+        self._check_announceable()
+        if self.status in GONE:
+            self.destroy()
+            self.load(None, None)
+            self.seen_at = None
+        self.contents = Contents({})
+        self._cookie = None
+        self.new_owner = ()
+        self._renew_id(Move.REGENERATE)
+        self.is_announced = True
+
+    def rotate(self) -> None:
+        """Go on with another id and the same data."""
+        self._check_announceable()
+        if self.move is None:
+            self._renew_id(Move.ROTATE)
+
+    def _renew_id(self, move: Move) -> None:
+        if self.status is Status.NEW:
+            self.id = None  # nobody has seen it
+            self.move = None
+        else:
+            self.move = move
+            self._new_id = self.rules.make_id(self.environ)
+
+    def _check_not_atomic(self) -> None:
+        if self.is_atomic:
+            raise RuntimeError("inside atomic() a session can't be saved, reloaded or rotated")
+
+    def _check_announceable(self) -> None:
+        if self.is_late:
+            raise HeadersSent("the client can't be told another session id any more")
+        self._check_not_atomic()
+
+    def _check_reached(self) -> None:
+        """Raise :class:`StoreUnavailable` for what must not be passed over in silence."""
+        if self.is_anonymous:
+            raise StoreUnavailable("the store could not be reached when the session was loaded")
+
+    # The end of a request.
+
+    def commit(self, *, is_unset: bool = False) -> list[str]:
+        """Store what is to be stored; return the ``Set-Cookie`` values, if any.
+
+        Args:
+            is_unset: the app has taken the session out of the environ.
+
+        Raises:
+            EncodeError: a value can't be stored; nothing is.
+            StoreError: the store can't work.
+        """
+        try:
+            cookies = self._outcome(is_unset=is_unset)
+        except StoreUnavailable as error:
+            self.is_refused = True
+            if self.rules.options.if_unavailable != "anonymous":
+                raise
+            log_outage("what a request has done to its session is lost", error)
+            self.is_anonymous = True
+            cookies = []
+        self.is_late = True  # not if that raised: the app may still answer otherwise
+        return cookies
+
+    def _outcome(self, *, is_unset: bool) -> list[str]:
+        if self.is_abandoned or self.is_anonymous:
+            return []
+        if is_unset:
+            return self._unset()
+        if self.status is not Status.UNREAD:
+            return self._commit()
+        if self._may_need_commit():
+            try:
+                return self._commit()
+            except StoreFull:
+                # The page has nothing to do with it; who has a session keeps it.
+                logger.exception("a session that the app did not look at was not stored")
+        return []
+
+    def _may_need_commit(self) -> bool:
+        """Say whether a session that the app did not look at may need something at its end."""
+        options = self.rules.options
+        if self.is_tried:  # the store has failed
+            return False
+        if options.rolling or options.resave:
+            return True
+        # Not for one who has a cookie: to tell whether it is good, its session would be loaded.
+        name = self.rules.signer.name
+        return options.save_uninitialized and name not in self.environ.get("HTTP_COOKIE", "")
+
+    def _commit(self) -> list[str]:
+        if self.status is Status.UNREAD:
+            self.find()
+        if self.is_anonymous:
+            return []
+        if self.status is Status.NEW:
+            if saving.is_due(self) and announcing.is_possible(self):
+                saving.create(self)
+        elif self.status is Status.STORED:
+            saving.write(self)
+            if self.status is Status.STORED and not self.is_written:
+                saving.prolong(self)
+        # Order: no cookie may name a session that is not stored.
+        return announcing.cookies(self)
+
+    def _unset(self) -> list[str]:
+        if self.rules.options.unset == "keep":
+            return []
+        if self.status is Status.UNREAD:
+            self.find()
+        self.destroy()
+        return announcing.cookies(self)
+
+    def decorate(self, headers: Headers, cookies: list[str]) -> Headers:
+        """Return the app's headers, which stay as they are, with what the session needs added.
+
+        Args:
+            headers: the app's.
+            cookies: what :meth:`commit` returned.
+        """
+        if not (cookies or self.is_looked_at):
+            return headers
+        if cookies and announcing.sets_cookie(headers, self.rules.signer.name):
+            name = self.rules.signer.name
+            logger.warning("the app sets cookie %s too; the session's comes last", name)
+        if self.rules.options.cache_headers:
+            headers = guard_caches(headers, cookies)
+        return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
+
+    def excuses(self, status: int) -> bool:
+        """Say whether an answer is to be 503: the store is away, and an app took it for a fault.
+
+        Most frameworks make a page of whatever a view raises, so that none of it gets here.
+
+        Args:
+            status: of the app's answer.
+        """
+        is_excused = (
+            self.is_refused
+            and status == HTTPStatus.INTERNAL_SERVER_ERROR
+            and self.rules.options.if_unavailable == "503"
+        )
+        if is_excused:
+            logger.error("a request is refused: its session could not be reached")
+        return is_excused
+
+    def finish_late(self, *, is_unset: bool = False) -> None:
+        """Commit what was changed after the headers had left; what can't be is logged."""
+        if self.is_abandoned or self.is_anonymous:
+            return
+        try:
+            if is_unset:
+                self._unset()
+            elif self.status is Status.STORED:
+                if self.current_cookie().is_changed:
+                    logger.error("a cookie was changed after the headers had left: not announced")
+                saving.write(self)
+            elif (
+                self.status is Status.NEW
+                and any(self.contents.changes())
+                and announcing.is_possible(self)
+            ):
+                logger.error("a new session was written after the headers had left; it is lost")
+        except (EncodeError, StoreError):
+            logger.exception("what the app changed after the headers had left is lost")
