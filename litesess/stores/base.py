@@ -292,8 +292,10 @@ class Store(ABC):
         From then on nothing can be loaded under the key *old*, nor rotated.  What requests that
         were under way do with it, ``update`` and ``delete``, is done to the session for
         ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
-        If *owner* is another than before, only a deletion is: what began before a login has no
-        part in what it began.  *client*, if it is given, is what is known of the browser now.
+        A rotation with an *owner*, even the same one as before, is a login: ``created_at`` is
+        now, and under the key *old* only a deletion is still done to the session, so that a
+        request which started before the login can't change what the login began.  *client*, if
+        it is given, is what is known of the browser now.
 
         None: the old session is gone, and nothing was stored.
 
@@ -305,7 +307,9 @@ class Store(ABC):
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step.
 
-        A session that another request has just moved from *old* is deleted, too.
+        A session that another request has just moved from *old* is deleted, too.  If there was
+        a session, a deletion that comes late under its key deletes *new*, for ``MOVED_FOR``
+        seconds: a logout sticks.  Nothing else that comes late under its key does anything.
 
         Raises:
             VersionConflict: *new* is taken; nothing was changed.

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 
 from litesess import codec, ids
 from litesess.engine.commit import Lookup, Plan, ResultT
-from litesess.engine.format import Change, Clear, Delete, Entry, Put, Touch
+from litesess.engine.format import Change, Clear, Delete, Entry, Touch
 from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
-from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store, kept, kept_handles
+from litesess.stores.base import KEEP, Owner, Record, Store, kept, kept_handles
 from litesess.stores.stored import (
     Doomed,
     Found,
@@ -27,6 +27,7 @@ from litesess.stores.stored import (
     doom,
     events_of,
     find_session,
+    forwarding,
     owned_sessions,
     put_of,
     raw_key,
@@ -184,7 +185,10 @@ class EmbeddedStore(Store):
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
         now = self.clock()
-        merge = Merge(old, now, changes, removed, expires_at, cookie, owner, client)
+        merge = Merge(
+            old, now, changes, removed, expires_at, cookie, owner, client,
+            is_login=owner is not KEEP,
+        )  # fmt: skip
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
             found = find_session(stored, merge.key, now)
@@ -195,14 +199,10 @@ class EmbeddedStore(Store):
             record = merge.into(found)
             put = put_of(raw_key(new), record, now)
             check_free(stored.get(put.key), now)
-            # What began before a login has no part in what it began.
-            is_same = record.owner == found.packed.owner
-            mark = codec.pack_moved(new, takes_changes=is_same)
+            # A request that started before a login can't change what the login began.
+            mark = forwarding(merge.key, new, now, takes_changes=not merge.is_login)
             evicted = self._evicted(stored, record, found, merge.key, now)
-            return (
-                [Put(merge.key, mark, now + MOVED_FOR), put, *deletes(evicted)],
-                Merged(record, evicted),
-            )
+            return [mark, put, *deletes(evicted)], Merged(record, evicted)
 
         record = self._merged(plan)
         if record is not None:
@@ -222,7 +222,7 @@ class EmbeddedStore(Store):
                 self._check_room(record)
             gone = [deletion.key for deletion in doomed.deletions]
             evicted = self._too_many(stored, record.owner, (put.key, *gone), now)
-            return [*doomed.deletions, put, *deletes(evicted)], (doomed, evicted)
+            return [*doomed.forwarded_to(new, now), put, *deletes(evicted)], (doomed, evicted)
 
         (doomed, evicted), record.version = self._engine.transact(plan, sync=self._durable)
         former = ids.handle_of(old) if doomed.found is not None else None

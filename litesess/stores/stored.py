@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from litesess import codec, ids
 from litesess.engine.commit import Lookup
-from litesess.engine.format import Delete, Entry, Put
+from litesess.engine.format import Change, Delete, Entry, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
-from litesess.stores.base import KEEP, Owner, Record, check_key
+from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, check_key
 
 logger = logging.getLogger("litesess.store")
 
@@ -27,7 +27,8 @@ class Merge:
     """One request's changes, ready to be merged into whatever is stored by then."""
 
     __slots__ = (
-        "_client", "_cookie", "_expires_at", "_frames", "_owner", "_removed", "key", "now",
+        "_client", "_cookie", "_expires_at", "_frames", "_owner", "_removed", "is_login", "key",
+        "now",
     )  # fmt: skip
 
     def __init__(
@@ -40,7 +41,11 @@ class Merge:
         cookie: Mapping[str, Any] | None,
         owner: Owner,
         client: Mapping[str, Any] | None = None,
+        *,
+        is_login: bool = False,
     ) -> None:
+        #: The session begins anew, even if its owner stays the same.
+        self.is_login = is_login
         self.key = raw_key(key)
         self.now = now
         # Encoded before the lock is taken, and before anything is written.
@@ -59,11 +64,12 @@ class Merge:
             frames.pop(name, None)
         frames.update(self._frames)
         owner = packed.owner if self._owner is KEEP else self._owner
+        is_anew = self.is_login or owner != packed.owner
         # A life that was counted from what another request has changed since is none.
         is_kept = found.key != self.key
         record = Record(
             codec.Encoded(frames),
-            packed.created_at if owner == packed.owner else self.now,
+            self.now if is_anew else packed.created_at,
             found.entry.expires_at if is_kept or self._expires_at is None else self._expires_at,
             packed.cookie if self._cookie is None else (self._cookie or None),
             owner,
@@ -106,6 +112,19 @@ class Doomed(NamedTuple):
     found: Found | None
     #: What had expired under its key, and was not removed yet.
     expired: Found | None
+
+    def forwarded_to(self, new: str, now: float) -> list[Change]:
+        """Return the changes that delete it, so that a late deletion of it deletes *new*.
+
+        Args:
+            new: the key of the session that takes its place.
+            now: in Unix seconds.
+        """
+        if self.found is None:
+            return [*self.deletions]
+        return [
+            forwarding(deletion.key, new, now, takes_changes=False) for deletion in self.deletions
+        ]
 
     def events(self) -> list[Event]:
         """Return what is to be told of it."""
@@ -174,6 +193,18 @@ def deletes(doomed: list[Found]) -> list[Delete]:
 def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
     """Return what is to be told of *sessions*."""
     return (Event(name, ids.handle_of(found.key.hex()), found.record()) for found in sessions)
+
+
+def forwarding(old: bytes, new: str, now: float, *, takes_changes: bool) -> Put:
+    """Return the change that leaves a forwarding record from the key *old* to *new*.
+
+    Args:
+        old: the session's former key.
+        new: the key it has from now on.
+        now: in Unix seconds.
+        takes_changes: whether late changes under *old* are done to the session; deletions are.
+    """
+    return Put(old, codec.pack_moved(new, takes_changes=takes_changes), now + MOVED_FOR)
 
 
 def check_free(entry: Entry | None, now: float) -> None:

@@ -334,6 +334,24 @@ class StoreContract(ABC):
         assert self.store.delete(KEY)
         assert self.store.load(OTHER) is None
 
+    def test_a_login_as_the_same_owner_is_a_login(self) -> None:
+        self.put(data={"a": 1}, owner="7")
+        self.clock.advance(10)
+        moved = self.store.rotate(KEY, OTHER, {"a": 2}, [], owner="7")
+        assert moved is not None
+        assert moved.created_at == self.get(OTHER).created_at == self.clock()
+        assert self.store.update(KEY, {"a": 3}, []) is None
+        assert self.get(OTHER).data == {"a": 2}
+        assert self.store.delete(KEY)
+        assert self.store.load(OTHER) is None
+
+    def test_a_logout_of_nobody_is_a_login_too(self) -> None:
+        self.put(data={"a": 1})
+        self.clock.advance(10)
+        self.store.rotate(KEY, OTHER, {}, [], owner=None)
+        assert self.get(OTHER).created_at == self.clock()
+        assert self.store.update(KEY, {"a": 3}, []) is None
+
     def test_a_life_counted_from_before_a_rotation_is_not_taken(self) -> None:
         self.put()
         expires_at = self.clock() + 5000
@@ -389,6 +407,58 @@ class StoreContract(ABC):
 
     def test_a_replacement_needs_no_old_session(self) -> None:
         self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        assert self.get(OTHER).data == {"b": 2}
+
+    def test_what_comes_late_to_a_session_that_was_replaced_is_dropped_but_a_deletion(self) -> None:
+        self.put(KEY, {"a": 1}, owner="7")
+        self.store.replace(KEY, OTHER, self.record({"b": 2}, owner="8"))
+        assert self.store.update(KEY, {"a": 2}, [], expires_at=self.clock() + 500) is None
+        assert not self.store.touch(KEY, self.clock() + 500)
+        assert self.store.rotate(KEY, THIRD, {"a": 2}, []) is None
+        late = self.get(OTHER)
+        assert (late.data, late.owner, late.expires_at) == ({"b": 2}, "8", self.clock() + 100)
+        assert self.store.delete(KEY)
+        assert self.store.load(OTHER) is None
+        assert not self.store.delete(KEY)
+
+    def test_a_deletion_reaches_a_replacement_through_each_former_key(self) -> None:
+        for first in KEY, OTHER:
+            self.put()
+            self.store.rotate(KEY, OTHER, {}, [])
+            self.store.replace(KEY, THIRD, self.record({"b": 2}))
+            for former in KEY, OTHER:
+                assert self.store.update(former, {"a": 1}, []) is None
+            assert self.get(THIRD).data == {"b": 2}
+            assert self.store.delete(first)
+            assert self.store.load(THIRD) is None
+            self.clock.advance(MOVED_FOR)
+
+    def test_of_two_replacements_of_one_session_the_later_one_is_left(self) -> None:
+        self.put()
+        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        self.store.replace(KEY, THIRD, self.record({"c": 3}))
+        assert [key for key, _ in self.store.records()] == [THIRD]
+        assert self.store.delete(OTHER)
+        assert self.store.load(THIRD) is None
+
+    def test_a_replacement_of_a_session_that_is_gone_has_nothing_to_do_with_it(self) -> None:
+        self.put()
+        self.store.delete(KEY)
+        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        assert not self.store.delete(KEY)
+        assert self.get(OTHER).data == {"b": 2}
+
+    def test_what_comes_long_after_a_replacement_reaches_nothing(self) -> None:
+        self.put()
+        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        self.clock.advance(MOVED_FOR)
+        assert not self.store.delete(KEY)
+        assert self.get(OTHER).data == {"b": 2}
+
+    def test_a_session_kept_by_the_key_it_was_replaced_at_is_kept(self) -> None:
+        self.put(KEY, owner="7")
+        self.store.replace(KEY, OTHER, self.record({"b": 2}, owner="7"))
+        assert self.store.delete_owner("7", keep=[KEY]) == 0
         assert self.get(OTHER).data == {"b": 2}
 
     def test_a_key_that_is_taken_is_not_moved_to(self) -> None:

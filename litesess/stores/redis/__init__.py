@@ -328,9 +328,7 @@ class RedisStore(Store):
             settings["cookie"] = cookie or None
         if owner is not KEEP:
             settings["owner"] = owner
-        deadline = time.monotonic() + self.lock_timeout
-        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
-        while True:
+        for _ in self._tries("rotated"):
             stored = self._stored(old)
             found = self._live(old, stored, self._open())
             if found is None:
@@ -338,10 +336,17 @@ class RedisStore(Store):
             record = merged(found, frames, removed, **settings)
             if expires_at is None:
                 record.last_seen_at = found.last_seen_at
-            if record.owner != found.owner:
+            if owner is not KEEP:
                 record.created_at = now
-            tokens = stored.get(b"w", b"")
-            outcome = self._move(_Found(old, found), check_key(new), record, tokens, now)
+            outcome = self._move(
+                _Found(old, found),
+                check_key(new),
+                record,
+                now,
+                tokens=stored.get(b"w", b""),
+                # A request that started before a login can't change what the login began.
+                takes_changes=owner is KEEP,
+            )
             if outcome == "done":
                 self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
                 if record.owner != found.owner:
@@ -351,15 +356,27 @@ class RedisStore(Store):
                 raise VersionConflict("the new key is taken")
             if outcome == "gone":
                 return None
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"others have changed the session whenever it was about to be rotated, for"
-                    f" {self.lock_timeout:g} s"
-                )
-            time.sleep(next(waits))
+        raise AssertionError  # it ends by an error
 
-    def _move(self, found: _Found, new: str, record: Record, tokens: bytes, now: float) -> str:
+    def _move(
+        self,
+        found: _Found,
+        new: str,
+        record: Record,
+        now: float,
+        *,
+        tokens: bytes,
+        takes_changes: bool,
+    ) -> str:
         """Move *found* to *new*, made *record*, if it is stored as it was found.
+
+        Args:
+            found: the session.
+            new: the key it gets.
+            record: what is stored there.
+            now: in Unix seconds.
+            tokens: of the last writes to it.
+            takes_changes: whether late changes under the old key are done to it.
 
         Returns:
             "done"; "again": it has changed; "gone"; "taken": there is another session.
@@ -367,10 +384,8 @@ class RedisStore(Store):
         old, former = found
         fields = self._open().fields(new, record, now, former.version + 1)
         record.replaced_version = former.version
-        # What began before a login has no part in what it began.
-        takes_changes = "1" if record.owner == former.owner else "0"
         as_found = repr(now), str(former.version), repr(former.expires_at)
-        mark = (*as_found, new, takes_changes, repr(now + MOVED_FOR))
+        mark = (*as_found, new, "1" if takes_changes else "0", repr(now + MOVED_FOR))
         calls, indexed = self._index(new, record.owner, record.expires_at, now)
         fields += "f", old, "w", tokens, *indexed
         if self._link.are_together(self._name("s", old), self._name("s", new)):
@@ -383,9 +398,10 @@ class RedisStore(Store):
             outcome = self._link.call_all(calls)[-1].decode()
             if outcome == "done":
                 outcome = self._link.call(scripts.MARK, self._names(old), *mark).decode()
-                if outcome == "done" and not self._link.call(
-                    scripts.LET_IN, self._names(new), repr(now)
-                ):
+                if outcome != "done":
+                    # Without its mark it is nothing, and would keep the key from other sessions.
+                    self._link.pipe("unlink", [(self._name("p", new),)])
+                elif not self._link.call(scripts.LET_IN, self._names(new), repr(now)):
                     outcome = "gone"
         if outcome == "done" and former.owner is not None:
             self._unindex(former.owner, [old])
@@ -394,19 +410,68 @@ class RedisStore(Store):
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*.
 
-        Who is stopped in between has left both; nobody knows the id of the new one then.
+        As :meth:`Store.replace` says; in one step, but for a cluster, as with :meth:`rotate`.
         """
-        now = self.clock()
-        fields = self._open().fields(check_key(new), record, now)
         check_key(old)
-        if not self._create(new, record, fields, now):
-            raise VersionConflict("the new key is taken")
-        gone = self._delete(old, now)
+        now = self.clock()
+        gone = self._replace(old, check_key(new), record, now)
+        if gone is None:
+            fields = self._open().fields(new, record, now)
+            if not self._create(new, record, fields, now):
+                raise VersionConflict("the new key is taken")
+            # It may have come there meanwhile, or have expired.
+            gone = self._delete(old, now)
         if gone is not None:
             self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
         former = None if gone is None else ids.handle_of(old)
         self.tell(Event("created", ids.handle_of(new), record, former))
         self._evict(record.owner)
+
+    def _replace(self, old: str, new: str, record: Record, now: float) -> _Found | None:
+        """Move the session that has, or had, the key *old* to *new*, made *record*.
+
+        Returns:
+            The session as it was; None: there is none, and nothing was done.
+        """
+        for _ in self._tries("replaced"):
+            found = self._lead(old, now)
+            if found is None:
+                return None
+            outcome = self._move(found, new, record, now, tokens=b"", takes_changes=False)
+            if outcome == "done":
+                record.replaced_version = 0  # nothing of it is in there
+                return found
+            if outcome == "taken":
+                raise VersionConflict("the new key is taken")
+        raise AssertionError  # it ends by an error
+
+    def _lead(self, key: str, now: float) -> _Found | None:
+        """Return the session that has, or had, *key*."""
+        records, seen = self._open(), set[str]()
+        here: str | None = key
+        while here is not None and here not in seen:
+            seen.add(here)
+            record = self._live(here, self._stored(here), records)
+            if record is not None:
+                return _Found(here, record)
+            here = next(iter(self._moves([here], now)), None)
+        return None
+
+    def _tries(self, what: str) -> Iterator[None]:
+        """Let what others have come between be tried again and again, with pauses.
+
+        Raises:
+            StoreUnavailable: they have done so for too long.
+        """
+        deadline = time.monotonic() + self.lock_timeout
+        for pause in pauses(_FIRST_WAIT, _LONGEST_WAIT):
+            yield
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"others have changed the session whenever it was about to be {what}, for"
+                    f" {self.lock_timeout:g} s"
+                )
+            time.sleep(pause)
 
     def delete(self, key: str) -> bool:
         """Delete the session; say whether there was one."""
