@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from base64 import b32encode
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Final
+
+from litesess.errors import ConfigTypeError, EncodeError
 
 ID_BYTES = 32
 KEY_DIGITS = 64
 HANDLE_DIGITS = 16
+_KEY: Final = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\Z")
+_HANDLE: Final = re.compile(rf"[0-9a-f]{{{HANDLE_DIGITS}}}\Z")
 
 #: Returns so many random bytes.
 random_bytes: Callable[[int], bytes] = os.urandom
@@ -38,6 +44,38 @@ def key_of(session_id: str) -> str:
 def handle_of(key: str) -> str:
     """Return the public name of the session stored under *key*, safe in logs and pages."""
     return key[:HANDLE_DIGITS]
+
+
+def is_key(text: str) -> bool:
+    """Say whether *text* can be a key."""
+    return _KEY.match(text) is not None
+
+
+def is_handle(text: str) -> bool:
+    """Say whether *text* can be a handle."""
+    return _HANDLE.match(text) is not None
+
+
+def owner_of(value: object) -> str:
+    """Return the owner that *value* names: a str as it is, an int by its digits.
+
+    Other types are refused: the text of an object that has no ``__str__`` of its own differs in
+    each process, so its sessions would be found by none.
+
+    Raises:
+        ConfigTypeError: *value* is neither str nor int; True and False are no numbers here.
+        EncodeError: it has a lone surrogate.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value)  # not that of an enum
+    if not isinstance(value, str):
+        raise ConfigTypeError(f"owner is of type {type(value).__name__}, not str or int")
+    owner = str.__str__(value)
+    try:
+        owner.encode()
+    except UnicodeEncodeError:
+        raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
+    return owner
 
 
 def owner_hash(owner: str) -> bytes:

@@ -105,7 +105,7 @@ class Session(Messages):
     @owner.setter
     def owner(self, value: object) -> None:
         visit = self.visit.writable()
-        owner = None if value is None else str(value)
+        owner = None if value is None else ids.owner_of(value)
         if owner != self.owner:
             # Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any
             # Privilege Level Change".

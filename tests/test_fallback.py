@@ -10,6 +10,7 @@ from typing import Any
 
 import greenlet
 import pytest
+from apps import Site
 
 from litesess import ConfigError, MemoryStore, Record, Store, WALStore
 from litesess.ids import key_of
@@ -123,6 +124,25 @@ class TestMoving:
             put(store, clock, key, owner="7")
         assert both.delete_owner("7") == 2
         assert (len(new), len(old)) == (0, 0)
+
+    def test_the_session_of_a_request_that_has_not_read_it_is_kept(self, both, old, clock):
+        site = Site(both, clock=clock)
+        browsers = [site.new_browser() for _ in range(3)]
+        for browser in browsers:
+            site.visit(lambda s: setattr(s, "owner", 7), by=browser)
+        for key, record in both.find(7)[1:]:  # as if the old one had them still
+            assert old.create(key, record)
+            both._new.delete(key)
+        assert site.visit(lambda s: both.delete_owner(7, keep=[s]), by=browsers[1]).value == 2
+        seen = [site.visit(lambda s: s.owner, by=browser).value for browser in browsers]
+        assert seen == [None, "7", None]
+
+    def test_a_session_kept_by_its_old_id_is_kept_in_the_new_store(self, both, old, clock):
+        put(old, clock, KEY, owner="7")
+        put(old, clock, OTHER, owner="7")
+        both.rotate(KEY, key_of("third"), {}, ())
+        assert both.delete_owner("7", keep=[KEY]) == 1
+        assert [key for key, _ in both.find("7")] == [key_of("third")]
 
     def test_a_life_made_shorter_is_not_made_longer_by_the_original(self, both, new, old, clock):
         put(old, clock)

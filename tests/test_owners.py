@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
 
-from litesess import ConfigError, MemoryStore, Record, WALStore
+from litesess import ConfigError, Corruption, MemoryStore, Record, WALStore, codec
 from litesess.engine import format as form
 from litesess.engine.commit import _Draft
 from litesess.engine.index import NOBODY, Index
+from litesess.engine.view import View
 from litesess.ids import handle_of, key_of, owner_hash
+from litesess.stores.base import MOVED_FOR
+from litesess.stores.ending import BATCH_BYTES, BATCH_KEYS
+from litesess.stores.memory import _MemoryEngine as MemoryEngine
 
 KEY = bytes(range(32))
 ADA, BOB = owner_hash("ada"), owner_hash("bob")
@@ -276,6 +280,192 @@ def test_a_handle_leads_to_its_key(store, clock):
     assert store.locate(handle_of(key_of("2"))) is None
 
 
+# While others use them.
+
+
+def before_the_first_batch(monkeypatch, store, act):
+    """Let something happen when the sessions to delete are listed, and none is deleted."""
+    transact, todo = store._engine.transact, [act]
+
+    def act_first(plan, *, sync):
+        if todo:
+            todo.pop()()
+        return transact(plan, sync=sync)
+
+    monkeypatch.setattr(store._engine, "transact", act_first)
+    return todo
+
+
+A, B, C, X = map(key_of, ("a", "b", "c", "x"))
+RENEWALS = {
+    "rotated": lambda store: store.rotate(A, X, {}, ()),
+    "rotated twice": lambda store: store.rotate(A, B, {}, ()) and store.rotate(B, X, {}, ()),
+    "logged in as the same": lambda store: store.rotate(A, X, {}, (), owner="ada"),
+    "logged in as another": lambda store: store.rotate(A, X, {}, (), owner="bob"),
+    "logged out": lambda store: store.rotate(A, X, {}, (), owner=None),
+    "replaced": lambda store: store.replace(A, X, Record({"name": "x"}, store.clock(), FAR)),
+}
+
+
+@pytest.mark.parametrize("renewal", RENEWALS.values(), ids=RENEWALS)
+def test_no_new_id_carries_a_session_past_the_end_of_its_owners(store, monkeypatch, renewal):
+    store = store()
+    for name in "a", "other", "bob's":
+        begin(store, name, "bob" if name == "bob's" else "ada")
+    todo = before_the_first_batch(monkeypatch, store, lambda: renewal(store))
+    assert store.delete_owner("ada") == 2
+    assert not todo
+    assert names(store.records()) == {"bob's"}
+
+
+@pytest.mark.parametrize("renewal", RENEWALS.values(), ids=RENEWALS)
+@pytest.mark.parametrize("name_of", [str, handle_of], ids=["key", "handle"])
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_session_to_keep_is_kept_under_its_new_id(
+    store, monkeypatch, renewal, name_of, is_before
+):
+    store = store()
+    begin(store, "a", "ada")
+    begin(store, "other", "ada")
+    if is_before:
+        renewal(store)
+    else:
+        before_the_first_batch(monkeypatch, store, lambda: renewal(store))
+    assert store.delete_owner("ada", keep=[name_of(A)]) == 1
+    assert [found for found, _ in store.records()] == [X]
+
+
+def test_what_became_anothers_before_stays(store):
+    store = store()
+    begin(store, "a", "ada")
+    begin(store, "b", "ada")
+    store.rotate(A, X, {}, (), owner="bob")
+    store.update(B, {}, (), owner="bob")
+    assert store.delete_owner("ada") == 0
+    assert {found for found, _ in store.find("bob")} == {X, B}
+
+
+def test_what_was_rotated_so_long_ago_that_nothing_leads_there_is_found(store, monkeypatch, clock):
+    """A deletion of very many sessions may take longer than a forwarding record lasts."""
+    store = store()
+    begin(store, "a", "ada")
+    begin(store, "other", "ada")
+    clock.advance(1)
+
+    def rotate_long_ago():
+        store.rotate(A, X, {}, ())
+        clock.advance(MOVED_FOR + 1)
+
+    before_the_first_batch(monkeypatch, store, rotate_long_ago)
+    assert store.delete_owner("ada") == 2
+    assert list(store.records()) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_sessions_that_begin_meanwhile_are_let_be_and_do_not_keep_it_busy(store, clock, seconds):
+    store = store()
+    for number in range(120):
+        begin(store, f"s{number}", "ada")
+
+    def log_in_again(event):
+        if event.name == "destroyed":
+            clock.advance(seconds)
+            begin(store, f"again {event.handle}", "ada")
+
+    store.listeners.append(log_in_again)
+    assert store.delete_owner("ada") == 120
+    assert len(store.find("ada")) == 120
+
+
+def test_a_session_that_cant_be_decoded_stops_nothing(store, caplog):
+    store = store()
+    for name in "abc":
+        begin(store, name, "ada")
+    rotten = form.Put(bytes.fromhex(B), b"rotten", FAR, owner_hash("ada"))
+    store._engine.transact(lambda _: ([rotten], None), sync=False)
+    assert store.delete_owner("ada") == 2
+    assert list(store.records()) == []
+    assert "can't be decoded" in caplog.text
+
+
+def test_a_session_that_cant_be_read_stops_nothing(store, monkeypatch, caplog):
+    store = store()
+    for name in "abc":
+        begin(store, name, "ada")
+    get = View.get
+    mine = type(store._engine).get
+
+    def damaged(work):
+        def get(self, key):
+            if key == bytes.fromhex(B):
+                raise Corruption("sessions.1.wal", 7, "the checksum is wrong")
+            return work(self, key)
+
+        return get
+
+    monkeypatch.setattr(View, "get", damaged(get))
+    monkeypatch.setattr(type(store._engine), "get", damaged(mine))
+    assert store.delete_owner("ada") == 2
+    monkeypatch.undo()
+    assert [found for found, _ in store.records()] == [B]
+    assert "passed over" in caplog.text
+
+
+def test_the_end_of_many_sessions_is_work_for_each_once_and_short_under_the_lock(
+    store, monkeypatch
+):
+    """Each batch went through all of them: 82 s for 40 000, while others waited for 3.6 s."""
+    store = store()
+    looks, unpacked, batches = [], [], []
+    monkeypatch.setattr(
+        codec, "unpack", lambda value, work=codec.unpack: unpacked.append(1) or work(value)
+    )
+    for engine in View, MemoryEngine:
+        monkeypatch.setattr(
+            engine, "get", lambda self, key, work=engine.get: look_at(work(self, key))
+        )
+    transact = store._engine.transact
+
+    def look_at(entry):
+        if entry is not None:
+            looks.append(entry)
+        return entry
+
+    def measured(plan, *, sync):
+        before = len(unpacked)
+        outcome = transact(plan, sync=sync)
+        batches.append(len(unpacked) - before)
+        return outcome
+
+    for count in 200, 400, 800:
+        records = {
+            key_of(f"{count}/{number}"): Record({}, store.clock(), FAR, owner="ada")
+            for number in range(count)
+        }
+        for found, record in records.items():
+            store.create(found, record)
+        looks.clear()
+        unpacked.clear()
+        monkeypatch.setattr(store._engine, "transact", measured)
+        assert store.delete_owner("ada") == count
+        monkeypatch.setattr(store._engine, "transact", transact)
+        assert len(unpacked) <= count
+        assert len(looks) <= 3 * count
+        assert max(batches) <= BATCH_KEYS
+
+
+def test_large_sessions_end_a_few_at_a_time(store, monkeypatch):
+    store = store()
+    for number in range(8):
+        store.create(
+            key_of(str(number)), Record({"x": "y" * BATCH_BYTES}, store.clock(), FAR, owner="ada")
+        )
+    ended = []
+    store.listeners.append(lambda event: ended.append(len(store.find("ada"))))
+    assert store.delete_owner("ada") == 8
+    assert ended == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
 # How many there may be.
 
 
@@ -343,6 +533,44 @@ def test_an_expired_session_does_not_count(store, clock):
     begin(store, "2", "ada")
     assert names(store.records()) == {"2"}
     assert store.locate(handle_of(key_of("1"))) is None
+
+
+@pytest.mark.parametrize("how", ["create", "update", "rotate", "replace"])
+def test_a_login_to_far_too_many_sessions_ends_them_a_few_at_a_time(
+    request, tmp_path, clock, monkeypatch, how
+):
+    """All at once they made one record, and others waited for it."""
+    with WALStore(tmp_path / "data", clock=clock) as store:
+        for number in range(300):
+            begin(store, f"s{number:03}", "ada", created_at=clock() + number)
+        begin(store, "new")
+    told = []
+    with WALStore(tmp_path / "data", clock=clock, max_per_owner=2) as store:
+        store.listeners.append(lambda event: told.append(event.name))
+        transact, sizes = store._engine.transact, []
+
+        def measured(plan, *, sync):
+            return transact(lambda stored: count(plan(stored)), sync=sync)
+
+        def count(planned):
+            sizes.append(len(planned[0]))
+            return planned
+
+        monkeypatch.setattr(store._engine, "transact", measured)
+        clock.advance(1000 - 1)
+        if how == "create":
+            begin(store, "newer", "ada")
+        elif how == "update":
+            store.update(key_of("new"), {}, (), owner="ada")
+        elif how == "rotate":
+            store.rotate(key_of("new"), key_of("newer"), {}, (), owner="ada")
+        else:
+            store.replace(
+                key_of("new"), key_of("newer"), Record({"name": "new"}, clock(), FAR, owner="ada")
+            )
+        assert names(store.find("ada")) - {"new", "newer"} == {"s299"}
+        assert told.count("evicted") == 299
+        assert max(sizes) <= BATCH_KEYS + 3
 
 
 def test_threads_never_exceed_the_limit_and_end_nobody_elses(store):
@@ -430,6 +658,47 @@ def test_a_new_password_ends_the_sessions_of_the_other_browsers_at_their_next_re
     seen = [site.visit(look, by=browser).value for browser in browsers]
     assert seen == [{}, {"user": "ada"}, {}]
     site.store.close()
+
+
+@pytest.mark.parametrize("state", ["unread", "read", "rotated", "changed", "logged in anew"])
+def test_the_session_of_a_request_is_kept_whatever_was_done_with_it(site, state):
+    other = site.new_browser()
+    site.visit(log_in, by=other)
+    site.visit(log_in)
+
+    def work(session):
+        if state == "read":
+            dict(session)
+        elif state == "rotated":
+            session.rotate()
+        elif state == "changed":
+            session["a"] = 1
+        elif state == "logged in anew":
+            session.regenerate()
+            session.owner = 7
+        return site.store.delete_owner(7, keep=[session])
+
+    assert site.visit(work).value == 1
+    assert site.visit(look).value.get("user") == (None if state == "logged in anew" else "ada")
+    assert len(site.store.find(7)) == 1
+    assert site.visit(look, by=other).value == {}
+
+
+def test_a_session_that_is_not_stored_yet_may_be_kept(site):
+    site.visit(log_in)
+    stranger = site.new_browser()
+    assert site.visit(lambda s: site.store.delete_owner(7, keep=[s]), by=stranger).value == 1
+    assert site.store.find(7) == []
+
+
+def test_an_owner_of_another_type_is_refused_when_it_is_set(site):
+    class User:
+        pass
+
+    for owner in User(), True, 7.0, b"7":
+        with pytest.raises(TypeError, match=type(owner).__name__):
+            site.visit(lambda s, owner=owner: setattr(s, "owner", owner))
+    assert site.store.find("7") == []
 
 
 def test_a_third_browser_puts_the_first_one_out(site, clock):

@@ -15,11 +15,13 @@ from servers import wait_until
 
 from litesess import ConfigError, DecryptError, Record, StoreClosed, StoreUnavailable
 from litesess.ids import handle_of, key_of
+from litesess.stores.base import MOVED_FOR
 from litesess.stores.redis import RedisStore
 
 pytestmark = needs_redis
 
-KEY, OTHER = key_of("first"), key_of("second")
+KEY, OTHER, MOVED = key_of("first"), key_of("second"), key_of("third")
+FAR = 1e10
 PASSPHRASE = "correct horse battery"
 
 
@@ -274,6 +276,127 @@ def test_no_more_sessions_than_allowed_are_left_to_an_owner(server):
         thread.join()
     assert 1 <= len(store.find("7")) <= 3
     assert len(store.find("8")) == 1
+
+
+RENEWALS = {
+    "rotated": lambda store: store.rotate(KEY, MOVED, {}, ()),
+    "logged in as the same": lambda store: store.rotate(KEY, MOVED, {}, (), owner="7"),
+    "logged in as another": lambda store: store.rotate(KEY, MOVED, {}, (), owner="8"),
+    "replaced": lambda store: store.replace(KEY, MOVED, Record({}, store.clock(), FAR)),
+}
+
+
+@pytest.mark.parametrize("renewal", RENEWALS.values(), ids=RENEWALS)
+class TestTheEndOfAnOwnersSessions:
+    @pytest.fixture
+    def at_first(self, store, monkeypatch):
+        """Let something happen when the sessions are listed, and none is deleted."""
+
+        def put_in_between(act):
+            end, todo = store._end, [act]
+
+            def act_first(*arguments, **options):
+                if todo:
+                    todo.pop()()
+                return end(*arguments, **options)
+
+            monkeypatch.setattr(store, "_end", act_first)
+
+        for key in KEY, OTHER:
+            put(store, key, owner="7")
+        put(store, key_of("8's"), owner="8")
+        return put_in_between
+
+    def test_no_new_id_carries_one_past_it(self, store, at_first, renewal):
+        at_first(lambda: renewal(store))
+        assert store.delete_owner("7") == 2
+        assert [key for key, _ in store.records()] == [key_of("8's")]
+
+    @pytest.mark.parametrize("name", [KEY, handle_of(KEY)], ids=["key", "handle"])
+    @pytest.mark.parametrize("is_before", [False, True])
+    def test_one_to_keep_is_kept_under_its_new_id(self, store, at_first, renewal, name, is_before):
+        if is_before:
+            renewal(store)
+        else:
+            at_first(lambda: renewal(store))
+        assert store.delete_owner("7", keep=[name]) == 1
+        assert {key for key, _ in store.records()} == {MOVED, key_of("8's")}
+
+
+def test_what_became_anothers_before_the_end_of_its_owners_sessions_stays(store):
+    put(store, KEY, owner="7")
+    store.rotate(KEY, MOVED, {}, (), owner="8")
+    assert store.delete_owner("7") == 0
+    assert store.load(MOVED).owner == "8"
+
+
+def test_what_was_rotated_so_long_ago_that_nothing_leads_there_is_deleted(server, clock):
+    store = RedisStore(server.url, clock=clock)
+    for key in KEY, OTHER:
+        put(store, key, owner="7", life=1000)
+    clock.advance(1)
+    end = store._end
+
+    def end_late(*arguments, **options):
+        store._end = end
+        store.rotate(KEY, MOVED, {}, ())
+        clock.advance(MOVED_FOR + 1)
+        return end(*arguments, **options)
+
+    store._end = end_late
+    assert store.delete_owner("7") == 2
+    assert list(store.records()) == []
+
+
+def test_sessions_that_begin_while_their_owners_end_do_not_keep_that_busy(store):
+    for key in KEY, OTHER:
+        put(store, key, owner="7")
+    store.listeners.append(
+        lambda event: event.name == "destroyed" and put(store, key_of(event.handle), owner="7")
+    )
+    assert store.delete_owner("7") == 2
+    assert len(store.find("7")) == 2
+
+
+@pytest.mark.parametrize("spoil", ["string", "time", "value"])
+def test_a_session_that_somebody_has_spoilt_stops_no_deletion(server, caplog, spoil):
+    store = RedisStore(server.url, encryption_key=PASSPHRASE)
+    for key in sorted([KEY, OTHER, MOVED]):
+        put(store, key, owner="7", n=1)
+    name = f"litesess:s:{{{sorted([KEY, OTHER, MOVED])[0]}}}"
+    if spoil == "string":
+        server.client.set(name, "foreign")
+    elif spoil == "time":
+        server.client.hset(name, "e", "never")
+    else:
+        server.client.hset(name, "=n", b"x" * 40)
+    assert store.delete_owner("7") == 2
+    assert list(store.find("7")) == [] if spoil != "string" else server.client.get(name)
+    assert "passed over" in caplog.text
+
+
+def test_the_end_of_many_sessions_asks_redis_a_few_times_for_each(store):
+    for count in 300, 600:
+        for number in range(count):
+            put(store, key_of(str(number)), owner="7")
+        asked, do = [], store._link.do
+        store._link.do = lambda ask, do=do, asked=asked, **options: (
+            asked.append(1) or do(ask, **options)
+        )
+        assert store.delete_owner("7") == count
+        store._link.do = do
+        assert len(asked) <= 2 * count + 10
+
+
+def test_the_session_of_a_request_that_has_not_read_it_is_kept(server, clock):
+    store = RedisStore(server.url, clock=clock)
+    site = Site(store, clock=clock)
+    browsers = [site.new_browser() for _ in range(2)]
+    for browser in browsers:
+        site.visit(lambda s: setattr(s, "owner", 7), by=browser)
+    assert site.visit(lambda s: store.delete_owner(7, keep=[s]), by=browsers[1]).value == 1
+    seen = [site.visit(lambda s: s.owner, by=browser).value for browser in browsers]
+    assert seen == [None, "7"]
 
 
 class TestEncryption:

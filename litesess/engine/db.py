@@ -240,6 +240,15 @@ class Engine:
         with self._errors():
             return [*self._current_view().find(owner)]
 
+    def candidates(self, owner: bytes) -> list[bytes]:
+        """Return the keys that were put for *owner*; some may have gone since.
+
+        Raises:
+            StoreError: the index can't be read.
+        """
+        with self._errors():
+            return [*self._current_view().candidates(owner)]
+
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
 from litesess.errors import VersionConflict
+from litesess.stores.keeping import kept
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,13 +23,14 @@ class _Keep(enum.Enum):
 
 
 KEEP: Final = _Keep.KEEP
-#: A session's owner, or ``KEEP``: leave it as it is.
-Owner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
+#: A session's owner, which may be given as int; or ``KEEP``: leave it as it is.
+Owner: TypeAlias = "str | int | None | Literal[_Keep.KEEP]"
+#: An owner as stores keep it.
+StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
 #: For so long, in seconds, what requests that were under way do under the old key of a rotated
 #: session is done to the session.  No request is served for longer, by the defaults of servers.
 MOVED_FOR: Final = 60.0
-_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
 
@@ -70,17 +71,23 @@ class Record:
         created_at: float,
         expires_at: float,
         cookie: Mapping[str, Any] | None = None,
-        owner: str | None = None,
+        owner: str | int | None = None,
         version: int = 0,
         client: Mapping[str, Any] | None = None,
         last_seen_at: float | None = None,
     ) -> None:
+        """Take what a session is; *owner* is kept as str.
+
+        Raises:
+            ConfigTypeError: *owner* is of another type than str, int or None.
+            EncodeError: *owner* has a lone surrogate.
+        """
         self._frames = data.frames if isinstance(data, codec.Encoded) else None
         self._data = None if isinstance(data, codec.Encoded) else dict(data)
         self.created_at = created_at
         self.expires_at = expires_at
         self.cookie = cookie
-        self.owner = owner
+        self.owner = None if owner is None else ids.owner_of(owner)
         self.version = version
         self.client = client
         self.last_seen_at = last_seen_at
@@ -255,7 +262,7 @@ class Store(ABC):
             expires_at: when it expires from now on, in Unix seconds; None: as before, and
                 ``last_seen_at`` stays, too: no request has used it.
             cookie: its own cookie settings from now on; None: as before.
-            owner: whose it is from now on.
+            owner: whose it is from now on, as str or int; None: nobody's.
             if_version: the version that must be stored.
 
         Another owner makes it begin anew: ``created_at`` is now.
@@ -343,24 +350,37 @@ class Store(ABC):
         # An empty store is a store all the same.
         return True
 
-    def find(self, owner: str) -> list[tuple[str, Record]]:
-        """Return the sessions of *owner* that have not expired, with their keys."""
+    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys.
+
+        Raises:
+            ConfigTypeError: *owner* is neither str nor int.
+        """
+        owner = ids.owner_of(owner)
         return [(key, record) for key, record in self.records() if record.owner == owner]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
         return next((key for key, _ in self.records() if ids.handle_of(key) == handle), None)
 
-    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.
 
+        Those are all that had begun before the call.  One that is given another id meanwhile is
+        deleted there, whatever its owner is by then: no rotation carries a session past this.
+
         Args:
-            owner: whose.
-            keep: keys, handles or Sessions to spare.
+            owner: whose, as str or int.
+            keep: keys, handles or Sessions to spare, also if they are given another id meanwhile.
+
+        Raises:
+            ConfigTypeError: *owner* is neither str nor int, or something in *keep* is no key, no
+                handle and no Session.
         """
-        spared = kept_handles(keep)
-        doomed = [key for key, _ in self.find(owner) if ids.handle_of(key) not in spared]
-        return sum(map(self.delete, doomed))
+        doomed = [key for key, _ in self.find(owner)]
+        # Order: second, as a Session is loaded by this if nobody has looked at it.
+        spared = kept(keep).handles
+        return sum(self.delete(key) for key in doomed if ids.handle_of(key) not in spared)
 
     def load_all(self, keys: Sequence[str]) -> list[Record | None]:
         """Return what :meth:`load` returns for each key; at once, if the store can."""
@@ -414,28 +434,13 @@ class Store(ABC):
         self.close()
 
 
-def is_key(text: str) -> bool:
-    """Say whether *text* can be a key."""
-    return _KEY.match(text) is not None
-
-
 def check_key(key: str) -> str:
     """Return *key*; raises ValueError if it is none."""
-    if not is_key(key):
+    if not ids.is_key(key):
         raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
     return key
 
 
-def kept_handles(keep: Collection[Any]) -> set[str]:
-    """Return the handles of the keys, handles or Sessions in *keep*."""
-    handles = {ids.handle_of(item) for item in keep if isinstance(item, str)}
-    return handles | {ids.handle_of(key) for key in kept(keep)}
-
-
-def kept(keep: Collection[Any]) -> set[str]:
-    """Return the keys in *keep*, and those of its Sessions: now, and from the next write on."""
-    keys = {item for item in keep if isinstance(item, str) and len(item) == ids.KEY_DIGITS}
-    for item in keep:
-        if not isinstance(item, str):
-            keys |= item.visit.look().keys()
-    return keys
+def owner_or_keep(owner: Owner) -> StoredOwner:
+    """Return *owner* with an int as str; raises as :func:`ids.owner_of` does."""
+    return owner if owner is None or owner is KEEP else ids.owner_of(owner)

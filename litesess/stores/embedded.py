@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from litesess import codec, ids
-from litesess.engine.commit import Lookup, Plan, ResultT
+from litesess.engine.commit import Lookup, Plan
 from litesess.engine.format import Change, Clear, Delete, Entry, Touch
 from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
-from litesess.stores.base import KEEP, Owner, Record, Store, kept, kept_handles
+from litesess.stores import ending
+from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.keeping import kept
 from litesess.stores.stored import (
     Doomed,
     Found,
@@ -41,26 +42,12 @@ logger = logging.getLogger("litesess.store")
 #: So many deletions make one record, and hold up other writers as long as one.
 DELETE_BATCH: Final = 50
 
-#: So many sessions of one owner.
-OWNER_BATCH: Final = 500
 
-_HANDLE: Final = re.compile(r"[0-9a-f]{16}\Z")
-
-
-class KeyValueEngine(Protocol):
+class KeyValueEngine(ending.Engine, Protocol):
     """What an embedded store is built on; :class:`litesess.engine.db.Engine` is one."""
-
-    def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
-
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
-        """Run *plan* under the lock and make its changes; return its result and the version."""
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with what is stored under them."""
-
-    def keys_like(self, prefix: bytes) -> list[bytes]:
-        """Return the keys that begin with eight given bytes."""
 
     def count(self) -> int:
         """Return how many keys there are, expired or not."""
@@ -107,6 +94,7 @@ class EmbeddedStore(Store):
         now = self.clock()
         put = put_of(raw_key(key), record, now)
         self._count_first()
+        self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
             entry = stored.get(put.key)
@@ -136,6 +124,7 @@ class EmbeddedStore(Store):
     ) -> Record | None:
         """Merge changes into what is stored now; see :meth:`Store.update`."""
         merge = Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
+        self._thin_out(merge.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
             found = find_session(stored, merge.key, merge.now, to_change=True)
@@ -189,6 +178,7 @@ class EmbeddedStore(Store):
             old, now, changes, removed, expires_at, cookie, owner, client,
             is_login=owner is not KEEP,
         )  # fmt: skip
+        self._thin_out(merge.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
             found = find_session(stored, merge.key, now)
@@ -214,6 +204,7 @@ class EmbeddedStore(Store):
         raw, now = raw_key(old), self.clock()
         put = put_of(raw_key(new), record, now)
         self._count_first()
+        self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
             check_free(stored.get(put.key), now)
@@ -253,47 +244,27 @@ class EmbeddedStore(Store):
                 if packed is not None and packed.moved_to is None:
                     yield raw.hex(), record_of(packed, entry.expires_at, entry.version)
 
-    def find(self, owner: str) -> list[tuple[str, Record]]:
+    def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
-        now = self.clock()
-        return [
-            (found.key.hex(), found.record()) for found in owned_sessions(self._engine, owner, now)
-        ]
+        sessions = owned_sessions(self._engine, ids.owner_of(owner), self.clock())
+        return [(found.key.hex(), found.record()) for found in sessions]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
-        if not _HANDLE.match(handle):
+        if not ids.is_handle(handle):
             return None
         keys = (key.hex() for key in self._engine.keys_like(bytes.fromhex(handle)))
         return next((key for key in keys if self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
-        spared = kept_handles(keep)
-        kept_keys = [bytes.fromhex(key) for key in kept(keep)]
-        now = self.clock()
-
-        def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found]]:
-            # Under the lock, so that a rotation can't carry one of them past the search.
-            kept_now = {
-                found.key
-                for key in kept_keys
-                if (found := find_session(stored, key, now)) is not None
-            }
-            doomed = [
-                found
-                for found in owned_sessions(stored, owner, now)
-                if found.key not in kept_now and ids.handle_of(found.key.hex()) not in spared
-            ][:OWNER_BATCH]
-            return deletes(doomed), doomed
-
         deleted = 0
-        while True:
-            doomed, _ = self._engine.transact(plan, sync=self._durable)
+        for doomed in ending.end_owner(
+            self._engine, ids.owner_of(owner), kept(keep), self.clock, sync=self._durable
+        ):
             self.tell(*events_of("destroyed", doomed))
             deleted += len(doomed)
-            if len(doomed) < OWNER_BATCH:
-                return deleted
+        return deleted
 
     def clear(self) -> None:
         """Delete every session."""
@@ -344,6 +315,25 @@ class EmbeddedStore(Store):
         """Have the sessions counted before the lock is taken: the first time that takes long."""
         if self._max_sessions is not None:
             self._engine.count()
+
+    def _thin_out(self, owner: Owner) -> None:
+        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit.
+
+        They may have begun before there was a limit.  A login that deletes them all in one record
+        would hold up all other writers.
+        """
+        limit = self._max_per_owner
+        if limit is None or not isinstance(owner, str):
+            return
+        keys = ending.beyond(self._engine, owner, limit, self.clock())
+        for evicted in ending.end(
+            self._engine,
+            keys,
+            lambda steps: steps[-1].packed.owner == owner,
+            self.clock,
+            sync=self._durable,
+        ):
+            self.tell(*events_of("evicted", evicted))
 
     def _check_room(self, record: Record) -> None:
         """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""

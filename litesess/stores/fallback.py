@@ -105,7 +105,7 @@ class FallbackStore(Store):
             if living is not None:
                 yield key, living
 
-    def find(self, owner: str) -> list[tuple[str, Record]]:
+    def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         # Order: the old store first: what moves meanwhile is found in the new one.
         former = self._old.find(owner)
@@ -124,9 +124,9 @@ class FallbackStore(Store):
         keys = (self._new.locate(handle), self._old.locate(handle))
         return next((key for key in keys if key is not None and self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
-        for key, _ in self._old.find(owner):
+        for key in [key for key, _ in self._old.find(owner)]:
             self._settle(key)
         return self._new.delete_owner(owner, keep=keep)
 

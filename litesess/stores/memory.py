@@ -76,9 +76,13 @@ class _MemoryEngine:
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with what is stored under them."""
-        self._check_open()
-        found = ((key, self._entries.get(key)) for key in self._owned.get(owner, set()).copy())
+        found = ((key, self._entries.get(key)) for key in self.candidates(owner))
         return [(key, entry) for key, entry in found if entry is not None and entry.owner == owner]
+
+    def candidates(self, owner: bytes) -> list[bytes]:
+        """Return the keys that are stored for *owner*."""
+        self._check_open()
+        return [*self._owned.get(owner, set()).copy()]
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with *prefix*."""

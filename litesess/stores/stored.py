@@ -11,7 +11,7 @@ from litesess.engine.commit import Lookup
 from litesess.engine.format import Change, Delete, Entry, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
-from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, check_key
+from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, check_key, owner_or_keep
 
 logger = logging.getLogger("litesess.store")
 
@@ -23,12 +23,19 @@ class Finder(Protocol):
         """Return the keys that are stored for *owner*, with what is stored under them."""
 
 
+class Getter(Protocol):
+    """Knows what is stored, with a lock or without."""
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return what is stored under *key*."""
+
+
 class Merge:
     """One request's changes, ready to be merged into whatever is stored by then."""
 
     __slots__ = (
-        "_client", "_cookie", "_expires_at", "_frames", "_owner", "_removed", "is_login", "key",
-        "now",
+        "_client", "_cookie", "_expires_at", "_frames", "_removed", "is_login", "key",
+        "now", "owner",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +60,7 @@ class Merge:
         self._removed = removed
         self._expires_at = expires_at
         self._cookie = cookie
-        self._owner = owner
+        self.owner = owner_or_keep(owner)
         self._client = client
 
     def into(self, found: Found) -> Record:
@@ -63,7 +70,7 @@ class Merge:
         for name in self._removed:
             frames.pop(name, None)
         frames.update(self._frames)
-        owner = packed.owner if self._owner is KEEP else self._owner
+        owner = packed.owner if self.owner is KEEP else self.owner
         is_anew = self.is_login or owner != packed.owner
         # A life that was counted from what another request has changed since is none.
         is_kept = found.key != self.key
@@ -88,11 +95,16 @@ class Merged(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A live session and where it lies."""
+    """A live session, or a forwarding record, and where it lies."""
 
     key: bytes
     entry: Entry
     packed: codec.Packed
+
+    @property
+    def is_forwarding(self) -> bool:
+        """Whether it is no session, but what a rotation has left."""
+        return self.packed.moved_to is not None
 
     @property
     def last_seen_at(self) -> float:
@@ -144,18 +156,25 @@ def find_session(
         now: in Unix seconds.
         to_change: not beyond a change of owner.
     """
-    while True:
+    for found in trail(stored, key, now):
+        if not found.is_forwarding:
+            return found
+        if to_change and not found.packed.takes_changes:
+            return None
+    return None
+
+
+def trail(stored: Getter, key: bytes, now: float) -> Iterator[Found]:
+    """Yield what lies under *key* and, as long as that is a forwarding record, where it leads."""
+    here: str | None = key.hex()
+    while here is not None:
+        key = bytes.fromhex(here)
         entry = stored.get(key)
-        if entry is None or entry.expires_at <= now:
-            return None
-        packed = unpack(key, entry)
-        if packed is None:
-            return None
-        if packed.moved_to is None:
-            return Found(key, entry, packed)
-        if to_change and not packed.takes_changes:
-            return None
-        key = bytes.fromhex(packed.moved_to)
+        packed = None if entry is None or entry.expires_at <= now else unpack(key, entry)
+        if entry is None or packed is None:
+            return
+        yield Found(key, entry, packed)
+        here = packed.moved_to
 
 
 def doom(stored: Lookup, key: bytes, now: float) -> Doomed:

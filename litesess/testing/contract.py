@@ -6,13 +6,17 @@ import threading
 from abc import ABC, abstractmethod
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from litesess.errors import EncodeError, StoreClosed, VersionConflict
+from litesess.errors import ConfigTypeError, EncodeError, StoreClosed, VersionConflict
 from litesess.ids import handle_of, key_of
 from litesess.stores.base import MOVED_FOR, Record, Store
 from litesess.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEY: Final = key_of("first")
 OTHER: Final = key_of("second")
@@ -571,6 +575,44 @@ class StoreContract(ABC):
         assert self.store.delete_owner("7", keep=[KEY, handle_of(OTHER)]) == 1
         assert {key for key, _ in self.store.records()} == {KEY, OTHER, fourth}
 
+    def test_an_owner_given_as_int_is_the_one_with_its_digits(self) -> None:
+        self.put(KEY, owner=42)
+        self.put(OTHER)
+        self.put(THIRD)
+        self.store.update(OTHER, {}, [], owner=42)
+        fourth, fifth = key_of("fourth"), key_of("fifth")
+        self.store.rotate(THIRD, fourth, {}, [], owner=42)
+        self.store.replace(key_of("x"), fifth, self.record(owner=42))
+        assert {record.owner for _, record in self.store.records()} == {"42"}
+        assert {key for key, _ in self.store.find(42)} == {KEY, OTHER, fourth, fifth}
+        assert {key for key, _ in self.store.find("42")} == {KEY, OTHER, fourth, fifth}
+        assert self.store.delete_owner(42, keep=[fifth]) == 3
+        assert self.store.delete_owner("42") == 1
+
+    def test_what_is_no_owner_is_refused(self) -> None:
+        self.put()
+        wrong: tuple[Any, ...] = (True, 4.2, b"ada", object())
+        for owner in wrong:
+            for work in (
+                partial(self.store.find, owner),
+                partial(self.store.delete_owner, owner),
+                partial(self.store.update, KEY, {}, [], owner=owner),
+                partial(self.store.rotate, KEY, OTHER, {}, [], owner=owner),
+                partial(self.record, owner=owner),
+            ):
+                assert _raises(ConfigTypeError, work)
+        for search in self.store.find, self.store.delete_owner:
+            assert _raises(EncodeError, partial(search, "\ud800"))
+            assert _raises(ConfigTypeError, partial(search, None))  # type: ignore[arg-type]
+        assert self.get().owner is None
+
+    def test_what_is_neither_key_nor_handle_nor_session_is_not_kept(self) -> None:
+        self.put(owner="7")
+        items: tuple[Any, ...] = ("not a key", 7, None, b"x" * 64)
+        for item in items:
+            assert _raises(ConfigTypeError, partial(self.store.delete_owner, "7", keep=[item]))
+        assert self.get().owner == "7"
+
     # close
 
     def test_a_closed_store_says_so(self) -> None:
@@ -586,3 +628,11 @@ class StoreContract(ABC):
 
     def test_an_empty_store_is_true(self) -> None:
         assert self.store
+
+
+def _raises(error: type[Exception], work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except error:
+        return True
+    return False

@@ -8,9 +8,9 @@ what counts, then the new one is let in.  A late change or logout that finds the
 
 from __future__ import annotations
 
-import re
+import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from inspect import Signature
 from threading import Lock
@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 from litesess import codec, ids
 from litesess.clocks import pauses
 from litesess.crypto import EncryptionKey
-from litesess.errors import ConfigError, StoreUnavailable, VersionConflict
+from litesess.errors import ConfigError, StoreClosed, StoreError, StoreUnavailable, VersionConflict
 from litesess.events import Event
 from litesess.options import (
     Options,
@@ -36,11 +36,11 @@ from litesess.stores.base import (
     Owner,
     Record,
     Store,
+    StoredOwner,
     check_key,
-    is_key,
-    kept,
-    kept_handles,
+    owner_or_keep,
 )  # fmt: skip
+from litesess.stores.keeping import kept
 from litesess.stores.redis import scripts
 from litesess.stores.redis.expiries import Expiries
 from litesess.stores.redis.link import Call, Link
@@ -54,6 +54,8 @@ from litesess.stores.redis.records import (
     records_of,
 )  # fmt: skip
 
+logger = logging.getLogger("litesess.store")
+
 __all__ = ["IN_THE_CLEAR", "RedisOptions", "RedisStore"]
 
 #: How many keys are asked for at once.
@@ -63,7 +65,6 @@ _BATCH: Final = 250
 _LIVES_INDEXED: Final = 10
 _FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.02
-_HANDLE: Final = re.compile(r"[0-9a-f]{16}\Z")
 _TOKEN_BYTES: Final = 8
 
 
@@ -225,12 +226,12 @@ class RedisStore(Store):
             StoreUnavailable: Redis can't be reached.  With *if_version* that is said at once, as
                 the change may have been made.
         """
-        frames = codec.encode_items(changes)
+        frames, owner = codec.encode_items(changes), owner_or_keep(owner)
         token, now, led = _token(), self.clock(), "0"
         here, records = check_key(key), self._open()
         version = "" if if_version is None else str(if_version)
         ends_at = "" if expires_at is None else repr(expires_at)
-        owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
+        owner_hash = self._hash_of(owner)
         calls: list[Call] = []
         indexed = "", ""
         if owner is not KEEP and owner is not None:
@@ -273,7 +274,7 @@ class RedisStore(Store):
         frames: codec.Frames,
         removed: Collection[str],
         cookie: Mapping[str, Any] | None,
-        owner: Owner,
+        owner: StoredOwner,
     ) -> tuple[list[str], Fields]:
         """Return the names of the fields to remove, and the fields to set."""
         records = self._open()
@@ -318,7 +319,7 @@ class RedisStore(Store):
         client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
-        frames, now = codec.encode_items(changes), self.clock()
+        frames, owner, now = codec.encode_items(changes), owner_or_keep(owner), self.clock()
         settings: dict[str, Any] = {
             name: value
             for name, value in (("expires_at", expires_at), ("client", client))
@@ -482,7 +483,13 @@ class RedisStore(Store):
         return True
 
     def _delete(
-        self, key: str, now: float, *, owner: Owner = KEEP, spared: Collection[str] = frozenset()
+        self,
+        key: str,
+        now: float,
+        *,
+        owner: StoredOwner = KEEP,
+        spared: Set[str] = frozenset(),
+        is_followed: bool = False,
     ) -> _Found | None:
         """Delete the session that has, or had, *key*; return it.
 
@@ -491,14 +498,17 @@ class RedisStore(Store):
             now: in Unix seconds.
             owner: whose it must be; KEEP: anybody's.
             spared: handles of those that must stay.
+            is_followed: where it was moved, it may be anybody's.
         """
         records, led, here = self._open(), "0", key
-        owner_hash = "-" if owner is KEEP else records.owner_hash(owner)
+        owner_hash = self._hash_of(owner)
         while ids.handle_of(here) not in spared:
             names, conditions = self._names(here), (owner_hash, *spared)
             what, *details = self._link.call(scripts.DELETE, names, repr(now), led, *conditions)
             if what == b"moved":
                 here, led = details[0].decode(), "1"
+                if is_followed:
+                    owner_hash = "-"
             elif what == b"waits":
                 # By an owner's index, say: only its move makes it valid, if that is not stopped.
                 here, led = details[0].decode(), "0"
@@ -526,9 +536,9 @@ class RedisStore(Store):
         """Return how many sessions have not expired."""
         return sum(1 for _ in self.records())
 
-    def find(self, owner: str) -> list[tuple[str, Record]]:
+    def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
-        records = self._open()
+        owner, records = ids.owner_of(owner), self._open()
         found: dict[str, Record] = {}
         seen: set[str] = set()
         keys = self._indexed(owner)
@@ -543,28 +553,87 @@ class RedisStore(Store):
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
-        if not _HANDLE.match(handle):
+        if not ids.is_handle(handle):
             return None
         keys = (key for batch in self._keys("s", handle) for key in batch)
         return next((key for key in keys if self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
-        now = self.clock()
+        owner, given = ids.owner_of(owner), kept(keep)
+        began_at = self.clock()
         self._open()
-        # Order: what is to be kept after what there is: a rotation of it shows by its mark.
-        keys = self._indexed(owner)
-        spared = kept_handles(keep) | {
-            ids.handle_of(now_at) for key in kept(keep) for now_at in self._moved_to(key, now)
-        }
+        keys, seen = self._listed(owner), set[str]()
+        spared = {*given.handles}
         deleted = 0
-        for key in keys:
-            # Whoever has logged in there since keeps it.
-            gone = self._delete(key, now, owner=owner, spared=spared)
-            if gone is not None:
-                deleted += 1
-                self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        while keys:
+            # Order: after the index was read, so that a session to spare which was given another
+            # id before is known by its forwarding record.
+            for key in given.keys:
+                spared.update(ids.handle_of(here) for here in self._moved_to(key, self.clock()))
+            for key, is_owners in keys.items():
+                deleted += self._end(key, owner, spared, is_owners=is_owners)
+            seen.update(keys)
+            # A rotation whose forwarding record has expired meanwhile leads to these alone.
+            keys = self._listed(owner, seen, began_before=began_at)
         return deleted
+
+    def _listed(
+        self, owner: str, seen: Set[str] = frozenset(), began_before: float | None = None
+    ) -> dict[str, bool]:
+        """Return the keys in an owner's index, and whether the owner's session is there just now.
+
+        Args:
+            owner: whose.
+            seen: keys to leave out.
+            began_before: only sessions that began before then; None: also keys of others.
+        """
+        owner_hash = self._open().owner_hash(owner).encode()
+        found: dict[str, bool] = {}
+        keys = [key for key in self._indexed(owner) if key not in seen]
+        for at in range(0, len(keys), _BATCH):
+            batch = keys[at : at + _BATCH]
+            for key, (hashed, begun) in zip(batch, self._facts(batch), strict=True):
+                is_owners = hashed == owner_hash
+                if began_before is None or (is_owners and _seconds(begun) < began_before):
+                    found[key] = is_owners
+        return found
+
+    def _facts(self, keys: list[str]) -> list[tuple[bytes | None, bytes | None]]:
+        """Return the owner's hash and the beginning of each session; None for what is missing."""
+        asked = [(self._name("s", key), "h", "c") for key in keys]
+        try:
+            found: list[tuple[bytes | None, bytes | None]] = self._link.pipe("hmget", asked)
+        except (StoreUnavailable, StoreClosed):
+            raise
+        except StoreError:
+            if len(keys) == 1:  # no session is there, but something else
+                return [(None, None)]
+            return [fact for key in keys for fact in self._facts([key])]
+        return found
+
+    def _end(self, key: str, owner: str, spared: Set[str], *, is_owners: bool) -> bool:
+        """Delete a session of *owner* unless it is spared; say whether that was done.
+
+        Args:
+            key: that it had in the owner's index.
+            owner: whose it must be.
+            spared: handles of those that must stay.
+            is_owners: it was the owner's when it was listed, and is deleted wherever it went.
+        """
+        try:
+            gone = self._delete(
+                key, self.clock(), owner=owner, spared=spared, is_followed=is_owners
+            )
+        except (StoreUnavailable, StoreClosed):
+            raise
+        except StoreError:
+            # Nobody can load it either; the others must still end.
+            logger.exception("session %s is damaged, and was passed over", ids.handle_of(key))
+            return False
+        if gone is not None:
+            self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        return gone is not None
 
     def _moved_to(self, key: str, now: float) -> list[str]:
         """Return the keys that a session has had since it had *key*."""
@@ -578,7 +647,7 @@ class RedisStore(Store):
         if now is None:
             now = self.clock()
         marks = self._hashes("m", keys)
-        return [mark[b"m"].decode() for mark in marks if mark and float(mark[b"e"]) > now]
+        return [mark[b"m"].decode() for mark in marks if mark and _seconds(mark[b"e"]) > now]
 
     def clear(self) -> None:
         """Delete every session; those that begin meanwhile may stay."""
@@ -666,6 +735,10 @@ class RedisStore(Store):
 
     # Owners.
 
+    def _hash_of(self, owner: StoredOwner) -> str:
+        """Return what a script is told of an owner."""
+        return "-" if owner is KEEP else self._open().owner_hash(owner)
+
     def _index(
         self, key: str, owner: str | None, ends_at: float, now: float
     ) -> tuple[list[Call], Fields]:
@@ -745,7 +818,7 @@ class RedisStore(Store):
                 cursor, names = self._link.scan(node, cursor, pattern, _BATCH)
                 keys = [name.decode(errors="replace")[head:-1] for name in dict.fromkeys(names)]
                 # The names of a store whose prefix is longer may look like ours.
-                if ours := [key for key in keys if is_key(key)]:
+                if ours := [key for key in keys if ids.is_key(key)]:
                     yield ours
                 if cursor == 0:
                     break
@@ -753,6 +826,14 @@ class RedisStore(Store):
     def _tell_expired(self, key: str) -> None:
         # What was in it is gone.
         self.tell(Event("expired", ids.handle_of(key), Record({}, 0.0, 0.0)))
+
+
+def _seconds(text: bytes | None) -> float:
+    """Return a time that is stored; long ago, if it is none: that was put there by others."""
+    try:
+        return float(text or b"")
+    except ValueError:
+        return 0.0
 
 
 def _token() -> str:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import redis
 
+from litesess import ids
 from litesess.errors import StoreError
-from litesess.stores.base import is_key
 from litesess.stores.redis.link import Link
 
 logger = logging.getLogger("litesess.store")
@@ -114,7 +114,7 @@ class Expiries:
         key = text[len(self._name("s", "")) - 1 : -1]
         # All processes hear of it; the first one tells.
         if (
-            is_key(key)
+            ids.is_key(key)
             and text == self._name("s", key)
             and client.set(self._name("e", key), b"", nx=True, px=_CLAIM)
         ):

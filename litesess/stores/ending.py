@@ -1,0 +1,217 @@
+"""Ending sessions of one owner, however many there are: listed first, then deleted in batches.
+
+The keys are listed without a lock.  Each batch looks at its keys again under the lock, so that a
+session which was given another id since is found through its forwarding record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Final, Protocol, TypeAlias
+
+from litesess import codec, ids
+from litesess.engine.commit import Lookup, Plan, ResultT
+from litesess.engine.format import Change, Entry
+from litesess.errors import Corruption, DecryptError
+from litesess.stores.keeping import Kept
+from litesess.stores.stored import Found, Getter, deletes, session_in, trail
+
+logger = logging.getLogger("litesess.store")
+
+#: One record deletes at most so many sessions, and looks at about so many bytes of them, which
+#: takes some milliseconds: other writers wait for that long.
+BATCH_KEYS: Final = 50
+BATCH_BYTES: Final = 1 << 18
+
+#: Whether the session at the end of a trail is to be deleted.
+Judge: TypeAlias = Callable[[Sequence[Found]], bool]
+
+
+class Engine(Protocol):
+    """What is needed of an embedded store's engine."""
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return what is stored under *key*."""
+
+    def candidates(self, owner: bytes) -> list[bytes]:
+        """Return the keys that were put for *owner*; some may have gone since."""
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with eight given bytes."""
+
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
+        """Run *plan* under the lock and make its changes; return its result and the version."""
+
+
+def end_owner(
+    engine: Engine, owner: str, keep: Kept, clock: Callable[[], float], *, sync: bool
+) -> Iterator[list[Found]]:
+    """Delete the sessions of *owner* that began before this; yield them a batch at a time.
+
+    Args:
+        engine: where they are.
+        owner: whose.
+        keep: those to spare.
+        clock: returns the current time in Unix seconds.
+        sync: whether each batch is synced.
+    """
+    began_at = clock()
+    keys = _listed(engine, owner, began_at)
+    seen: set[bytes] = set()
+    # Order: after the keys were listed, so that a session to spare which was given another id
+    # before is known by that.
+    spared = Spared(engine, keep)
+
+    def is_due(steps: Sequence[Found]) -> bool:
+        is_moved = len(steps) > 1  # since it was listed as the owner's
+        return (is_moved or steps[0].packed.owner == owner) and not spared.has(steps)
+
+    while keys:
+        yield from end(engine, keys, is_due, clock, sync=sync, before=spared.follow)
+        seen.update(keys)
+        # A rotation whose forwarding record has expired meanwhile leads to these alone.
+        keys = _listed(engine, owner, clock(), seen, began_before=began_at)
+
+
+def end(
+    engine: Engine,
+    keys: Sequence[bytes],
+    is_due: Judge,
+    clock: Callable[[], float],
+    *,
+    sync: bool,
+    before: Callable[[float], object] = float,
+) -> Iterator[list[Found]]:
+    """Delete sessions in batches, each in one record; yield them a batch at a time.
+
+    Args:
+        engine: where they are.
+        keys: those they had when they were listed.
+        is_due: says under the lock which are to be deleted.
+        clock: returns the current time in Unix seconds.
+        sync: whether each batch is synced.
+        before: called with the time before each batch, without a lock.
+    """
+    at = 0
+    while at < len(keys):
+        now = clock()
+        before(now)
+        batch = keys[at : at + BATCH_KEYS]
+
+        def plan(
+            stored: Lookup, batch: Sequence[bytes] = batch, now: float = now
+        ) -> tuple[Sequence[Change], tuple[list[Found], int]]:
+            doomed: dict[bytes, Found] = {}
+            size = count = 0
+            for key in batch:
+                if size > BATCH_BYTES:
+                    break
+                count += 1
+                steps = steps_from(stored, key, now)
+                size += sum(len(step.entry.value) for step in steps)
+                if steps and not steps[-1].is_forwarding and is_due(steps):
+                    doomed[steps[-1].key] = steps[-1]
+            found = [*doomed.values()]
+            return deletes(found), (found, count)
+
+        (doomed, count), _ = engine.transact(plan, sync=sync)
+        at += count
+        yield doomed
+
+
+def steps_from(stored: Getter, key: bytes, now: float) -> list[Found]:
+    """Return what lies under *key* and where it leads; nothing, and it is logged, if damaged."""
+    try:
+        return [*trail(stored, key, now)]
+    except (Corruption, DecryptError):
+        # Nobody can load it either; the others must still end.
+        logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
+        return []
+
+
+class Spared:
+    """The sessions to keep, under every key that they had since."""
+
+    def __init__(self, engine: Engine, keep: Kept) -> None:
+        self._engine = engine
+        self._keys = {bytes.fromhex(key) for key in keep.keys}
+        self._prefixes = {bytes.fromhex(handle) for handle in keep.handles}
+        for handle in keep.bare_handles:
+            self._keys.update(engine.keys_like(bytes.fromhex(handle)))
+
+    def follow(self, now: float) -> None:
+        """Take in the keys that they were moved to."""
+        for key in [*self._keys]:
+            self._keys.update(step.key for step in steps_from(self._engine, key, now))
+
+    def has(self, steps: Sequence[Found]) -> bool:
+        """Say whether a session that was found so is one of them."""
+        return any(step.key in self._keys or step.key[:8] in self._prefixes for step in steps)
+
+
+def _listed(
+    engine: Engine,
+    owner: str,
+    now: float,
+    seen: Set[bytes] = frozenset(),
+    began_before: float | None = None,
+) -> list[bytes]:
+    """Return the keys of the sessions of *owner*, without unpacking them.
+
+    Args:
+        engine: where they are.
+        owner: whose.
+        now: in Unix seconds.
+        seen: keys to leave out.
+        began_before: leave out those that began then or later; None: none.
+    """
+    owner_hash = ids.owner_hash(owner)
+    found: dict[bytes, None] = {}
+    for key in engine.candidates(owner_hash):
+        if key in seen:
+            continue
+        here, entry = _at_end(engine, key, now)
+        if entry is None or entry.owner != owner_hash or here in seen:
+            continue
+        if began_before is not None:
+            session = session_in(here, entry)
+            if session is None or session.packed.created_at >= began_before:
+                continue
+        found[here] = None
+    return [*found]
+
+
+def _at_end(engine: Engine, key: bytes, now: float) -> tuple[bytes, Entry | None]:
+    """Return the key that a session has now, and what is stored there."""
+    entry = _entry(engine, key)
+    if entry is not None and codec.is_moved(entry.value):
+        steps = steps_from(engine, key, now)
+        is_there = bool(steps) and not steps[-1].is_forwarding
+        return (steps[-1].key, steps[-1].entry) if is_there else (key, None)
+    return key, None if entry is None or entry.expires_at <= now else entry
+
+
+def _entry(engine: Engine, key: bytes) -> Entry | None:
+    try:
+        return engine.get(key)
+    except (Corruption, DecryptError):
+        logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
+        return None
+
+
+def beyond(engine: Engine, owner: str, limit: int, now: float) -> list[bytes]:
+    """Return the keys of the oldest sessions of *owner* beyond *limit*, if there are many.
+
+    A few are left to the login that they have to go for.
+    """
+    candidates = engine.candidates(ids.owner_hash(owner))
+    if len(candidates) <= limit + BATCH_KEYS:
+        return []
+    found: list[tuple[float, int, bytes]] = []
+    for key in candidates:
+        entry = _entry(engine, key)
+        session = session_in(key, entry) if entry is not None and entry.expires_at > now else None
+        if session is not None and session.packed.owner == owner:
+            found.append((session.packed.created_at, session.entry.version, key))
+    return [key for *_, key in sorted(found)[: max(len(found) - limit, 0)]]

@@ -1,0 +1,51 @@
+"""The sessions that a deletion of all others spares: given as keys, handles or Sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from litesess import ids
+from litesess.errors import ConfigTypeError
+
+
+class Kept(NamedTuple):
+    """The sessions that a deletion spares."""
+
+    #: Keys that were given, and those of Sessions: now, and from the next write on.
+    keys: set[str]
+    #: Handles: that were given, and of the keys.
+    handles: set[str]
+
+    @property
+    def bare_handles(self) -> set[str]:
+        """Those handles whose keys are unknown."""
+        return self.handles - {ids.handle_of(key) for key in self.keys}
+
+
+def kept(keep: Collection[Any]) -> Kept:
+    """Return the sessions that *keep* names by keys, handles and Sessions.
+
+    A Session that nobody has looked at is loaded.
+
+    Raises:
+        ConfigTypeError: something in it is neither.
+    """
+    found = Kept(set(), set())
+    # A str would be taken for its letters, a Session for its keys.
+    items: Collection[Any] = (keep,) if isinstance(keep, str) or hasattr(keep, "visit") else keep
+    for item in items:
+        if isinstance(item, str) and ids.is_handle(item):
+            found.handles.add(item)
+        elif isinstance(item, str) and ids.is_key(item):
+            found.keys.add(item)
+        elif hasattr(item, "visit"):
+            found.keys.update(item.visit.look().keys())
+        else:
+            # Not the value: it may be a session id.
+            raise ConfigTypeError(
+                f"keep holds a value of type {type(item).__name__} that is neither a key (64 hex"
+                " digits) nor a handle (16) nor a Session"
+            )
+    found.handles.update(map(ids.handle_of, found.keys))
+    return found
