@@ -9,14 +9,13 @@ evicted     it had to go for a newer one of its owner's (``max_per_owner``)
 discarded   a request that came too late wanted to write a session that was gone
 ==========  =====================================================================================
 
-Where ``blinker`` is in use, each is a signal, too: ``blinker.signal("litesess.expired")``, sent by
-the store, with the event as ``event``.
+Events are told without a lock, in batches of at most 50, and those of a batch are forgotten before
+the next one is read.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -73,17 +72,6 @@ class Event:
 Listener: TypeAlias = "Callable[[Event], object]"
 
 
-def has_signals() -> bool:
-    """Say whether blinker is in use: whoever listens to a signal has imported it."""
-    return "blinker" in sys.modules
-
-
-def has_receivers(name: Name) -> bool:
-    """Say whether a signal of blinker's has any."""
-    blinker = sys.modules.get("blinker")
-    return blinker is not None and bool(blinker.signal(f"litesess.{name}").receivers)
-
-
 #: Not of the thread: a greenlet that waits in a muted block must not mute the others.
 _is_muted: ContextVar[bool] = ContextVar("litesess.events.is_muted", default=False)
 
@@ -98,19 +86,26 @@ def muted() -> Iterator[None]:
         _is_muted.reset(token)
 
 
-def tell(sender: object, listeners: Iterable[Listener], events: Iterable[Event]) -> None:
+def is_heard(listeners: Iterable[Listener], name: Name) -> bool:
+    """Say whether one of *listeners* hears of events of that name.
+
+    A listener hears of all, unless it has a method ``hears(name)`` that says otherwise.
+    """
+    return not _is_muted.get() and any(_hears(listener, name) for listener in listeners)
+
+
+def tell(listeners: Iterable[Listener], events: Iterable[Event]) -> None:
     """Tell each listener of each event; what it raises is logged, and harms nothing."""
     if _is_muted.get():
         return
-    blinker = sys.modules.get("blinker")
     for event in events:
         for listener in listeners:
             try:
                 listener(event)
             except Exception:
                 logger.exception("a listener failed at %s of session %s", event.name, event.handle)
-        if blinker is not None:
-            try:
-                blinker.signal(f"litesess.{event.name}").send(sender, event=event)
-            except Exception:
-                logger.exception("a signal failed at %s of session %s", event.name, event.handle)
+
+
+def _hears(listener: Listener, name: Name) -> bool:
+    hears: Callable[[Name], bool] | None = getattr(listener, "hears", None)
+    return hears is None or hears(name)

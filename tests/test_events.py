@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
-import sys
 import threading
+import tracemalloc
+from contextlib import nullcontext
 
 import pytest
 from apps import Site, WatchedMemoryStore, WatchedWALStore, write
 
-from litesess import ConfigError, MemoryStore, Record, WALStore, events
+from litesess import ConfigError, MemoryStore, Record, WALStore, codec, events
 from litesess.events import NAMES
 from litesess.ids import handle_of, key_of
+from litesess.stores.embedded import DELETE_BATCH
 
 
 @pytest.fixture(params=["memory", "wal"])
@@ -211,33 +214,140 @@ def test_each_expiry_is_told_once_by_all_processes_together(tmp_path, clock):
     assert sorted(heard) == sorted(handle_of(key_of(str(number))) for number in range(300))
 
 
-def test_events_are_signals_where_blinker_is_in_use(store, clock):
-    blinker = pytest.importorskip("blinker")
-    heard = []
-
-    def hear(sender, event):
-        heard.append((sender, event.name))
-
-    blinker.signal("litesess.created").connect(hear)
-    Site(store, clock=clock).visit(write(a=1))
-    assert heard == [(store, "created")]
+# Of many at once.
 
 
-def test_a_signal_that_fails_is_logged_and_harms_nothing(store, clock, caplog):
-    blinker = pytest.importorskip("blinker")
-
-    def fail(sender, event):
-        raise RuntimeError("out of order")
-
-    blinker.signal("litesess.created").connect(fail)
-    assert Site(store, clock=clock).visit(write(a=1)).said == "set"
-    assert "a signal failed at created" in caplog.text
+def expire_many(store, clock, count):
+    for number in range(count):
+        record = Record({"x": "y" * 1000}, clock(), clock() + 5, owner="ada")
+        store.create(key_of(str(number)), record)
+    clock.advance(6)
 
 
-def test_where_blinker_is_not_in_use_it_is_not_imported(store, clock, monkeypatch):
-    monkeypatch.delitem(sys.modules, "blinker", raising=False)
-    Site(store, clock=clock).visit(write(a=1))
-    assert "blinker" not in sys.modules
+@pytest.fixture
+def most_alive(store):
+    """Return what lets a listener note how many events are in memory, at most."""
+
+    def watch(name):
+        most = [0, 0]
+
+        def note(event):
+            if event.name == name:
+                most[0] += 1
+                if most[0] % 25 == 1:
+                    alive = sum(type(each) is events.Event for each in gc.get_objects())
+                    most[1] = max(most[1], alive)
+
+        store.listeners.append(note)
+        return most
+
+    return watch
+
+
+@pytest.fixture(params=["memory", "wal"])
+def roomy(request, tmp_path, clock):
+    """Return a store without max_per_owner."""
+    if request.param == "memory":
+        store = MemoryStore(clock=clock)
+    else:
+        store = WALStore(tmp_path / "data", clock=clock, durable=False)
+    yield store
+    store.close()
+
+
+class TestMany:
+    @pytest.fixture
+    def store(self, roomy):
+        return roomy
+
+    def test_of_many_expiries_few_are_in_memory_at_once(self, store, clock, most_alive):
+        most = most_alive("expired")
+        expire_many(store, clock, 600)
+        assert store.collect() == 600
+        assert most[0] == 600
+        assert most[1] <= 2 * DELETE_BATCH
+
+    def test_of_many_that_an_operator_ends_few_are_in_memory_at_once(
+        self, store, clock, most_alive
+    ):
+        most = most_alive("destroyed")
+        clock.advance(-6)
+        expire_many(store, clock, 600)
+        clock.advance(-6)
+        assert store.delete_owner("ada") == 600
+        assert most[0] == 600
+        assert most[1] <= 2 * DELETE_BATCH
+
+    @pytest.mark.parametrize("listener", ["none", "deaf", "signal that nobody receives", "muted"])
+    def test_where_nobody_hears_of_it_no_expired_session_is_decoded(
+        self, store, clock, monkeypatch, listener
+    ):
+        """Where blinker was imported, as in all Flask apps, all of them were kept in memory."""
+        expire_many(store, clock, 200)
+        decoded = []
+        unpack = codec.unpack
+        monkeypatch.setattr(codec, "unpack", lambda value: decoded.append(1) or unpack(value))
+        if listener == "deaf":
+            store.listeners.append(Deaf())
+        elif listener == "signal that nobody receives":
+            pytest.importorskip("flask")
+            from litesess.integrations.flask.signals import send_signals  # noqa: PLC0415
+
+            send_signals(store)
+        elif listener == "muted":
+            store.listeners.append(print)
+        with events.muted() if listener == "muted" else nullcontext():
+            assert store.collect() == 200
+        assert decoded == []
+
+    @pytest.mark.parametrize("listener", [None, lambda _event: None], ids=["unheard", "heard"])
+    def test_a_collection_takes_no_more_memory_for_more_sessions(self, store, clock, listener):
+        if listener is not None:
+            store.listeners.append(listener)
+        peaks = []
+        for count in 300, 1200:
+            expire_many(store, clock, count)
+            gc.collect()
+            tracemalloc.start()
+            assert store.collect() == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        # A list of their keys, and no session of 1 000 bytes.
+        assert peaks[1] - peaks[0] < 900 * 500
+
+
+class Deaf:
+    """Hears of nothing that has expired."""
+
+    def __call__(self, event):
+        raise AssertionError(event)
+
+    def hears(self, name):
+        return name != "expired"
+
+
+def test_a_listener_may_wait_for_another_that_collects_or_compacts(tmp_path, clock):
+    """No lock is held while it is told of what a collection has removed."""
+    with WALStore(tmp_path / "data", clock=clock) as store:
+        expire_many(store, clock, 120)
+        waited = []
+
+        def wait_for_another(event):
+            if event.name != "expired" or waited:
+                return
+            waited.append(event)
+            thread = threading.Thread(target=lambda: waited.append(store.collect()))
+            thread.start()
+            thread.join(20)
+            thread = threading.Thread(target=lambda: waited.append(store.compact()))
+            thread.start()
+            thread.join(20)
+
+        store.listeners.append(wait_for_another)
+        removed = store.collect()
+        assert waited[2] is None
+        assert removed + waited[1] == 120
+        assert len(store) == 0
 
 
 def test_neither_values_nor_owners_are_in_an_events_repr(site, told):

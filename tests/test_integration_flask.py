@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 
+import blinker
 import flask
 import pytest
 from apps import Boom, Browser
@@ -764,3 +765,51 @@ def test_a_request_context_has_a_session_that_is_stored_only_by_a_response(app):
         response = app.process_response(app.response_class())
         assert said(response) is not None
     assert data(app) == [{"a": 1}]
+
+
+# Signals.
+
+
+@pytest.fixture
+def heard():
+    """Return what the signal of a new session has told."""
+    told = []
+
+    def hear(sender, event):
+        told.append((sender, event.name))
+
+    signal = blinker.signal("litesess.created")
+    signal.connect(hear)
+    yield told
+    signal.disconnect(hear)
+
+
+def test_events_are_signals(heard):
+    app = make_app()
+    app.test_client().get("/set/a/1")
+    assert heard == [(app.store, "created")]
+
+
+def test_a_store_that_two_apps_share_sends_each_event_once(heard):
+    app = make_app()
+    make_app(store=app.store)
+    app.test_client().get("/set/a/1")
+    assert heard == [(app.store, "created")]
+
+
+def test_a_receiver_that_fails_is_logged_and_harms_nothing(caplog):
+    def fail(sender, event):
+        raise RuntimeError("out of order")
+
+    signal = blinker.signal("litesess.created")
+    app = make_app()
+    with signal.connected_to(fail):
+        assert app.test_client().get("/set/a/1").text == "set"
+    assert data(app) == [{"a": "1"}]
+    assert "a listener failed at created" in caplog.text
+
+
+def test_a_signal_without_a_receiver_is_not_heard_and_one_with_is(heard):
+    app = make_app()
+    assert app.store.is_heard("created")
+    assert not app.store.is_heard("expired")

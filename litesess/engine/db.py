@@ -84,7 +84,8 @@ class Engine:
             wal_limit: bytes of log after which it is compacted.
             lock_timeout: how long to wait for another process to let go, in seconds.
             read_only: change nothing, take no lock.
-            before_compaction: called in the thread that compacts by itself, before it does.
+            before_compaction: called in the thread that compacts by itself, before it does; no
+                lock is held.
             after_compaction: called after each, with how many seconds it took; no lock is held.
             random_bytes: returns so many.
             encryption_key: what opens the store; None: it is not encrypted.
@@ -465,7 +466,7 @@ class Engine:
 
     def _compact_soon(self, opened: OpenStore) -> None:
         """Compact in the background; at once if the log got far beyond its limit."""
-        if opened.compactor == threading.get_ident():  # what it does before it compacts
+        if threading.get_ident() in opened.compactors:  # what it does before it compacts
             return
         if opened.log_bytes > _OVERDUE * opened.limit and self._compact_if_due(opened, inline=True):
             return
@@ -489,18 +490,25 @@ class Engine:
             opened.background.release()
 
     def _compact_if_due(self, opened: OpenStore, *, inline: bool) -> bool:
-        """Compact unless somebody else does; say whether it was our turn.
+        """Compact unless another thread or process does; say whether it was our turn.
 
         What goes wrong is logged, and tried again when the log has grown.
         """
-        # In the background it waits: nobody else is started as long as this one is under way.
+        # In the background it waits: no other thread is started as long as this one is at it.
         is_ours = False
+        thread = threading.get_ident()
         try:
+            opened.compactors.add(thread)
+            if self._is_due(opened):
+                # Order: before the lock is taken, as what is told of then may take its time.
+                self._before_compaction()
             seconds = None
             with opened.maintenance(0 if inline else self._lock_timeout) as is_ours:
-                # Somebody else may have been faster.
-                if is_ours and opened.follower.catch_up().table.end > opened.limit:
-                    seconds = self._collect_and_compact(opened, inline=inline)
+                # Another process may have been faster.
+                if is_ours and self._is_due(opened):
+                    if inline and not opened.has_background:
+                        self._warn_of_request(opened)
+                    seconds = self._compact(opened)
             if seconds is not None:
                 self._after_compaction(seconds)
         except StoreClosed:
@@ -508,23 +516,22 @@ class Engine:
         except (OSError, StoreError):
             logger.exception("%s was not compacted; will retry as the log grows", self.path)
             opened.postpone_compaction()
+        finally:
+            opened.compactors.discard(thread)
         return is_ours
 
-    def _collect_and_compact(self, opened: OpenStore, *, inline: bool) -> float:
+    @staticmethod
+    def _is_due(opened: OpenStore) -> bool:
+        return opened.follower.catch_up().table.end > opened.limit
+
+    def _warn_of_request(self, opened: OpenStore) -> None:
         # Not where writers are only quicker than the thread that compacts.
-        if inline and not opened.has_background:
-            logger.warning(
-                "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
-                self.path,
-                opened.log_bytes,
-                opened.limit,
-            )
-        try:
-            opened.compactor = threading.get_ident()
-            self._before_compaction()
-            return self._compact(opened)
-        finally:
-            opened.compactor = 0
+        logger.warning(
+            "%s: the log has %d bytes, limit %d, and nobody compacts it; a request does it now",
+            self.path,
+            opened.log_bytes,
+            opened.limit,
+        )
 
     def _compact(self, opened: OpenStore) -> float:
         """Put everything into one snapshot; return how many seconds that took."""

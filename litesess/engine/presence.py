@@ -246,7 +246,7 @@ class OpenStore:
         self.committer = committer
         self.background = threading.Lock()  # held while a thread compacts in the background
         self.has_background = False  # one such thread has run, so that others will
-        self.compactor = 0
+        self.compactors: set[int] = set()  # threads that collect and compact by themselves
         self.seen_at = float("-inf")  # when a read last found the log's name there
         self.linked_at = float("-inf")  # when the name last was the log's
         self.bad_at: tuple[int, float] | None = None  # where and when a read found no record
@@ -257,7 +257,7 @@ class OpenStore:
         self._wal_limit = wal_limit
         self._postponed = 0
         # In front of the lock between processes, which does not tell threads apart.
-        self._maintenance_lock = threading.RLock()  # Guards: compactor, _is_maintaining.
+        self._maintenance_lock = threading.RLock()  # Guards: _is_maintaining.
         self._is_maintaining = False
 
     @property

@@ -219,19 +219,13 @@ class Store(ABC):
         found: Tally = self.__dict__.setdefault("_tally", Tally())
         return found
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether anybody might listen."""
-        return bool(self.__dict__.get("_listeners")) or events.has_signals()
+    def is_heard(self, name: events.Name) -> bool:
+        """Say whether a listener hears of events of that name, so that they are worth making."""
+        return events.is_heard(self.listeners, name)
 
     def tell(self, *happened: events.Event) -> None:
-        """Tell all listeners, and whoever listens to a signal of blinker's."""
-        if self.is_heard:
-            events.tell(self, self.__dict__.get("_listeners", ()), happened)
-
-    def _is_heard_of(self, name: events.Name) -> bool:
-        """Say whether anybody does listen to events of that name."""
-        return bool(self.__dict__.get("_listeners")) or events.has_receivers(name)
+        """Tell all listeners; call this without a lock."""
+        events.tell(self.listeners, happened)
 
     @abstractmethod
     def load(self, key: str) -> Record | None:

@@ -272,19 +272,20 @@ class EmbeddedStore(Store):
 
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many."""
-        now = self.clock()
-        removed, found = self._remove_expired(self._engine.expired(now), now)
-        self.tell(*events_of("expired", found))
+        now, removed = self.clock(), 0
+        for count, batch in self._remove_expired(self._engine.expired(now), now):
+            removed += count
+            self.tell(*events_of("expired", batch))
         return removed
 
-    def _remove_expired(self, keys: Iterator[bytes], now: float) -> tuple[int, list[Found]]:
-        """Delete those of *keys* that have expired.
+    def _remove_expired(
+        self, keys: Iterator[bytes], now: float
+    ) -> Iterator[tuple[int, list[Found]]]:
+        """Delete those of *keys* that have expired, a batch at a time.
 
-        Returns:
-            How many sessions they were; if anybody listens, those.
+        Yields:
+            How many sessions they were and, if a listener hears of that, those.
         """
-        removed = 0
-        told: list[Found] = []
         while batch := [*islice(keys, DELETE_BATCH)]:
 
             def plan(
@@ -300,12 +301,11 @@ class EmbeddedStore(Store):
 
             # Not synced for itself: what comes back after a power cut is expired all the same.
             doomed, _ = self._engine.transact(plan, sync=False)
-            # Not under the lock: there are many, and others wait.
-            removed += sum(not codec.is_moved(entry.value) for _, entry in doomed)
-            if self.is_heard:
-                found = (session_in(key, entry) for key, entry in doomed)
-                told += (it for it in found if it is not None)
-        return removed, told
+            found: list[Found] = []
+            if self.is_heard("expired"):
+                sessions = (session_in(key, entry) for key, entry in doomed)
+                found = [session for session in sessions if session is not None]
+            yield sum(not codec.is_moved(entry.value) for _, entry in doomed), found
 
     def close(self) -> None:
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""

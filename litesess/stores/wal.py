@@ -139,8 +139,6 @@ class WALStore(EmbeddedStore):
         self.lock_timeout = checked_options.lock_timeout
         self.clock = checked_options.clock
         self._guard = JumpGuard(self.clock)
-        #: What a compaction has found expired, to be told when it holds no lock any more.
-        self._untold: list[Found] = []
         self._compacted_at: float | None = None
         self._compaction_seconds: float | None = None
         if checked_options.debug:
@@ -149,21 +147,28 @@ class WALStore(EmbeddedStore):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
 
-        None if somebody else is just at it: threads and processes take turns.  What was written
-        before is marked as durable: from then on, damage to it can't pass for a torn write.
+        Returns 0 if another thread or process is already collecting.  What was written before is
+        marked as durable: from then on, damage to it can't pass for a torn write.
         """
-        with self._engine.maintenance() as is_ours:
-            if not is_ours:
-                self._engine.follow()
-                return 0
-            removed, found = self._collect_and_mark()
-        self.tell(*events_of("expired", found))
-        return removed
-
-    def _collect_and_mark(self) -> tuple[int, list[Found]]:
-        now = self.clock()
-        removed = self._remove_expired(self._engine.expired(now), now)
-        self._engine.mark()
+        now, removed = self.clock(), 0
+        keys = self._engine.expired(now)
+        is_done = False
+        while not is_done:
+            batch: list[Found] = []
+            with self._engine.maintenance() as is_ours:
+                if not is_ours:
+                    self._engine.follow()
+                    return removed
+                for count, batch in self._remove_expired(keys, now):
+                    removed += count
+                    if batch:
+                        break
+                else:
+                    is_done = True
+                    self._engine.mark()
+            # Order: without the lock, and before the next batch is read, so that a listener holds
+            # up nothing but the collection, and few sessions are in memory.
+            self.tell(*events_of("expired", batch))
         return removed
 
     def compact(self) -> None:
@@ -214,12 +219,10 @@ class WALStore(EmbeddedStore):
     def _collect_if_steady(self) -> None:
         # Nobody asked for this: a clock that jumped must not end everybody's session.
         if self._guard.is_steady():
-            _, self._untold = self._collect_and_mark()
+            self.collect()
 
     def _after_compaction(self, seconds: float) -> None:
         self._compacted_at, self._compaction_seconds = self.clock(), seconds
-        untold, self._untold = self._untold, []
-        self.tell(*events_of("expired", untold))
 
     def stats(self) -> Stats:
         """Return the store in numbers.

@@ -20,6 +20,7 @@ from litesess.integrations.flask.commands import commands
 from litesess.integrations.flask.config import options_of
 from litesess.integrations.flask.interface import LitesessInterface
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
+from litesess.integrations.flask.signals import send_signals
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -58,6 +59,7 @@ class Litesess:
         app.extensions["litesess"] = manager
         app.cli.add_command(commands)
         got_request_exception.connect(interface.abandon, app)
+        send_signals(manager.store)
         self._managers.add(manager)
 
     @property

@@ -683,9 +683,11 @@ class RedisStore(Store):
         for keys in self._keys("s"):
             calls = [Call(scripts.COLLECT, self._names(key), (repr(now),)) for key in keys]
             for key, answer in zip(keys, self._link.call_all(calls), strict=True):
-                record = records.record(key, flat(answer)) if answer else None
+                removed += bool(answer)
+                if not (answer and self.is_heard("expired")):
+                    continue
+                record = records.record(key, flat(answer))
                 if record is not None:
-                    removed += 1
                     self.tell(Event("expired", ids.handle_of(key), record))
         return removed
 
@@ -718,7 +720,7 @@ class RedisStore(Store):
             DecryptError: the encryption key does not go with it.
             StoreError: as :meth:`Link.do` says.
         """
-        if not self._expiries.is_listening and self._is_heard_of("expired"):
+        if not self._expiries.is_listening and self.is_heard("expired"):
             self._expiries.listen()
         if self._known is None:
             with self._lock:
