@@ -372,7 +372,22 @@ def test_a_session_that_somebody_has_spoilt_stops_no_deletion(server, caplog, sp
         server.client.hset(name, "=n", b"x" * 40)
     assert store.delete_owner("7") == 2
     assert list(store.find("7")) == [] if spoil != "string" else server.client.get(name)
-    assert "passed over" in caplog.text
+    assert ("no session of ours" if spoil == "string" else "passed over") in caplog.text
+
+
+@pytest.mark.parametrize("kind", "smp")
+def test_something_foreign_under_a_key_like_ours_stops_nothing(server, clock, kind):
+    """An operator could not end all sessions in an emergency."""
+    store = RedisStore(server.url, clock=clock)
+    server.client.set(f"litesess:{kind}:{{{key_of('foreign')}}}", "foreign")
+    put(store, KEY, owner="7")
+    assert [key for key, _ in store.records()] == [KEY]
+    put(store, OTHER, life=5)
+    clock.advance(6)
+    assert store.collect() == 1
+    store.clear()
+    assert list(store.records()) == []
+    assert store.load(KEY) is None
 
 
 def test_the_end_of_many_sessions_asks_redis_a_few_times_for_each(store):

@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Signature
 from threading import Lock
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
 from litesess import codec, ids
 from litesess.clocks import pauses
@@ -57,6 +58,8 @@ from litesess.stores.redis.records import (
 logger = logging.getLogger("litesess.store")
 
 __all__ = ["IN_THE_CLEAR", "RedisOptions", "RedisStore"]
+
+AnswerT = TypeVar("AnswerT")
 
 #: How many keys are asked for at once.
 _BATCH: Final = 250
@@ -601,16 +604,12 @@ class RedisStore(Store):
 
     def _facts(self, keys: list[str]) -> list[tuple[bytes | None, bytes | None]]:
         """Return the owner's hash and the beginning of each session; None for what is missing."""
-        asked = [(self._name("s", key), "h", "c") for key in keys]
-        try:
-            found: list[tuple[bytes | None, bytes | None]] = self._link.pipe("hmget", asked)
-        except (StoreUnavailable, StoreClosed):
-            raise
-        except StoreError:
-            if len(keys) == 1:  # no session is there, but something else
-                return [(None, None)]
-            return [fact for key in keys for fact in self._facts([key])]
-        return found
+
+        def ask(keys: list[str]) -> list[tuple[bytes | None, bytes | None]]:
+            asked = [(self._name("s", key), "h", "c") for key in keys]
+            return list(self._link.pipe("hmget", asked))
+
+        return _of_each(ask, keys, (None, None))
 
     def _end(self, key: str, owner: str, spared: Set[str], *, is_owners: bool) -> bool:
         """Delete a session of *owner* unless it is spared; say whether that was done.
@@ -621,16 +620,11 @@ class RedisStore(Store):
             spared: handles of those that must stay.
             is_owners: it was the owner's when it was listed, and is deleted wherever it went.
         """
-        try:
+        gone = None
+        with _passing_over(key):
             gone = self._delete(
                 key, self.clock(), owner=owner, spared=spared, is_followed=is_owners
             )
-        except (StoreUnavailable, StoreClosed):
-            raise
-        except StoreError:
-            # Nobody can load it either; the others must still end.
-            logger.exception("session %s is damaged, and was passed over", ids.handle_of(key))
-            return False
         if gone is not None:
             self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
         return gone is not None
@@ -657,15 +651,16 @@ class RedisStore(Store):
         now = self.clock()
         for keys in self._keys("m"):
             for key in keys:
-                # It may have been moved to where the search had been.
-                self._delete(key, now)
+                with _passing_over(key):
+                    # It may have been moved to where the search had been.
+                    self._delete(key, now)
         for kind in "pm":
             for keys in self._keys(kind):
                 self._link.pipe("unlink", [(self._name(kind, key),) for key in keys])
 
     def _unlink_sessions(self, keys: list[str]) -> None:
         names = [(self._name("s", key),) for key in keys]
-        owners = self._link.pipe("hget", [(*name, "h") for name in names])
+        owners = [owner for owner, _ in self._facts(keys)]
         self._link.pipe("unlink", names)
         # Not a whole index: it may have one that begins now.
         indexed = zip(keys, owners, strict=True)
@@ -680,7 +675,11 @@ class RedisStore(Store):
         """
         now, records = self.clock(), self._open()
         removed = 0
-        for keys in self._keys("s"):
+
+        for found in self._keys("s"):
+            # Not what is no session: Redis would refuse the whole batch when half of it is done.
+            facts = zip(found, self._facts(found), strict=True)
+            keys = [key for key, (_, begun) in facts if begun is not None]
             calls = [Call(scripts.COLLECT, self._names(key), (repr(now),)) for key in keys]
             for key, answer in zip(keys, self._link.call_all(calls), strict=True):
                 removed += bool(answer)
@@ -795,8 +794,11 @@ class RedisStore(Store):
         stored: Hash = self._link.do(lambda client: client.hgetall(name))
         return stored
 
-    def _hashes(self, kind: str, keys: list[str]) -> list[Hash]:
-        return self._link.pipe("hgetall", [(self._name(kind, key),) for key in keys])
+    def _hashes(self, kind: str, keys: Sequence[str]) -> list[Hash]:
+        def ask(keys: list[str]) -> list[Hash]:
+            return self._link.pipe("hgetall", [(self._name(kind, key),) for key in keys])
+
+        return _of_each(ask, [*keys], {})
 
     def _live(self, key: str, found: Hash, records: Records) -> Record | None:
         if not found:
@@ -828,6 +830,35 @@ class RedisStore(Store):
     def _tell_expired(self, key: str) -> None:
         # What was in it is gone.
         self.tell(Event("expired", ids.handle_of(key), Record({}, 0.0, 0.0)))
+
+
+@contextmanager
+def _passing_over(key: str) -> Iterator[None]:
+    """Log what is wrong with one session, which nobody can load either: others must still end."""
+    try:
+        yield
+    except (StoreUnavailable, StoreClosed):
+        raise
+    except StoreError:
+        logger.exception("session %s is damaged, and was passed over", ids.handle_of(key))
+
+
+def _of_each(
+    ask: Callable[[list[str]], list[AnswerT]], keys: list[str], nothing: AnswerT
+) -> list[AnswerT]:
+    """Return what *ask* returns for *keys*; *nothing* for a key with something foreign under it.
+
+    Redis refuses a command on a value of another type, and with it the whole batch.
+    """
+    try:
+        return ask(keys)
+    except (StoreUnavailable, StoreClosed):
+        raise
+    except StoreError:
+        if len(keys) > 1:
+            return [answer for key in keys for answer in _of_each(ask, [key], nothing)]
+        logger.exception("what is under %s is no session of ours", ids.handle_of(keys[0]))
+        return [nothing]
 
 
 def _seconds(text: bytes | None) -> float:
