@@ -260,7 +260,12 @@ class EmbeddedStore(Store):
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         deleted = 0
         for doomed in ending.end_owner(
-            self._engine, ids.owner_of(owner), kept(keep), self.clock, sync=self._durable
+            self._engine,
+            ids.owner_of(owner),
+            kept(keep),
+            self.clock,
+            sync=self._durable,
+            rest=self._rest,
         ):
             self.tell(*events_of("destroyed", doomed))
             deleted += len(doomed)
@@ -332,8 +337,12 @@ class EmbeddedStore(Store):
             lambda steps: steps[-1].packed.owner == owner,
             self.clock,
             sync=self._durable,
+            rest=self._rest,
         ):
             self.tell(*events_of("evicted", evicted))
+
+    def _rest(self) -> None:
+        """Let others write between two batches of deletions."""
 
     def _check_room(self, record: Record) -> None:
         """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""

@@ -45,7 +45,13 @@ class Engine(Protocol):
 
 
 def end_owner(
-    engine: Engine, owner: str, keep: Kept, clock: Callable[[], float], *, sync: bool
+    engine: Engine,
+    owner: str,
+    keep: Kept,
+    clock: Callable[[], float],
+    *,
+    sync: bool,
+    rest: Callable[[], object],
 ) -> Iterator[list[Found]]:
     """Delete the sessions of *owner* that began before this; yield them a batch at a time.
 
@@ -55,6 +61,7 @@ def end_owner(
         keep: those to spare.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
+        rest: called between two batches, without a lock.
     """
     began_at = clock()
     keys = _listed(engine, owner, began_at)
@@ -68,7 +75,7 @@ def end_owner(
         return (is_moved or steps[0].packed.owner == owner) and not spared.has(steps)
 
     while keys:
-        yield from end(engine, keys, is_due, clock, sync=sync, before=spared.follow)
+        yield from end(engine, keys, is_due, clock, sync=sync, rest=rest, before=spared.follow)
         seen.update(keys)
         # A rotation whose forwarding record has expired meanwhile leads to these alone.
         keys = _listed(engine, owner, clock(), seen, began_before=began_at)
@@ -81,6 +88,7 @@ def end(
     clock: Callable[[], float],
     *,
     sync: bool,
+    rest: Callable[[], object],
     before: Callable[[float], object] = float,
 ) -> Iterator[list[Found]]:
     """Delete sessions in batches, each in one record; yield them a batch at a time.
@@ -91,10 +99,13 @@ def end(
         is_due: says under the lock which are to be deleted.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
+        rest: called between two batches, without a lock.
         before: called with the time before each batch, without a lock.
     """
     at = 0
     while at < len(keys):
+        if at:
+            rest()
         now = clock()
         before(now)
         batch = keys[at : at + BATCH_KEYS]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Signature
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from litesess import ids
 from litesess.clocks import JumpGuard
@@ -41,6 +42,9 @@ from litesess.stores.stored import Found, events_of
 
 SMALLEST_WAL_LIMIT = 1 << 16
 LARGEST_WAL_LIMIT = 1 << 26
+
+#: A pause between two batches of deletions, in seconds.
+_REST: Final = 0.0025
 
 
 def _collection(name: str, value: object) -> str:
@@ -215,6 +219,11 @@ class WALStore(EmbeddedStore):
             # Order: first, so that who knows the former one can't unwrap the new random key.
             self._engine.change_key(checked)
         self._engine.rekey()
+
+    def _rest(self) -> None:
+        # Another process that waits for the log's lock tries it again after at most 2 ms: it
+        # would miss the moment between two batches, again and again.
+        time.sleep(_REST)
 
     def _collect_if_steady(self) -> None:
         # Nobody asked for this: a clock that jumped must not end everybody's session.
