@@ -89,14 +89,55 @@ class TestBackup:
             copy.mkdir(0o700)
             (copy / "notes").touch()
 
-        def back_up_and_fail(self, path):
-            shutil.copytree(self.path, path, dirs_exist_ok=True)
+        def fail(_self):
+            assert any(copy.glob("*.wal"))
             raise error
 
-        monkeypatch.setattr(WALStore, "backup", back_up_and_fail)
+        monkeypatch.setattr(WALStore, "stats", fail)
         told = cli("backup", tmp_path / "data", copy)
         assert told.code in (Exit.FULL, Exit.INTERRUPTED, Exit.FAILED)
         assert [*copy.iterdir()] == [copy / "notes"] if is_there else not copy.exists()
+
+    @pytest.mark.parametrize("is_there", [False, True])
+    def test_nothing_is_removed_that_another_command_has_put_there(
+        self, is_there, cli, tmp_path, monkeypatch
+    ):
+        """Each file of a store was removed that had not been there when the command began."""
+        fill(tmp_path / "data")
+        copy = tmp_path / "copy"
+        if is_there:
+            copy.mkdir(0o700)
+        back_up = WALStore.backup
+
+        def back_up_as_another_then(self, path):
+            back_up(self, path)
+            back_up(self, path)
+
+        monkeypatch.setattr(WALStore, "backup", back_up_as_another_then)
+        told = cli("backup", tmp_path / "data", copy)
+        assert told.code == Exit.PATH
+        assert "holds a store already" in told.err
+        assert len(keys_in(copy)) == 3
+
+    def test_nothing_is_removed_from_what_has_taken_the_place_of_the_copy(
+        self, cli, tmp_path, monkeypatch
+    ):
+        """It was removed by the names of the copy, wherever those led by then."""
+        fill(tmp_path / "data")
+        fill(tmp_path / "other")
+        before = content(tmp_path / "other")
+        copy = tmp_path / "copy"
+
+        def fail(_self):
+            copy.rename(tmp_path / "away")
+            copy.symlink_to(tmp_path / "other")
+            raise StoreFull("full")
+
+        monkeypatch.setattr(WALStore, "stats", fail)
+        assert cli("backup", tmp_path / "data", copy).code == Exit.FULL
+        assert content(tmp_path / "other") == before
+        assert copy.is_symlink()
+        assert [*(tmp_path / "away").iterdir()] == []
 
 
 class TestSalvage:

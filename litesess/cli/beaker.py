@@ -29,7 +29,8 @@ from litesess.cli import output, pickled, progress, stopping
 from litesess.cli.arguments import Commands, interval
 from litesess.cli.exits import Exit, Failure, code_of
 from litesess.cli.lines import seconds_in
-from litesess.cli.opening import opened
+from litesess.cli.opening import located, opened
+from litesess.cli.owner import become_owner
 from litesess.cli.transfer import synced_at_the_end
 from litesess.errors import EncodeError
 from litesess.ids import handle_of, key_of
@@ -125,15 +126,16 @@ class _Import:
 
 
 def _import(options: argparse.Namespace) -> int:
-    top = _top(options.directory)
+    # As the owner of the store, who is that of Beaker's files, too: root would follow links there.
     if options.dry_run:
+        become_owner(options.path)
         done = _Import(options.timeout, None)
-        _take_all(top, done)
+        _take_all(_top(options.directory), done)
     else:
-        # By the owner of the store alone, who is that of Beaker's files: root would follow what
-        # others put there.
+        place = located(options, create=options.create)
+        top = _top(options.directory)
         with (
-            opened(options, create=options.create, durable=False) as source,
+            opened(options, place=place, durable=False) as source,
             synced_at_the_end(source),
         ):
             done = _Import(options.timeout, source.store)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from litesess.cli import output, progress, stopping
+from litesess.cli import output, progress, target
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
-from litesess.cli.opening import Located, located, names_in, opened
-from litesess.cli.owner import acting_as_operator, make_directory
+from litesess.cli.opening import Located, located, opened
+from litesess.engine.check import Salvaged
+from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
 from litesess.engine.names import Names
 
@@ -46,45 +47,37 @@ def add_to(commands: Commands) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    with opened(options) as source, _made(options.directory, source.place) as target:
+    with opened(options) as source, target.held(options.directory, source.place) as copy:
         path, beginning = source.store.path, f"{source.place.collection}."
 
         def size() -> int:
             return progress.bytes_in(path, beginning)
 
         def done() -> int:
-            return progress.bytes_in(target, beginning)
+            return progress.bytes_in(copy.path, beginning)
 
         with progress.bar("copying", size, done=done, in_bytes=True):
-            source.store.backup(target)
-        with source.place.like(target, read_only=True) as copy:
-            live = copy.stats().live
+            source.store.backup(copy.path)
+        # What was copied before that has failed the store has removed itself.
+        copy.claim_all()
+        with source.place.like(copy.path, read_only=True) as store:
+            live = store.stats().live
     if options.json:
-        output.print_json({"directory": target, "live": live})
+        output.print_json({"directory": copy.path, "live": live})
     else:
-        output.print_line(f"{output.counted(live, 'session')} in {output.printable(target)}")
+        output.print_line(f"{output.counted(live, 'session')} in {output.printable(copy.path)}")
     return Exit.DONE
 
 
 def _salvage(options: argparse.Namespace) -> int:
-    with (
-        located(options) as place,
-        _alone(place),
-        _made(options.target, place) as target,
-        place.like(target) as rescued,
-    ):
-        with progress.bar("salvaging"):
-            # No store is made of the damaged one: its files may begin with anything.
-            found = rescued.salvage(
-                place.path,
-                collection=place.collection,
-                encryption_key=place.key,
-            )
-        live = len(rescued)
+    place = located(options)
+    with _alone(place), target.held(options.target, place) as new:
+        new.claim()
+        found, live = _rescued(place, new.path)
     holes = [str(hole) for hole in found.holes]
     if options.json:
         facts = {"kept": found.kept, "live": live, "doubtful": found.doubtful, "holes": holes}
-        output.print_json({"directory": target, **facts})
+        output.print_json({"directory": new.path, **facts})
         return Exit.DONE
     output.print_line(
         f"{output.counted(found.kept, 'session')} kept, of which {live} have not expired;"
@@ -95,45 +88,33 @@ def _salvage(options: argparse.Namespace) -> int:
     return Exit.DONE
 
 
+def _rescued(place: Located, path: str) -> tuple[Salvaged, int]:
+    with place.like(path) as rescued:
+        with progress.bar("salvaging"):
+            # No store is made of the damaged one: its files may begin with anything.
+            found = rescued.salvage(
+                place.path,
+                collection=place.collection,
+                encryption_key=place.key,
+            )
+        return found, len(rescued)
+
+
 @contextmanager
 def _alone(place: Located) -> Iterator[None]:
     """Keep everybody from opening the store, which nobody may have open."""
-    presence = Path(place.path, Names(place.collection).live)
+    name = Names(place.collection).live
+    directory = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = os.open(presence, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = FileSystem.open(directory, name, str(Path(place.path, name)), write=False)
     except FileNotFoundError:  # whoever opens the store makes it
         yield
         return
+    finally:
+        os.close(directory)
     try:
         if not FileLock.take(fd):
             raise Failure(Exit.LOCKED, f"{place.path} is in use; {_NO_ROOM_FOR_DOUBT}")
         yield
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _made(path: str, place: Located) -> Iterator[str]:
-    """Have a directory for a store like that at *place*; nothing remains if the block fails."""
-    is_made = False
-    before: set[str] = set()
-    try:
-        with stopping.held():
-            is_made = make_directory(path)
-            before = set(names_in(path))
-        yield os.path.realpath(path)
-        stopping.too_late()
-    except BaseException:
-        with stopping.held(), acting_as_operator():
-            _remove(path, before, f"{place.collection}.", is_made=is_made)
-        raise
-
-
-def _remove(path: str, before: set[str], beginning: str, *, is_made: bool) -> None:
-    """Delete the files of a store that were not there before."""
-    with suppress(OSError):
-        for name in set(names_in(path)) - before:
-            if name.startswith(beginning):
-                Path(path, name).unlink()
-        if is_made:
-            Path(path).rmdir()

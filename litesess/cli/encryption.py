@@ -15,9 +15,11 @@ from getpass import getpass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from litesess.cli import reaching
 from litesess.cli.exits import Exit, Failure
 from litesess.crypto import KEY_BYTES, RAW, EncryptionKey, encryption_key
-from litesess.engine.keys import decode_keys
+from litesess.engine.fs import FileSystem
+from litesess.engine.keys import KeyPlace
 from litesess.engine.names import Names
 from litesess.errors import ConfigError
 
@@ -50,14 +52,18 @@ def kind_of(path: str, collection: str) -> Kind | None:
 
     Raises:
         Corruption: its key file is damaged.
+        StoreError: its key file is none of litesess's.
         OSError: that can't be read.
     """
-    file = Path(path, Names(collection).keys)
+    name = Names(collection).keys
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        data = file.read_bytes()
-    except FileNotFoundError:
+        found = KeyPlace(FileSystem(), directory, name, str(Path(path, name))).read()
+    finally:
+        os.close(directory)
+    if found is None:
         return None
-    return Kind.RAW if decode_keys(data, str(file)).derivation.kind == RAW else Kind.PASSPHRASE
+    return Kind.RAW if found.derivation.kind == RAW else Kind.PASSPHRASE
 
 
 def given(options: argparse.Namespace) -> Given | None:
@@ -73,7 +79,7 @@ def new_given(options: argparse.Namespace) -> Given | None:
 def _named(option: str, file: str | None, variable: str) -> Given | None:
     if file is not None:
         try:
-            with Path(file).open("rb") as stream:
+            with reaching.reading(file) as stream:
                 return Given(f"{option} {file}", stream.read(_MOST_BYTES))
         except OSError as error:
             raise Failure(Exit.KEY, f"{option} {file}: {error.strerror}") from error

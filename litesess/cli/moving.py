@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -13,7 +14,7 @@ from litesess.cli import encryption, output, progress
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import check_there, is_new
-from litesess.cli.owner import acting_as, owner_of
+from litesess.cli.owner import become_owner
 from litesess.crypto import RAW
 from litesess.engine.keys import decode_keys
 from litesess.engine.names import COLLECTION
@@ -109,10 +110,14 @@ def _threads(text: str) -> int:
 def _copy(options: argparse.Namespace) -> int:
     if options.source[:2] == options.dest[:2]:
         raise Failure(Exit.USAGE, "SOURCE and DEST are the same store")
-    # Order: the key files may be root's own, and are read before root acts as an owner.
+    places = (options.source, options.dest)
+    # Order: the key files may be root's own, and what is imported may lie where only root can
+    # read; so both come before root becomes the owner.
     given, new_given = encryption.given(options), encryption.new_given(options)
+    if any(place.is_redis for place in places):
+        _redis_module()
+    become_owner(*(place.location for place in places if not place.is_redis))
     with ExitStack() as stack:
-        stack.enter_context(_as_owner(options.source, options.dest))
         source = stack.enter_context(_opened(options.source, given, options, is_dest=False))
         dest = stack.enter_context(_opened(options.dest, new_given, options, is_dest=True))
         with progress.bar("copying", lambda: 2 * len(source)) as advance:
@@ -132,15 +137,6 @@ def _copy(options: argparse.Namespace) -> int:
             f" {few}",
         )
     return Exit.DONE
-
-
-@contextmanager
-def _as_owner(*places: Place) -> Iterator[None]:
-    owners = [owner_of(place.location) for place in places if not place.is_redis]
-    if len(owners) == 2 and owners[0] != owners[1]:
-        raise Failure(Exit.PATH, "the two directories belong to different users; copy as one")
-    with acting_as(owners[0] if owners else None):
-        yield
 
 
 @contextmanager
@@ -164,20 +160,22 @@ def _wal(
     return WALStore(path, collection=collection, encryption_key=key)
 
 
-def _redis(
-    place: Place, given: encryption.Given | None, options: argparse.Namespace, *, is_dest: bool
-) -> Store:
+def _redis_module() -> ModuleType:
     try:
-        from litesess.stores.redis import (  # noqa: PLC0415  # optional (litesess[redis])
-            IN_THE_CLEAR,
-            RedisStore,
-        )
+        from litesess.stores import redis  # noqa: PLC0415  # optional (litesess[redis])
     except ImportError:
         raise Failure(
             Exit.USAGE, "Redis needs the package redis: pip install 'litesess[redis]'"
         ) from None
+    return redis
+
+
+def _redis(
+    place: Place, given: encryption.Given | None, options: argparse.Namespace, *, is_dest: bool
+) -> Store:
+    redis = _redis_module()
     prefix = {"prefix": place.name} if place.name else {}
-    with RedisStore(place.location, **prefix) as store:
+    with redis.RedisStore(place.location, **prefix) as store:
         file = store.key_file()
     if file is None and not (is_dest and options.create):
         raise Failure(
@@ -187,10 +185,11 @@ def _redis(
         )
     if file is None:
         kind = None if given is None else options.kind or encryption.Kind.PASSPHRASE
-    elif file == IN_THE_CLEAR:
+    elif file == redis.IN_THE_CLEAR:
         kind = None
     else:
         is_raw = decode_keys(file, place.shown()).derivation.kind == RAW
         kind = encryption.Kind.RAW if is_raw else encryption.Kind.PASSPHRASE
     key = encryption.key_for(kind, given, place.shown(), is_new=is_dest)
-    return RedisStore(place.location, encryption_key=key, **prefix)
+    opened: Store = redis.RedisStore(place.location, encryption_key=key, **prefix)
+    return opened

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from litesess.cli import encryption
 from litesess.cli.exits import Exit, Failure
-from litesess.cli.owner import acting_as, owner_of
+from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
 from litesess.engine.names import Names
 from litesess.stores.wal import WALStore
@@ -25,6 +25,8 @@ class Located(NamedTuple):
     #: None: it is not encrypted.
     kind: encryption.Kind | None
     key: EncryptionKey | None
+    #: The owner that root has become; None: this process is what it was.
+    identity: Identity | None
 
     def like(self, path: str, **options: Any) -> WALStore:
         """Return a store in a directory, with the same name and key."""
@@ -38,51 +40,48 @@ class Opened(NamedTuple):
     place: Located
 
 
-@contextmanager
-def located(options: argparse.Namespace, *, create: bool = False) -> Iterator[Located]:
-    """Act as the owner of the store that the options name, and have its key.
+def located(options: argparse.Namespace, *, create: bool = False) -> Located:
+    """Become the owner of the store that the options name, if root runs this, and have its key.
 
     Args:
         options: of the command line.
         create: it need not be there.
 
     Raises:
-        Failure: there is no store, or no key for it.
+        Failure: there is no store, or no key for it, or root can't work on it.
     """
     path, collection = options.path, options.collection
-    # Order: the key file may be root's own, and is read before root acts as the owner.
+    # Order: the key file may be root's own, and is read before root becomes the owner.
     given = encryption.given(options)
-    with acting_as(owner_of(path)):
-        if create and is_new(path, collection):
-            kind = None if given is None else options.kind or encryption.Kind.PASSPHRASE
-        else:
-            check_there(path, collection)
-            kind = encryption.kind_of(path, collection)
-        yield Located(path, collection, kind, encryption.key_for(kind, given, path))
+    identity = become_owner(path)
+    if create and is_new(path, collection):
+        kind = None if given is None else options.kind or encryption.Kind.PASSPHRASE
+    else:
+        check_there(path, collection)
+        kind = encryption.kind_of(path, collection)
+    return Located(path, collection, kind, encryption.key_for(kind, given, path), identity)
 
 
 @contextmanager
 def opened(
-    options: argparse.Namespace, *, read_only: bool = False, create: bool = False, **settings: Any
+    options: argparse.Namespace, *, place: Located | None = None, **settings: Any
 ) -> Iterator[Opened]:
     """Open the store that the options name.
 
     Args:
         options: of the command line.
-        read_only: without recovery, mark, presence or lock.
-        create: make it, if it is not there.
-        **settings: others of :class:`litesess.stores.wal.WALOptions`.
+        place: where it is, if it was located before.
+        **settings: those of :class:`litesess.stores.wal.WALOptions`.
 
     Raises:
-        Failure: there is no store, or no key for it.
+        Failure: there is no store, or no key for it, or root can't work on it.
         LitesessError: it can't be used.
     """
-    if not read_only:
+    if "lock_timeout" in options:
         settings["lock_timeout"] = options.lock_timeout
-    with (
-        located(options, create=create) as place,
-        place.like(place.path, read_only=read_only, **settings) as store,
-    ):
+    if place is None:
+        place = located(options)
+    with place.like(place.path, **settings) as store:
         yield Opened(store, place)
 
 

@@ -1,7 +1,17 @@
-"""Root acts as the owner of the store: what root makes or changes the workers could not read.
+"""Root becomes the owner of the store, and stays so until the process ends.
 
-Only the effective ids are changed, so that what the operator names beside the store, such as the
-file of an export, is read and made with the operator's own rights.
+The owner of the directory can exchange each name in it at any moment.  Root would give, or take
+away, any file of the machine by a name that leads elsewhere by then.  As the owner the command can
+only do what the owner could do without it, so it becomes the owner before it opens, makes or
+removes a file of a store::
+
+    the key files, and what is imported         read as root, whose own they may be
+    the directory                               opened as root, by descriptor: who is its owner?
+    setgroups, setgid, setuid                   real, effective and saved: there is no way back
+    everything else                             as the owner
+
+No other process of the owner can look into this one, which may know keys of root's: since its ids
+were changed it is not dumpable.  Source: PR_SET_DUMPABLE in prctl(2), ptrace(2).
 """
 
 from __future__ import annotations
@@ -9,97 +19,118 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from litesess.cli import progress
+from litesess.cli.exits import Exit, Failure
+from litesess.cli.reaching import nearest_directory
+
+_NOGROUP: Final = 65534
 
 
 class Identity(NamedTuple):
-    """Who a process acts as."""
+    """The user that a process acts as."""
 
     uid: int
     gid: int
     groups: list[int]
 
+    def __str__(self) -> str:
+        try:
+            return f"uid {self.uid} ({pwd.getpwuid(self.uid).pw_name})"
+        except KeyError:
+            return f"uid {self.uid}"
 
-def owner_of(path: str) -> Identity | None:
-    """Return whom to act as on the store in the directory *path*.
 
-    None: as whoever runs this.  Where the directory is missing, the owner of the nearest one above
-    it counts.
+def become_owner(*paths: str) -> Identity | None:
+    """Let the process be the owner of the stores' directories from now on, if root runs it.
+
+    If a directory is missing, the owner of the nearest one above it counts.
+
+    Args:
+        *paths: the directories.
+
+    Returns:
+        The owner; None: the process is what it was, another user than root or root as the owner.
 
     Raises:
-        OSError: the directory can't be looked at.
+        Failure: the directories belong to different users, a link leads there that root does not
+            follow, or the process can't change its user.
+        OSError: a directory can't be reached.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not paths:
         return None
-    directory = Path(path).resolve()
-    while not directory.exists():
-        directory = directory.parent
-    status = directory.stat()
-    if status.st_uid == 0:
+    found = [_status_of(path) for path in paths]
+    if len({status.st_uid for status in found}) > 1:
+        raise Failure(
+            Exit.PATH,
+            "the two directories belong to different users, and root works on a store only as its"
+            " owner; export the sessions as the one and import them as the other:"
+            " litesess export PATH | litesess import PATH",
+        )
+    if found[0].st_uid == 0:
         return None
+    identity = _identity_of(found[0])
+    # Order: modules that are imported late may lie where only root can read.
+    progress.load()
+    _become(identity)
+    return identity
+
+
+def _status_of(path: str) -> os.stat_result:
+    with nearest_directory(path) as fd:
+        return os.fstat(fd)
+
+
+def _identity_of(status: os.stat_result) -> Identity:
     try:
         known = pwd.getpwuid(status.st_uid)
     except KeyError:  # a container's user may have no name
-        return Identity(status.st_uid, status.st_gid, [status.st_gid])
+        # The directory's group proves little, and must not be root's.
+        gid = status.st_gid or _NOGROUP
+        return Identity(status.st_uid, gid, [gid])
     groups = os.getgrouplist(known.pw_name, known.pw_gid)
     return Identity(status.st_uid, known.pw_gid, groups)
 
 
-@contextmanager
-def acting_as(identity: Identity | None) -> Iterator[None]:
-    """Have the rights of *identity* in the block, no more and no less; None: those there are."""
-    if identity is None:
-        yield
-        return
-    former = Identity(os.geteuid(), os.getegid(), os.getgroups())
-    try:
-        _become(identity)
-        yield
-    finally:
-        _become(former)
-
-
-@contextmanager
-def acting_as_operator() -> Iterator[None]:
-    """Have the rights of whoever runs this again, inside of :func:`acting_as`."""
-    is_changed = os.getuid() == 0 != os.geteuid()
-    with acting_as(Identity(0, os.getgid(), [os.getgid()]) if is_changed else None):
-        yield
-
-
 def _become(identity: Identity) -> None:
-    # Order: groups can be changed by root alone, so that comes back first and goes last.
-    os.seteuid(0)
-    os.setgroups(identity.groups)
-    os.setegid(identity.gid)
-    os.seteuid(identity.uid)
+    try:
+        # Order: only root can change groups.  Source: setuid(2), of root, sets all three ids.
+        os.setgroups(identity.groups)
+        os.setgid(identity.gid)
+        os.setuid(identity.uid)
+    except OSError as error:
+        raise Failure(
+            Exit.PATH,
+            f"root can't become {identity}, the owner of the store: {error.strerror};"
+            " run the command as that user",
+        ) from error
+    # Guards: capabilities may have been kept, by securebits (capabilities(7)).
+    with suppress(PermissionError):
+        os.seteuid(0)
+        raise Failure(
+            Exit.PATH,
+            f"root has become {identity} and can still come back; run the command as that user",
+        )
 
 
-def make_directory(path: str) -> bool:
-    """Make a directory for a copy of the store, private, and of whoever this acts as.
+@contextmanager
+def writing_to(path: str, identity: Identity | None, cure: str) -> Iterator[None]:
+    """Name *path* in the errors of the block, which works there by descriptor.
 
-    Its parent must be there: root could make one that the owner can't enter.
-
-    Returns:
-        Whether it was missing.
-
-    Raises:
-        OSError: it can't be made.
+    Args:
+        path: as the operator gave it.
+        identity: the user that root has become; None: it has not.
+        cure: of a missing permission, if root has.
     """
-    uid, gid = os.geteuid(), os.getegid()
-    with acting_as_operator():
-        try:
-            Path(path).mkdir(0o700)
-        except FileExistsError:
-            return False
-        if os.geteuid() != uid:
-            os.chown(path, uid, gid)
-        # Order: the name is durable before what is put there.
-        above = os.open(Path(path).absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(above)
-        finally:
-            os.close(above)
-    return True
+    try:
+        yield
+    except OSError as error:
+        if identity is None or not isinstance(error, PermissionError):
+            raise OSError(error.errno, error.strerror, path) from error
+        raise Failure(
+            Exit.PATH,
+            f"{path}: {error.strerror} to {identity}, the owner of the store, as whom root works"
+            f" on it; {cure}",
+        ) from error

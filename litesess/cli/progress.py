@@ -25,6 +25,12 @@ def is_shown() -> bool:
     return find_spec("rich") is not None
 
 
+def load() -> None:
+    """Import what bars need, if any will be shown."""
+    if is_shown():
+        import rich.progress  # noqa: F401, PLC0415  # optional (litesess[cli])
+
+
 @contextmanager
 def bar(
     label: str,

@@ -8,16 +8,18 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from litesess.cli import lines, output, progress, stopping
+from litesess.cli import lines, output, progress, reaching, stopping
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.looking import sessions_of
-from litesess.cli.opening import Opened, opened
+from litesess.cli.opening import Opened, located, opened
+from litesess.cli.owner import Identity, writing_to
+from litesess.cli.target import is_same
 from litesess.errors import EncodeError
 from litesess.ids import KEY_DIGITS
 from litesess.stores.base import Record
@@ -65,7 +67,10 @@ def add_to(commands: Commands) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     count = 0
-    with _written(options.file) as file, opened(options, read_only=True) as source:
+    with (
+        opened(options, read_only=True) as source,
+        _written(options.file, source.place.identity) as file,
+    ):
         store = source.store
         with progress.bar("exporting", lambda: len(store)) as advance:
             for key, record in sessions_of(store, options.owner):
@@ -83,29 +88,51 @@ def _export(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _written(name: str) -> Iterator[BinaryIO]:
+def _written(name: str, identity: Identity | None) -> Iterator[BinaryIO]:
     """Have a file that gets its name when the block has come to its end, or stdout for ``-``."""
     if name == _STANDARD:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if os.path.lexists(name):
-        raise Failure(Exit.PATH, f"{name}: is there already; choose another name")
-    part = f"{name}{_PART_SUFFIX}"
-    with ExitStack() as undo:
-        with stopping.held():
+    with ExitStack() as closing, ExitStack() as undo:
+        cure = (
+            "choose a directory that this user can write to, or let your shell make the file:"
+            f" litesess export PATH > {name}"
+        )
+        there = Path(name)
+        with stopping.held(), writing_to(name, identity, cure):
+            above = reaching.directory(str(there.parent))
+            closing.callback(os.close, above)
+            part = f"{there.name}{_PART_SUFFIX}"
+            if _is_there(there.name, above):
+                raise Failure(Exit.PATH, f"{name}: is there already; choose another name")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            file = os.fdopen(os.open(part, flags, 0o600), "wb")
-            undo.callback(Path(part).unlink)
-        with file:
-            yield file
-            file.flush()
-            # Order: the bytes before the name, which says that they are all there.
-            os.fsync(file.fileno())
-        with stopping.held():
-            Path(part).rename(name)
+            file = os.fdopen(os.open(part, flags, 0o600, dir_fd=above), "wb")
+            closing.callback(file.close)
+            undo.callback(_remove, part, above, file)
+        yield file
+        file.flush()
+        # Order: the bytes before the name, which says that they are all there.
+        os.fsync(file.fileno())
+        with stopping.held(), writing_to(name, identity, cure):
+            os.rename(part, there.name, src_dir_fd=above, dst_dir_fd=above)
             undo.pop_all()
             stopping.too_late()
+
+
+def _is_there(name: str, directory: int) -> bool:
+    try:
+        os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _remove(name: str, directory: int, file: BinaryIO) -> None:
+    """Take the name away, if it is still that of the file."""
+    with suppress(FileNotFoundError):
+        if is_same(file.fileno(), os.stat(name, dir_fd=directory, follow_symlinks=False)):
+            os.unlink(name, dir_fd=directory)
 
 
 class _Counts:
@@ -126,7 +153,7 @@ class _Counts:
 
 def _import(options: argparse.Namespace) -> int:
     counts = _Counts()
-    # Order: before root acts as the owner, who need not be able to read them.
+    # Order: before root becomes the owner, who need not be able to read them.
     with ExitStack() as files:
         sources = [(name, files.enter_context(_read(name))) for name in options.files or ["-"]]
         if options.dry_run:
@@ -134,7 +161,9 @@ def _import(options: argparse.Namespace) -> int:
         else:
             # Not each by itself: nobody waits for one of them.
             with (
-                opened(options, create=options.create, durable=False) as source,
+                opened(
+                    options, place=located(options, create=options.create), durable=False
+                ) as source,
                 synced_at_the_end(source),
             ):
                 _take_all(sources, counts, source.store)
@@ -168,7 +197,7 @@ def _sync(source: Opened) -> None:
 
 
 def _read(name: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if name == _STANDARD else Path(name).open("rb")
+    return nullcontext(sys.stdin.buffer) if name == _STANDARD else reaching.reading(name)
 
 
 def _take_all(sources: list[tuple[str, BinaryIO]], counts: _Counts, store: WALStore | None) -> None:
