@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
-from commands import LATER, content, fill, start
+from commands import LATER, content, fill, run, start
 from servers import wait_until
 
 from litesess import Record, WALStore
@@ -42,6 +42,47 @@ def test_stats_counts_the_sessions_and_the_bytes(cli, tmp_path):
     assert {name.replace("_", " ") for name in as_json} == {*facts}
     assert (as_json["live"], as_json["expired"], as_json["poisoned"]) == (3, 1, False)
     assert isinstance(as_json["log_bytes"], int)
+
+
+PLANTED = {
+    "a FIFO": (os.mkfifo, "is not a regular file"),
+    "a link": (lambda path: os.symlink("/dev/zero", path), "is a link, device or directory"),
+    "a directory": (os.mkdir, "is not a regular file"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+@pytest.mark.parametrize("command", ["stats", "verify", "compact", "salvage"])
+def test_something_planted_as_the_key_file_is_refused_at_once(command, planted, tmp_path):
+    """A command waited for ever for the other end of a FIFO."""
+    fill(tmp_path / "data")
+    plant, words = PLANTED[planted]
+    plant(tmp_path / "data" / "sessions.keys")
+    more = [tmp_path / "new"] if command == "salvage" else []
+    told = run(command, tmp_path / "data", *more)
+    assert (told.code, told.out) == (Exit.PATH, "")
+    assert told.err.startswith(f"litesess: {tmp_path}/data/sessions.keys {words}")
+    assert told.err.count("\n") == 1
+
+
+def test_a_fifo_in_the_place_of_the_live_file_is_refused_by_salvage(tmp_path):
+    fill(tmp_path / "data")
+    (tmp_path / "data" / "sessions.live").unlink()
+    os.mkfifo(tmp_path / "data" / "sessions.live")
+    told = run("salvage", tmp_path / "data", tmp_path / "new")
+    assert (told.code, told.out) == (Exit.PATH, "")
+    assert "sessions.live is not a regular file" in told.err
+
+
+def test_a_huge_key_file_is_damaged_and_takes_no_memory(cli, tmp_path):
+    """All of it was read: a sparse file of a terabyte was a MemoryError."""
+    fill(tmp_path)
+    with (tmp_path / "sessions.keys").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "sessions.keys").chmod(0o600)
+    told = cli("stats", tmp_path)
+    assert (told.code, told.out) == (Exit.DAMAGED, "")
+    assert told.err.count("\n") == 1
 
 
 def test_list_shows_handles_times_sizes_and_owners(cli, tmp_path):

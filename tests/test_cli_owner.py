@@ -227,7 +227,7 @@ def test_an_export_to_where_the_owner_can_t_write_is_refused(place):
     assert told.err == (
         f"litesess: {private}/out: Permission denied to uid 54321, the owner of the store, as whom"
         " root works on it; choose a directory that this user can write to, or let your shell make"
-        f" the file: litesess export PATH > {private}/out\n"
+        f" the file: (umask 077; litesess export PATH > {private}/out)\n"
     )
     assert [*private.iterdir()] == []
     with (private / "out").open("w") as out:

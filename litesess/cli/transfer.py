@@ -37,8 +37,8 @@ def add_to(commands: Commands) -> None:
         "export",
         _export,
         "write the sessions as JSON lines, values included",
-        about="The values are the users' secrets, in the clear: FILE is made for you alone to"
-        " read.",
+        about="The values are the users' secrets, in the clear: FILE is made for its owner alone to"
+        " read.  If root runs this, that is the owner of the store.",
         example="litesess export /srv/app/data sessions.jsonl",
     )
     export.takes_store(writes=False).prints()
@@ -97,7 +97,7 @@ def _written(name: str, identity: Identity | None) -> Iterator[BinaryIO]:
     with ExitStack() as closing, ExitStack() as undo:
         cure = (
             "choose a directory that this user can write to, or let your shell make the file:"
-            f" litesess export PATH > {name}"
+            f" (umask 077; litesess export PATH > {name})"
         )
         there = Path(name)
         with stopping.held(), writing_to(name, identity, cure):

@@ -5,9 +5,11 @@ The command line ``litesess`` does more, and needs no app.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,9 +29,28 @@ commands = AppGroup("litesess", help="Look after the app's sessions.")
 def _store() -> Iterator[Store]:
     """Lend the app's store; what it can't do ends the command."""
     try:
-        yield current_app.extensions["litesess"].store
+        store: Store = current_app.extensions["litesess"].store
+        if isinstance(store, WALStore):
+            _check_user(store.path)
+        yield store
     except StoreError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check_user(path: str) -> None:
+    """Refuse to make a directory that the workers, who run as another user, could not enter.
+
+    One that is there the store itself refuses.  Root can't become the owner here, as the command
+    line does: the app's own code has run as root by now.
+    """
+    directory = Path(path)
+    while not directory.exists():
+        directory = directory.parent
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        raise click.ClickException(
+            f"{directory} belongs to uid {owner}, and this is root; run the command as that user"
+        )
 
 
 @contextmanager
