@@ -167,6 +167,37 @@ class TestExport:
         assert cli("export", everything, tmp_path / "out" / "file").code in (130, 143, 7)
         assert content(tmp_path / "out") == {}
 
+    def test_nothing_is_removed_from_what_has_taken_the_place_of_the_file(
+        self, everything, cli, tmp_path, monkeypatch
+    ):
+        """It was removed by its path, wherever that led by then."""
+
+        def records(_store):
+            yield key_of("x"), Record({"a": 1}, 1.0, LATER)
+            (tmp_path / "out").rename(tmp_path / "away")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "file.part").write_text("of another")
+            raise OSError(28, "no space")
+
+        (tmp_path / "out").mkdir()
+        monkeypatch.setattr(WALStore, "records", records)
+        assert cli("export", everything, tmp_path / "out" / "file").code == Exit.FULL
+        assert content(tmp_path / "out") == {"file.part": b"of another"}
+        assert content(tmp_path / "away") == {}
+
+    def test_a_file_that_another_has_put_under_its_name_stays(
+        self, everything, cli, tmp_path, monkeypatch
+    ):
+        def records(_store):
+            yield key_of("x"), Record({"a": 1}, 1.0, LATER)
+            (tmp_path / "file.part").unlink()
+            (tmp_path / "file.part").write_text("of another")
+            raise OSError(28, "no space")
+
+        monkeypatch.setattr(WALStore, "records", records)
+        assert cli("export", everything, tmp_path / "file").code == Exit.FULL
+        assert (tmp_path / "file.part").read_text() == "of another"
+
 
 class TestImport:
     @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import flask
 import pytest
 from flask import redirect
@@ -185,6 +187,20 @@ def test_the_operator_revokes(operator):
     assert data(operator) == []
     for words in ([], ["--all", "--owner", "a"]):
         assert operator.run("revoke", *words).exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what it does not own")
+def test_root_makes_no_directory_among_those_of_another_user(tmp_path):
+    """The workers, who run as that user, could not enter it."""
+    os.chown(tmp_path, 54321, 54321)
+    app = make_app(LITESESS_PATH=tmp_path / "data")
+    told = app.test_cli_runner().invoke(args=["litesess", "gc"])
+    assert (told.exit_code, told.output) == (
+        1,
+        f"Error: {tmp_path} belongs to uid 54321, and this is root; run the command as that user\n",
+    )
+    assert not (tmp_path / "data").exists()
+    app.extension.close()
 
 
 def test_what_a_store_cant_do_ends_the_command(app, operator):
