@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 
 import pytest
 from apps import COOKIE, OLD_SECRET, SECRET, Browser, Site, hello, look, write
@@ -15,7 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware
-from litesess.cookie import CookieSigner, check_secrets, in_scope
+from litesess import cookie as cookies
+from litesess.cookie import (
+    LONGEST_HEADER,
+    LONGEST_VALUE,
+    CookieSigner,
+    check_secrets,
+    in_scope,
+)
 
 searched = settings(derandomize=True, deadline=None, max_examples=200, database=None)
 
@@ -254,7 +263,11 @@ def test_a_short_secret_is_warned_of_and_not_shown(caplog):
     assert "d41f" not in caplog.text
 
 
-@pytest.mark.parametrize("secret", [SECRET, os.urandom(32), [SECRET, OLD_SECRET], "caf\u00e9" * 8])
+@pytest.mark.parametrize(
+    "secret",
+    [SECRET, os.urandom(32), [SECRET, OLD_SECRET], "caf\u00e9" * 8],
+    ids=["text", "bytes", "several", "not ASCII"],
+)
 def test_a_good_secret_gives_no_warning(secret, caplog):
     assert all(isinstance(item, bytes) for item in check_secrets("secret", secret))
     assert caplog.records == []
@@ -371,7 +384,8 @@ FORGED = {
     "in the other alphabet": SIGNED.replace("-", "+").replace("_", "/") + "+",
     "with a line break": f"{SIGNED}\n",
     "with junk that base64 skips": f"{SIGNED[:20]}.{SIGNED[20:]}",
-    "with junk behind a comma": f"{SIGNED},x",
+    "in a quote that is not closed": f'"{SIGNED}',
+    "in two pairs of quotes": f'""{SIGNED}""',
     "with junk behind a space": f"{SIGNED} x",
     "with a byte that is no text": f"{SIGNED}\xff",
     "a signed id that is none": urlsafe_b64encode(b"\0" * 40).decode(),
@@ -382,6 +396,72 @@ FORGED = {
 @pytest.mark.parametrize("value", FORGED.values(), ids=FORGED)
 def test_a_forged_value_is_not_ours(value):
     assert read(value) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{}", "theme=dark,{}", "theme=dark, {}", "{},theme=dark", "{} , theme=dark", "a=1;{}, b=2"],
+)
+def test_headers_that_a_server_joins_by_a_comma_are_taken_apart(header):
+    found = signer().verified(header.format(f"{COOKIE}={SIGNED}"))
+    assert [each.session_id for each in found] == [ID]
+
+
+def many(count):
+    return "; ".join(f"{COOKIE}={signer().sign(f'id{at}')}" for at in range(count))
+
+
+HOSTILE = {
+    "an unclosed quote": lambda size: f'{COOKIE}="' + "a" * size,
+    "unclosed quotes": lambda size: f'{COOKIE}="a;' * (size // 20),
+    "commas": lambda size: f"{COOKIE}=" + "," * size,
+    "letters behind commas": lambda size: f"{COOKIE}=" + ",aaa" * (size // 4),
+    "letters behind brackets": lambda size: f"{COOKIE}=" + "[aaa" * (size // 4),
+    "brackets": lambda size: f"{COOKIE}=" + "[" * size,
+    "spaces": lambda size: f"{COOKIE}=" + " " * size + "a",
+    "semicolons": lambda size: f"{COOKIE}=;" + ";" * size,
+    "equals signs": lambda size: f"{COOKIE}=" + "=" * size,
+    "backslashes": lambda size: f'{COOKIE}="' + "\\" * size + '"',
+    "names": lambda size: f"{COOKIE}=a;" * (size // 15),
+    "forged values": lambda size: f"{COOKIE}={SIGNED[:-1]}A;" * (size // 90),
+    "good values": lambda size: many(size // 90),
+}
+SIGNED_FORM = cookies._SIGNED
+
+
+@pytest.mark.parametrize("made", HOSTILE.values(), ids=HOSTILE)
+def test_the_work_for_a_header_is_linear_in_its_length(made, monkeypatch):
+    """CWE-1333: an unclosed quote of 16 KB held the interpreter for five seconds."""
+
+    def work(size):
+        reader, steps, texts = signer(), [], []
+        header = made(size)
+        assert len(header) <= LONGEST_HEADER
+
+        def match(text):
+            texts.append(len(text))
+            return SIGNED_FORM.match(text)
+
+        monkeypatch.setattr(cookies, "_SIGNED", SimpleNamespace(match=match))
+        sys.setprofile(lambda *event: steps.append(event[1]))
+        try:
+            reader.verified(header)
+        finally:
+            sys.setprofile(None)
+        # No expression sees more than one value, of bounded length, and each value once.
+        assert max(texts, default=0) <= LONGEST_VALUE
+        assert sum(texts) <= len(header)
+        return len(steps)
+
+    small, large = work(4_000), work(16_000)
+    assert large <= 4.5 * small + 100
+
+
+def test_no_parser_of_others_reads_what_a_client_sends():
+    assert not hasattr(cookies, "parse_cookie")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("webob.cookies.parse_cookie", None)
+        assert read(f'"{SIGNED}"') == [ID]
 
 
 @pytest.mark.parametrize("session_id", ["", "a b", "a" * 129, "\u00e9", "a\n"])
