@@ -19,10 +19,10 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -56,28 +56,37 @@ _ATOMS = frozenset({str, int, bool, type(None)})
 _NAMES = frozenset({str})
 
 
-def encode(value: object, key_path: str) -> bytes:
+def encode(value: object, key_path: str, limit: int | None = None) -> bytes:
     """Return *value* as a frame.
+
+    The work is linear in the size of the frame, and ends soon after *limit*.
 
     Args:
         value: anything made of JSON's types, datetime, date, Decimal, UUID, bytes, tuple, set.
         key_path: where the value lies, for the error.
+        limit: largest frame, in bytes; None: any size.
 
     Raises:
-        EncodeError: the value, or one inside it, can't be read back as it is.
+        EncodeError: the value, or one inside it, can't be read back as it is, or the frame would
+            be larger than *limit*.
     """
     try:
         # What counters are made of, without the encoder that would be made for each.
         if type(value) is int:
             return b"%d" % value
-        if type(value) in _ATOMS or _is_plain(value, 1):
-            return _encode(value).encode()
-        return _encode(_plain(value, key_path, 1)).encode()
+        room = _Room(limit)
+        frame = _encode(value if _is_plain(value, 1, room) else _Walk(room).plain(value, 1))
+        room.check(len(frame))
+        return frame.encode()
+    except _Unfit as error:
+        reason, path = error.reason, error.path()
     except UnicodeEncodeError:
         # Source: RFC 8259 section 8.2: a lone surrogate has no interoperable form.
-        raise EncodeError(key_path, "has a lone surrogate, which is no Unicode text") from None
-    except ValueError as error:  # an int of more digits than sys.set_int_max_str_digits allows
-        raise EncodeError(key_path, f"can't be encoded: {error}") from error
+        reason, path = "has a lone surrogate, which is no Unicode text", ""
+    except ValueError:  # an int of more digits than sys.set_int_max_str_digits allows
+        reason, path = "can't be encoded: an int has too many digits", ""
+    # Outside of the handlers: a chained exception may show the value.
+    raise EncodeError(f"{key_path}{path}", reason)
 
 
 def decode(frame: bytes) -> Any:
@@ -86,12 +95,16 @@ def decode(frame: bytes) -> Any:
     Raises:
         ValueError: *frame* was not made by :func:`encode`.
     """
+    # The scan costs less than an object hook, which Python would call for every object.
     try:
         value = _decode(frame.decode())
-    except RecursionError as error:
-        raise ValueError("a frame is nested too deeply") from error
-    # The scan costs less than an object hook, which Python would call for every object.
-    return _restore(value) if _TAG_BYTES in frame else value
+        return _restore(value) if _TAG_BYTES in frame else value
+    except RecursionError:
+        reason = "a frame is nested too deeply"
+    except _UNREADABLE:
+        reason = "a frame is no JSON of ours, or holds an unknown or malformed tag"
+    # Outside of the handlers: what Python says of a value that it can't parse may show the value.
+    raise ValueError(reason)
 
 
 def decode_all(frames: Frames) -> dict[str, Any]:
@@ -135,7 +148,7 @@ def check_key(key: object) -> str:
         EncodeError: it is not a str, or its UTF-8 form is longer than ``MAX_KEY_BYTES``.
     """
     if not isinstance(key, str):
-        raise EncodeError(repr(key)[:80], f"has a key of type {type(key).__name__}, not str")
+        raise EncodeError(ascii(key)[:80], f"has a key of type {type(key).__name__}, not str")
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -277,10 +290,58 @@ def _decode(text: str) -> Any:
     return value
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Say whether JSON carries *value* as it is; False only makes it take longer."""
+class _Unfit(Exception):
+    """A value that can't be stored, and the way to it, which is noted on the way back."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+        self._steps: list[str] = []
+
+    def at(self, step: str) -> _Unfit:
+        """Note one more step of the way, the innermost first."""
+        self._steps.append(step)
+        return self
+
+    def path(self) -> str:
+        """Return the way to the value, such as ``[2].price``."""
+        return "".join(reversed(self._steps))
+
+
+class _Room:
+    """How many bytes a frame can still get before it is too large."""
+
+    __slots__ = ("_left", "_limit")
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self.refill()
+
+    def refill(self) -> None:
+        """Begin to count again."""
+        self._left: float = inf if self._limit is None else self._limit
+
+    def take(self, size: int) -> None:
+        """Use up *size* bytes."""
+        self._left -= size
+        if self._left < 0:
+            raise _Unfit(f"is too large for a session, limit {self._limit} bytes")
+
+    def check(self, size: int) -> None:
+        """Raise :class:`_Unfit` if a frame of *size* bytes is too large."""
+        if self._limit is not None and size > self._limit:
+            raise _Unfit(f"has {size} bytes, limit {self._limit}")
+
+
+def _is_plain(value: Any, depth: int, room: _Room) -> bool:
+    """Return whether JSON carries *value* as it is; False only makes it take longer.
+
+    What is counted against *room* is at most what the frame will have.
+    """
     kind = type(value)
     if kind is not dict and kind is not list:
+        if kind is str:
+            room.take(len(value))
         return kind in _ATOMS or (kind is float and isfinite(value))
     if depth > MAX_DEPTH:
         return False
@@ -290,73 +351,134 @@ def _is_plain(value: Any, depth: int) -> bool:
             return False
         if len(value) == 1 and next(iter(value)).startswith(_TAG):
             return False
+        room.take(sum(map(len, value)))
         items = value.values()
-    return _ATOMS.issuperset(map(type, items)) or all(_is_plain(item, depth + 1) for item in items)
+    # Each item has a character at least, and a comma or bracket before it.
+    room.take(2 * len(value))
+    kinds = set(map(type, items))
+    if kinds <= _ATOMS:
+        if str in kinds:
+            room.take(sum([len(item) for item in items if type(item) is str]))
+        return True
+    return all(_is_plain(item, depth + 1, room) for item in items)
 
 
-def _plain(value: object, path: str, depth: int) -> object:
-    """Return *value* in JSON's own types, tagged where those lack one; unchanged if it has none."""
-    kind = type(value)
-    if kind in _ATOMS:
-        return value
-    if depth > MAX_DEPTH:
-        raise EncodeError(path, f"is nested deeper than {MAX_DEPTH} levels")
-    if type(value) is dict:
-        return _plain_dict(value, path, depth)
-    if type(value) is list:
-        return _plain_items(value, path, depth)
-    for base, convert in _CONVERTERS:
-        if isinstance(value, base):
-            return convert(value, path, depth)
-    raise EncodeError(path, f"has type {kind.__name__}, which can't be stored")
+class _Walk:
+    """One walk through a value, that makes of it what JSON can carry.
 
+    Nothing is built for an error on the way there: a path for each item would cost as much as the
+    longest key, once for each item.
+    """
 
-def _plain_dict(value: dict[Any, Any], path: str, depth: int) -> object:
-    for key in value:
-        if not isinstance(key, str):
-            break
-    else:
-        tagged = len(value) == 1 and next(iter(value)).startswith(_TAG)
-        if not tagged:
-            return {key: _plain(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
-    return {
-        "~dict": [
-            [_plain(key, f"{path} key", depth + 1), _plain(item, f"{path}[{key!r}]", depth + 1)]
-            for key, item in value.items()
-        ]
-    }
+    __slots__ = ("_room",)
 
+    def __init__(self, room: _Room) -> None:
+        self._room = room
+        room.refill()  # the quick look has counted some of it
 
-def _plain_float(value: float, path: str, _depth: int) -> float:
-    if not isfinite(value):
-        raise EncodeError(path, f"is {value}, which JSON lacks")
-    return float(value)
+    def plain(self, value: object, depth: int) -> object:
+        """Return *value* in JSON's own types, tagged where those lack one."""
+        kind = type(value)
+        if kind is str:
+            self._room.take(len(value))  # type: ignore[arg-type]
+        if kind in _ATOMS:
+            return value
+        if depth > MAX_DEPTH:
+            raise _Unfit(f"is nested deeper than {MAX_DEPTH} levels")
+        for base, convert in _CONVERTERS:
+            if isinstance(value, base):
+                return convert(self, value, depth)
+        raise _Unfit(f"has type {kind.__name__}, which can't be stored")
 
+    def items(self, items: Collection[object], depth: int) -> list[object]:
+        """Return what stands for each of *items*."""
+        self._room.take(2 * len(items))
+        made: list[object] = []
+        try:
+            for item in items:
+                made.append(self.plain(item, depth + 1))  # noqa: PERF401  # the error needs it
+        except _Unfit as error:
+            raise error.at(f"[{len(made)}]") from None
+        return made
 
-def _plain_items(items: Iterable[object], path: str, depth: int) -> list[object]:
-    return [_plain(item, f"{path}[{at}]", depth + 1) for at, item in enumerate(items)]
+    def sorted_items(self, items: Collection[object], depth: int) -> list[object]:
+        """Return what stands for each of *items*, in an order that depends on nothing else."""
+        # A set's own order differs between processes, and would make equal sets look changed.
+        self._room.take(2 * len(items))
+        try:
+            made = [self.plain(item, depth + 1) for item in items]
+        except _Unfit as error:
+            raise error.at(" item") from None
+        return sorted(made, key=_encode_sorted)
 
+    def members(self, given: dict[Any, Any], depth: int) -> object:
+        """Return what stands for a dict."""
+        value = given if type(given) is dict else dict(given)
+        if not all(isinstance(key, str) for key in value):
+            return {"~dict": self._pairs(value, depth)}
+        if len(value) == 1 and next(iter(value)).startswith(_TAG):
+            return {"~dict": self._pairs(value, depth)}
+        self._room.take(2 * len(value) + sum(map(len, value)))
+        made: dict[str, object] = {}
+        key = ""
+        try:
+            for key, item in value.items():
+                made[key] = self.plain(item, depth + 1)
+        except _Unfit as error:
+            raise error.at(f".{key}") from None
+        return made
 
-def _sorted_items(items: Iterable[object], path: str, depth: int) -> list[object]:
-    # A set's own order differs between processes, and would make equal sets look changed.
-    return sorted((_plain(item, f"{path} item", depth + 1) for item in items), key=_encode_sorted)
+    def _pairs(self, value: dict[Any, Any], depth: int) -> list[object]:
+        self._room.take(4 * len(value))
+        made: list[object] = []
+        for key, item in value.items():
+            try:
+                plain_key = self.plain(key, depth + 1)
+            except _Unfit as error:
+                raise error.at(" key") from None
+            try:
+                made.append([plain_key, self.plain(item, depth + 1)])
+            except _Unfit as error:
+                raise error.at(f"[{key!r}]") from None
+        return made
+
+    def bytes(self, value: bytes | bytearray, _depth: int) -> object:
+        """Return what stands for bytes."""
+        self._room.take(len(value))
+        return {"~bytes": b64encode(value).decode()}
+
+    def text(self, value: str, _depth: int) -> str:
+        """Return what stands for an instance of a subclass of str."""
+        self._room.take(len(value))
+        return str.__str__(value)
+
+    def float(self, value: float, _depth: int) -> float:
+        """Return what stands for a float, or an instance of a subclass."""
+        if not isfinite(value):
+            raise _Unfit(f"is {float(value)}, which JSON lacks")
+        return float(value)
+
+    def tagged(self, tag: str, text: str) -> object:
+        """Return what stands for a value that is written as *text*."""
+        self._room.take(len(text))
+        return {tag: text}
 
 
 # Order: datetime before date, whose subclass it is.
-_CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[Any, str, int], object]], ...] = (
-    (float, _plain_float),
-    (str, lambda value, _path, _depth: str.__str__(value)),
-    (int, lambda value, _path, _depth: int(value)),
-    (dict, lambda value, path, depth: _plain_dict(dict(value), path, depth)),
-    (list, _plain_items),
-    (tuple, lambda value, path, depth: {"~tuple": _plain_items(value, path, depth)}),
-    (set, lambda value, path, depth: {"~set": _sorted_items(value, path, depth)}),
-    (frozenset, lambda value, path, depth: {"~frozenset": _sorted_items(value, path, depth)}),
-    (datetime, lambda value, _path, _depth: {"~datetime": value.isoformat()}),
-    (date, lambda value, _path, _depth: {"~date": value.isoformat()}),
-    (Decimal, lambda value, _path, _depth: {"~decimal": str(value)}),
-    (UUID, lambda value, _path, _depth: {"~uuid": str(value)}),
-    ((bytes, bytearray), lambda value, _path, _depth: {"~bytes": b64encode(value).decode()}),
+_CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[_Walk, Any, int], object]], ...] = (
+    (dict, _Walk.members),
+    (list, _Walk.items),
+    (float, _Walk.float),
+    (str, _Walk.text),
+    (int, lambda _walk, value, _depth: int(value)),
+    (tuple, lambda walk, value, depth: {"~tuple": walk.items(value, depth)}),
+    (set, lambda walk, value, depth: {"~set": walk.sorted_items(value, depth)}),
+    (frozenset, lambda walk, value, depth: {"~frozenset": walk.sorted_items(value, depth)}),
+    (datetime, lambda walk, value, _depth: walk.tagged("~datetime", value.isoformat())),
+    (date, lambda walk, value, _depth: walk.tagged("~date", value.isoformat())),
+    (Decimal, lambda walk, value, _depth: walk.tagged("~decimal", str(value))),
+    (UUID, lambda walk, value, _depth: walk.tagged("~uuid", str(value))),
+    ((bytes, bytearray), _Walk.bytes),
 )
 
 _RESTORERS: dict[str, Callable[[Any], Any]] = {
@@ -370,6 +492,8 @@ _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~bytes": b64decode,
     "~dict": dict,
 }
+#: What is raised for a frame that :func:`encode` did not make.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 def _restore(value: Any) -> Any:
@@ -381,10 +505,7 @@ def _restore(value: Any) -> Any:
     if len(value) == 1:
         (tag, content), *_ = value.items()
         if tag.startswith(_TAG):
-            try:
-                return _RESTORERS[tag](_restore(content))
-            except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-                raise ValueError("a frame holds an unknown or malformed tag") from error
+            return _RESTORERS[tag](_restore(content))
     return {key: _restore(item) for key, item in value.items()}
 
 

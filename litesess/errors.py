@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+_LONGEST_PATH = 80
+_LONGEST_REASON = 100
+
+
+def _loggable(text: str, longest: int) -> str:
+    """Return *text* in printable ASCII, cut in its middle to *longest* characters."""
+    half = longest // 2
+    if len(text) > longest:  # before it is escaped, which makes it up to ten times as long
+        text = f"{text[:half]}...{text[-half:]}"
+    escaped = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    if len(escaped) <= longest:
+        return escaped
+    return f"{escaped[: half - 2]}...{escaped[-half + 1 :]}"
+
 
 class LitesessError(Exception):
     """Root of everything that litesess raises on purpose."""
@@ -18,13 +32,17 @@ class ConfigTypeError(ConfigError, TypeError):
 class EncodeError(LitesessError, TypeError):
     """A session value can't be stored.
 
+    Keys are often a client's, and errors end up in logs: the message is ASCII without control
+    characters, and has at most 200 characters.  Source: CWE-117.
+
     Attributes:
-        key_path: where the value lies, such as ``cart[2].price``.
+        key_path: where the value lies, such as ``cart[2].price``; escaped, and cut in its middle
+            if it is long.
     """
 
     def __init__(self, key_path: str, reason: str) -> None:
-        super().__init__(f"session value {key_path} {reason}")
-        self.key_path = key_path
+        self.key_path = _loggable(key_path, _LONGEST_PATH)
+        super().__init__(f"session value {self.key_path} {_loggable(reason, _LONGEST_REASON)}")
 
 
 class SessionGone(LitesessError):

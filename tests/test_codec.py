@@ -6,6 +6,7 @@ import enum
 import math
 import struct
 import sys
+import traceback
 from collections import OrderedDict, namedtuple
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -175,6 +176,108 @@ def test_what_cant_be_stored_is_named_by_its_path(value, path):
 def test_a_number_that_could_not_be_read_back_is_refused():
     with pytest.raises(EncodeError, match="x can't be encoded"):
         codec.encode([10**5000], "x")
+
+
+def steps_of(work):
+    """Return how many calls *work* makes, and what it raised."""
+    steps, raised = [], None
+    sys.setprofile(lambda *event: steps.append(event[1]))
+    try:
+        work()
+    except EncodeError as error:
+        raised = error
+    finally:
+        sys.setprofile(None)
+    return len(steps), raised
+
+
+@pytest.mark.parametrize("marker", [{"~x": 1}, (1,), {1}, {1: 2}, b"x"], ids=repr)
+@pytest.mark.parametrize("limit", [None, 65_536])
+def test_the_work_for_a_value_is_linear_in_its_size_and_builds_no_paths(marker, limit):
+    """CWE-407: each item of a list under a long key cost as much as the key is long."""
+
+    class Key(str):
+        formatted = 0
+
+        def __format__(self, spec):
+            Key.formatted += 1
+            return super().__format__(spec)
+
+    def work(size):
+        value = {Key("k" * size): [[0] * size], "z": marker}
+        return steps_of(lambda: codec.encode(value, "x", limit))[0]
+
+    small, large = work(2_000), work(8_000)
+    assert Key.formatted == 0
+    assert large <= 4.5 * small + 100
+
+
+@pytest.mark.parametrize("size", [100_000, 400_000])
+@pytest.mark.parametrize(
+    "value_of",
+    [
+        lambda size: [0] * size,
+        lambda size: [[0]] * size,
+        lambda size: [(0,)] * size,
+        lambda size: {str(at): {"a": at} for at in range(size)},
+        lambda size: {at: {"a": at} for at in range(size)},
+        lambda size: {(at,) for at in range(size)},
+        lambda size: ["x" * 1000] * size,
+        lambda size: [b"x" * 1000] * size,
+    ],
+    ids=["ints", "lists", "tuples", "dicts", "dicts of ints", "set", "texts", "bytes"],
+)
+def test_a_value_that_is_too_large_is_given_up_soon(value_of, size):
+    value = value_of(size)
+    steps, raised = steps_of(lambda: codec.encode(value, "x", 1000))
+    assert "limit 1000" in str(raised)
+    assert steps < 12_000
+
+
+def test_lists_that_hold_one_another_many_times_are_given_up_soon():
+    value = [0]
+    for _ in range(25):
+        value = [value] * 10
+    steps, raised = steps_of(lambda: codec.encode(value, "x", 65_536))
+    assert "limit 65536" in str(raised)
+    assert steps < 200_000
+
+
+def test_a_frame_may_be_as_large_as_the_limit():
+    assert len(codec.encode("x" * 998, "x", 1000)) == 1000
+    with pytest.raises(EncodeError, match="has 1001 bytes, limit 1000"):
+        codec.encode("x" * 999, "x", 1000)
+    # What JSON escapes counts as it is written.
+    with pytest.raises(EncodeError, match="limit 1000"):
+        codec.encode("\n" * 600, "x", 1000)
+
+
+@pytest.mark.parametrize(
+    "key", ["\n2026-01-01 root logged in\x1b[2K" + "x" * 500_000, "\u202e" * 300, "\U0001f600" * 90]
+)
+def test_an_error_shows_a_client_s_key_escaped_and_cut(key):
+    """CWE-117: a line break in a key made a line of its own in the log."""
+    with pytest.raises(EncodeError) as error_info:
+        codec.encode({key: nested(40, 1)}, key)
+    text = str(error_info.value)
+    assert text.isascii()
+    assert text.isprintable()
+    assert len(text) <= 200
+    assert error_info.value.__context__ is error_info.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"~datetime":"secret"}', b'{"~decimal":"secret"}', b'{"~uuid":"secret"}', b"secret",
+        b'{"~bytes":"secret!"}', b'{"~secret":1}', b'"secret', b"\xff secret",
+    ],
+)  # fmt: skip
+def test_a_value_that_cant_be_read_is_not_in_the_error(frame):
+    with pytest.raises(ValueError, match="frame") as error_info:
+        codec.decode(frame)
+    assert "secret" not in "".join(traceback.format_exception(error_info.value))
+    assert error_info.value.__context__ is None
 
 
 def test_a_cycle_is_refused():
