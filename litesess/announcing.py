@@ -6,6 +6,7 @@ from litesess import ids
 from litesess.caches import Headers
 from litesess.cookie import SessionCookie, expire_cookie, set_cookie
 from litesess.state import State, Status
+from litesess.strays import scope_of, scopes
 
 
 def cookies(state: State) -> list[str]:
@@ -15,13 +16,16 @@ def cookies(state: State) -> list[str]:
     if is_told and state.written_at is None and _is_gone(state):
         state.lose()
         is_told = False
-    if state.has_strays:
-        found += _expired_strays(state)
+    if state.strays and not state.has_ended:
+        # Order: the strays go first, and nothing is said of ours: at the next request the user's
+        # own session is alone, and who planted another has no part in this one.
+        is_told = False
+    if state.strays:
+        found += _expired_strays(state, is_own_kept=is_told or not state.has_ended)
+    elif state.has_ended and state.has_cookie and not is_told:
+        found.append(_expired(state, state.current_cookie()))
     if is_told:
         found.append(_set_cookie(state, state.current_id()))
-    elif state.status is Status.DESTROYED and state.has_cookie:
-        name = state.rules.signer.name
-        found.append(expire_cookie(name, state.current_cookie(), https=state.is_https()))
     # A session that this request only found gone says nothing: what is in the browser by now
     # may be the cookie that a login has just set.
     return [cookie for cookie in found if cookie is not None]
@@ -32,6 +36,8 @@ def is_possible(state: State) -> bool:
 
     Each such request would leave another one that nobody can come back to.
     """
+    if not may_begin(state):
+        return False
     if _set_cookie(state, "") is not None:
         return True
     state.rules.warn_once(
@@ -39,6 +45,15 @@ def is_possible(state: State) -> bool:
         " behind a TLS proxy set trust_proxy=True, or gunicorn's forwarded_allow_ips"
     )
     return False
+
+
+def may_begin(state: State) -> bool:
+    """Return whether a new session can begin, as far as other cookies of the client allow it.
+
+    Beside strays, only a login or a fresh start: any other would be announced, and would take the
+    place of the user's own session, which is there again when the strays are gone.
+    """
+    return not state.strays or state.has_ended or state.new_owner is not None or state.is_announced
 
 
 def sets_cookie(headers: Headers, cookie_name: str) -> bool:
@@ -67,14 +82,28 @@ def _is_gone(state: State) -> bool:
     return state.rules.store.load(ids.key_of(session_id)) is None
 
 
-def _expired_strays(state: State) -> list[str | None]:
-    """Return what makes a client forget the cookie in both scopes it may have it in."""
-    rules, settings, https = state.rules, state.settings(), state.is_https()
-    name = rules.signer.name
-    scopes = [{}] if settings.domain is None else [{"domain": None}, {}]
+def _expired(state: State, cookie: SessionCookie) -> str | None:
+    return expire_cookie(state.rules.signer.name, cookie, https=state.is_https())
+
+
+def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
+    """Return what makes a client forget the cookie in every scope that it can have it in.
+
+    Args:
+        state: of a request that came with strays.
+        is_own_kept: not in the scope that we set ours in.
+    """
+    rules, settings, environ = state.rules, state.settings(), state.environ
+    name, own = rules.signer.name, state.current_cookie()
+    kept = [scope_of(own.domain, own.path), scope_of(settings.domain, settings.path)]
+    # Source: RFC 6265bis section 4.1.3.2: a cookie with that prefix has one scope alone.
+    is_fixed = name.lower().startswith("__host-")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    found = kept[:1] if is_fixed else scopes(rules.host(environ), path, kept[0])
     return [
-        expire_cookie(name, SessionCookie(name, settings, scope, None, rules.clock), https=https)
-        for scope in scopes
+        _expired(state, SessionCookie(name, settings, scope._asdict(), None, rules.clock))
+        for scope in found
+        if not (is_own_kept and scope in kept)
     ]
 
 

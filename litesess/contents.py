@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from litesess import codec
+from litesess.errors import EncodeError
 
 logger = logging.getLogger("litesess.session")
 
@@ -27,11 +28,17 @@ _UNREAD: Final = _Unread()
 class Contents:
     """What is stored of a session's values, and what the app made of them since."""
 
-    __slots__ = ("_assigned", "_values", "frames")
+    __slots__ = ("_assigned", "_limit", "_values", "frames")
 
-    def __init__(self, frames: codec.Frames) -> None:
-        """Begin with what is stored; nothing is decoded yet."""
+    def __init__(self, frames: codec.Frames, limit: int) -> None:
+        """Begin with what is stored; nothing is decoded yet.
+
+        Args:
+            frames: the stored values.
+            limit: largest session, encoded, in bytes.
+        """
         self.frames = frames
+        self._limit = limit
         self._values: dict[str, Any] = dict.fromkeys(frames, _UNREAD)
         self._assigned: set[str] = set()
 
@@ -81,19 +88,25 @@ class Contents:
         """Return the changed values, encoded, and the removed keys, since it was stored last.
 
         Raises:
-            EncodeError: a value can't be stored.
+            EncodeError: a value can't be stored, or the changes alone are larger than a session may
+                be.  Nothing is encoded beyond that.
         """
-        changed = {}
-        frames = self.frames
+        changed: codec.Frames = {}
+        frames, limit, left = self.frames, self._limit, self._limit
         for key, value in self._values.items():
             if value is _UNREAD:
                 continue
             if type(value) in codec.IMMUTABLE and key not in self._assigned:
                 continue
-            frame = codec.encode(value, key)
             before = frames.get(key)
+            # A value that was stored under a larger limit can still be read.
+            most = limit if before is None else max(limit, len(before))
+            frame = codec.encode(value, key, most)
             if before is None or not codec.same_content(before, frame):
                 changed[key] = frame
+                left -= len(key) + len(frame)
+                if left < 0:
+                    raise _too_large(changed, limit)
         removed = [key for key in frames if key not in self._values]
         return changed, removed
 
@@ -112,7 +125,20 @@ class Contents:
         }
         self._assigned.clear()
 
+    def forget_stored(self) -> None:
+        """Count every value as changed: they are to be stored as another session's."""
+        self._values = {key: self[key] for key in self}
+        self.frames = {}
+        self._assigned = set(self._values)
+
     def revert(self, frames: codec.Frames) -> None:
         """Make the values of a new session what *frames* say."""
         self._values = {key: codec.decode(frame) for key, frame in frames.items()}
         self._assigned = set(self._values)
+
+
+def _too_large(changed: codec.Frames, limit: int) -> EncodeError:
+    largest = max(changed, key=lambda key: len(changed[key]))
+    return EncodeError(
+        largest, f"has {len(changed[largest])} of the session's bytes, limit {limit}"
+    )

@@ -10,7 +10,8 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 _FLASH: Final = "_f_"
-_CSRF: Final = "_csrft_"
+#: The session key of the CSRF token.
+CSRF_KEY: Final = "_csrft_"
 _TOKEN_BYTES: Final = 20
 
 
@@ -45,12 +46,8 @@ class Messages(MutableMapping[str, Any]):
 
     def new_csrf_token(self) -> str:
         """Make another token, 160 random bits in hex; forms with an older one are not accepted."""
-        token = self[_CSRF] = secrets.token_hex(_TOKEN_BYTES)
+        token = self[CSRF_KEY] = secrets.token_hex(_TOKEN_BYTES)
         return token
-
-    def _drop_csrf_token(self) -> None:
-        """Forget the token: who knew it before a login has no part in what comes after."""
-        self.pop(_CSRF, None)
 
     def get_csrf_token(self) -> str:
         """Return the token; the first time, make one.
@@ -59,5 +56,5 @@ class Messages(MutableMapping[str, Any]):
         Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet, "Synchronizer Token
         Pattern".
         """
-        token: str | None = self.get(_CSRF)
+        token: str | None = self.get(CSRF_KEY)
         return self.new_csrf_token() if token is None else token

@@ -247,6 +247,15 @@ class Rules:
         agent = environ.get("HTTP_USER_AGENT", "")
         return {"user_agent": agent[:MAX_AGENT], "address": address[:MAX_ADDRESS]}
 
+    def host(self, environ: Mapping[str, Any]) -> str:
+        """Return the host that the client asked, with its port if it named one."""
+        forwarded: str = environ.get("HTTP_X_FORWARDED_HOST", "")
+        if self.options.trust_proxy and forwarded:
+            # The value of the nearest proxy; a client can have written those before it.
+            return forwarded.rpartition(",")[2].strip()
+        host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        return host
+
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         trust_proxy = self.options.trust_proxy

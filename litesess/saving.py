@@ -27,7 +27,7 @@ def is_due(state: State) -> bool:
     return (
         state.rules.options.save_uninitialized
         or state.is_announced
-        or bool(state.new_owner)
+        or state.new_owner is not None
         or any(state.contents.changes())
     )
 
@@ -36,6 +36,7 @@ def create(state: State) -> None:
     """Store a new session."""
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
+    _end_strays(state)
     record = _record(state, changed)
     for _ in range(ID_TRIES):
         if state.rules.store.create(ids.key_of(state.current_id()), record):
@@ -51,13 +52,15 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     cookie = state.current_cookie()
     is_content = bool(changed or removed or state.move)
     is_cookie = cookie.is_changed
-    if not (is_content or state.new_owner or is_cookie or is_forced):
+    if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
     if state.move is Move.REGENERATE and not announcing.is_possible(state):
         delete(state)
         state.lose()
         return False
+    if state.move is not None:
+        _end_strays(state)
     record = _store_changes(state, cookie, changed, removed)
     if record is None:
         _discard(state)
@@ -80,7 +83,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
 def write_if_current(state: State) -> bool:
     """Write the changed data of a stored session unless somebody else has written it."""
     changed, removed = state.contents.changes()
-    if not (changed or removed):
+    if not (changed or removed or state.is_cleared):
         return True
     session_id, record = state.stored()
     cookie, rules = state.current_cookie(), state.rules
@@ -93,6 +96,7 @@ def write_if_current(state: State) -> bool:
             removed,
             expires_at=rules.expiry(cookie, record.created_at, now),
             cookie=cookie.changes if cookie.is_changed else None,
+            owner=None if state.is_cleared else KEEP,
             if_version=record.version,
         )
     except VersionConflict:
@@ -102,7 +106,9 @@ def write_if_current(state: State) -> bool:
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
     state.is_cookie_written |= cookie.is_changed
+    is_cleared = state.is_cleared  # its id has to change still
     state.stored_as(session_id, saved, changed)
+    state.is_cleared = is_cleared
     return True
 
 
@@ -141,10 +147,23 @@ def prolong(state: State) -> None:
 
 
 def delete(state: State) -> None:
-    """Delete the session, if it is or was stored, wherever it is now."""
-    if state.status in (Status.STORED, Status.LOST) and state.id is not None:
-        state.rules.store.delete(ids.key_of(state.id))
+    """Delete the session, wherever it is now, and the strays, in one step."""
+    is_known = state.status in (Status.STORED, Status.LOST) and state.id is not None
+    doomed = [*state.strays, *([state.id] if is_known and state.id is not None else [])]
+    if doomed:
+        state.rules.store.delete_all([ids.key_of(each) for each in doomed])
+    state.has_ended = True
     state.lose(Status.DESTROYED)
+
+
+def _end_strays(state: State) -> None:
+    """Delete the strays: a login, or a new session, is all that the client is to have.
+
+    Order: before the session is stored, so that none of them outlives a login that is acknowledged.
+    """
+    if state.strays:
+        state.rules.store.delete_all([ids.key_of(each) for each in state.strays])
+        state.has_ended = True
 
 
 def _store_changes(
@@ -160,14 +179,11 @@ def _store_changes(
         return fresh
     now = state.written_at = rules.clock()
     changes = codec.Encoded(changed)
-    owner: Owner = state.new_owner[0] if state.new_owner else KEEP
-    is_anew = owner is not KEEP and owner != before.owner
-    expires_at = rules.expiry(cookie, now if is_anew else before.created_at, now)
+    owner: Owner = KEEP if state.new_owner is None else state.new_owner
+    expires_at = rules.expiry(cookie, before.created_at if owner is KEEP else now, now)
     settings = cookie.changes if cookie.is_changed else None
     if state.move is not Move.ROTATE:
-        return store.update(
-            old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
-        )
+        return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
     # Not to a store of somebody else's that was not asked to keep it.
     client = {"client": rules.client(state.environ)} if rules.options.client_info else {}
 
@@ -206,7 +222,7 @@ def _record(state: State, frames: codec.Frames) -> Record:
         now,
         rules.expiry(cookie, now, now),
         cookie.changes or None,
-        state.new_owner[0] if state.new_owner else None,
+        state.new_owner,
         client=rules.client(state.environ),
     )
 

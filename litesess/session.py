@@ -91,28 +91,57 @@ class Session(Messages):
     def modified(self) -> bool:
         """Whether the id or the content, at any depth, differs from what is stored."""
         visit = self.visit.look()
-        return visit.move is not None or any(visit.contents.changes())
+        return visit.is_moved() or any(visit.contents.changes())
 
     @property
     def owner(self) -> str | None:
-        """Whose session this is; settable.  Another owner gets another session id."""
-        visit = self.visit.look()
-        if visit.new_owner:
-            return visit.new_owner[0]
-        record = visit.standing()
-        return None if record is None else record.owner
+        """The user whose session this is, or None; settable, a str or an int.
+
+        To set the owner that the session has changes nothing, so that an app can do it at each
+        request.  To set another one is a :meth:`login`; ``None`` is a :meth:`clear`.
+
+        Raises:
+            ConfigTypeError: the owner is no str or int.
+            SessionGone: the session was destroyed.
+            HeadersSent: it would be a login, and the client can't be told the new id any more.
+        """
+        return self.visit.look().owner()
 
     @owner.setter
-    def owner(self, value: object) -> None:
+    def owner(self, value: str | int | None) -> None:
         visit = self.visit.writable()
         owner = None if value is None else ids.owner_of(value)
-        if owner != self.owner:
-            # Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any
-            # Privilege Level Change".
-            visit.rotate()
-            visit.new_owner = (owner,)
-            # Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet: a login has its own.
-            self._drop_csrf_token()
+        if owner == visit.owner():
+            return
+        if owner is None:
+            visit.clear()
+        else:
+            visit.log_in(owner)
+
+    def login(self, owner: str | int) -> None:
+        """Make this the session of *owner*, who has just proved who they are.
+
+        The session gets a new id and CSRF token, also if it has that owner already, and
+        ``absolute_timeout`` begins anew.  What other requests that were under way change under the
+        old id is dropped.  An anonymous session keeps its data; the data of another owner goes.
+        All other sessions that the request came with cookies of end.  It is stored with the rest
+        of what this request does.
+
+        Args:
+            owner: the user, as ``store.find()`` and ``store.delete_owner()`` know them.
+
+        Raises:
+            ConfigTypeError: the owner is no str or int.
+            SessionGone: the session was destroyed.
+            HeadersSent: the client can't be told the new id any more.
+
+        Source: OWASP ASVS 5.0, 7.2.4.
+        """
+        self.visit.writable().log_in(ids.owner_of(owner))
+
+    def logout(self) -> None:
+        """Do as :meth:`destroy` does."""
+        self.destroy()
 
     # What an app does with it.
 
@@ -214,8 +243,17 @@ class Session(Messages):
         return key in self.visit.look().contents
 
     def clear(self) -> None:
-        """Remove all data; id and cookie stay."""
-        self.visit.writable().contents.clear()
+        """Remove all data and the owner, at the next write.
+
+        If nothing is set after that, the session is deleted and the client forgets its cookie;
+        otherwise it goes on under another id, without an owner.  Inside of :meth:`atomic` that is
+        done when it ends.  After the headers have left, the session is deleted at once, and later
+        writes raise :class:`~litesess.HeadersSent`.
+
+        Raises:
+            SessionGone: the session was destroyed.
+        """
+        self.visit.writable().clear()
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
         self.update(other)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from litesess import ids
+from litesess import codec, ids
 from litesess.contents import Contents
 from litesess.cookie import CookieSettings, SessionCookie, Verified
 from litesess.errors import StoreUnavailable
@@ -29,6 +29,12 @@ class Status(enum.Enum):
     DESTROYED = "destroyed by this request"
     LOST = "was gone when this request came to write or reload it"
 
+
+#: A cookie's session, and its record.
+Candidate: TypeAlias = "tuple[Verified, Record]"
+
+#: Most sessions that are loaded for one request.
+MAX_CANDIDATES: Final = 4
 
 GONE: Final = (Status.DESTROYED, Status.LOST)
 
@@ -50,12 +56,13 @@ class State:
         "contents",
         "environ",
         "has_cookie",
-        "has_strays",
+        "has_ended",
         "id",
         "is_abandoned",
         "is_announced",
         "is_anonymous",
         "is_atomic",
+        "is_cleared",
         "is_content_written",
         "is_cookie_written",
         "is_late",
@@ -71,6 +78,7 @@ class State:
         "rules",
         "seen_at",
         "status",
+        "strays",
         "written_at",
     )
 
@@ -107,8 +115,10 @@ class State:
         """Find out which session the request's cookie stands for, and load it."""
         #: The client came with a cookie of ours, whatever became of its session.
         self.has_cookie = False
-        #: The request came with several live sessions, so it has none.
-        self.has_strays = False
+        #: The ids of other sessions that the client came with cookies of.
+        self.strays: list[str] = []
+        #: This request has ended a session; the client is to forget it, and the strays end, too.
+        self.has_ended = False
         #: The cookie was signed with an older secret.
         self.is_stale = False
         #: The app asked for a touch.
@@ -134,16 +144,18 @@ class State:
             self.has_cookie = False
             self.is_anonymous = True
         session_id = record = None
-        if len(live) == 1:
-            (verified, record), *_ = live
+        chosen = _chosen(live)
+        if chosen is not None:
+            verified, record = chosen
             session_id, self.is_stale = verified.session_id, verified.is_stale
             self.has_cookie = True
-        elif live:
-            self.has_strays = True
+        self.strays += [item.session_id for item, _ in live if item.session_id != session_id]
+        if self.strays:
             logger.warning(
-                "a request came with %d live sessions, so it has none; handles %s",
-                len(live),
-                ", ".join(ids.handle_of(ids.key_of(item.session_id)) for item, _ in live),
+                "a request came with cookies of %d sessions, so it has %s; another site on a"
+                " neighbouring subdomain can plant them, the name __Host-... prevents that",
+                len(self.strays) + (record is not None),
+                "none" if record is None else "the newest, as all are of one owner",
             )
         #: The id that the client came with and will come with again, unless it is told another.
         self.client_id = session_id
@@ -153,17 +165,25 @@ class State:
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         self.load(session_id, record)
 
-    def candidates(self) -> list[tuple[Verified, Record]]:
-        """Return the live sessions that the client has cookies of, and note whether it has any."""
+    def candidates(self) -> list[Candidate]:
+        """Return the live sessions that the client has cookies of, and note whether it has any.
+
+        Of more than ``MAX_CANDIDATES`` none is loaded, and all are strays: whoever planted them
+        must not make each request cost as many look-ups.
+        """
         rules = self.rules
         header = self.environ.get("HTTP_COOKIE", "")
         verified = rules.signer.verified(header) if header else []
         self.has_cookie = bool(verified)
-        found = ((item, rules.store.load(ids.key_of(item.session_id))) for item in verified)
+        if len(verified) > MAX_CANDIDATES:
+            self.strays = [item.session_id for item in verified]
+            return []
+        keys = [ids.key_of(item.session_id) for item in verified]
+        records = rules.store.load_all(keys) if len(keys) > 1 else map(rules.store.load, keys)
         now = rules.clock()
         return [
             (item, record)
-            for item, record in found
+            for item, record in zip(verified, records, strict=True)
             if record is not None and rules.ends_at(record) > now
         ]
 
@@ -172,11 +192,21 @@ class State:
         self.status = Status.NEW if record is None else Status.STORED
         self.id = session_id
         self.record = record
-        self.contents = Contents({} if record is None else record.frames)
+        self.contents = self.empty() if record is None else self.of(record.frames)
         self._cookie = None
         self.move = self._new_id = None
-        #: The owner it gets at the next write, in a tuple; an empty one: as before.
-        self.new_owner: tuple[()] | tuple[str | None] = ()
+        #: The owner it gets at the next write, by a login; None: no login.
+        self.new_owner: str | None = None
+        #: The app has taken all data and the owner away: what it set since is all there is.
+        self.is_cleared = False
+
+    def empty(self) -> Contents:
+        """Return the contents of a session that has none."""
+        return self.of({})
+
+    def of(self, frames: codec.Frames) -> Contents:
+        """Return contents that are stored as *frames*."""
+        return Contents(frames, self.rules.options.max_session_bytes)
 
     # Where the session stands.
 
@@ -191,11 +221,29 @@ class State:
         assert self.record is not None
         return self.id, self.record
 
+    def owner(self) -> str | None:
+        """Return the owner that the session has, or gets at the next write."""
+        if self.new_owner is not None or self.is_cleared:
+            return self.new_owner
+        record = self.standing()
+        return None if record is None else record.owner
+
     def is_changed(self) -> bool:
-        """Say whether there is anything to store: content, id, owner or cookie settings."""
+        """Return whether there is anything to store: content, id, owner or cookie settings."""
         is_cookie_changed = self._cookie is not None and self._cookie.is_changed
-        is_moved = self.move is not None
-        return is_moved or bool(self.new_owner) or is_cookie_changed or any(self.contents.changes())
+        return self.is_moved() or is_cookie_changed or any(self.contents.changes())
+
+    def is_moved(self) -> bool:
+        """Return whether the session gets another id, or ends, at the next write."""
+        return self.move is not None or (self.is_cleared and self.status is Status.STORED)
+
+    def is_blank(self) -> bool:
+        """Return whether the session was cleared and nothing was set since: it is to end."""
+        return self.is_cleared and self.new_owner is None and not self.has_content()
+
+    def has_content(self) -> bool:
+        """Return whether there is anything worth keeping in the session."""
+        return len(self.contents) > 0
 
     def current_id(self) -> str:
         """Return the id it has, or gets at the next write."""
@@ -241,7 +289,8 @@ class State:
         self.record = record
         self.contents.stored(record.frames, changed)
         self.move = self._new_id = None
-        self.new_owner = ()
+        self.new_owner = None
+        self.is_cleared = False
         self.status = Status.STORED
         self.is_written = True
         if self._cookie is not None:
@@ -250,8 +299,9 @@ class State:
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""
         self.status = status
-        self.contents = Contents({})
-        self.move = self._new_id = None
+        self.contents = self.empty()
+        self.move = self._new_id = self.new_owner = None
+        self.is_cleared = False
 
     # What an integration may know better.
 
@@ -266,6 +316,20 @@ class State:
     def is_https(self) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         return self.rules.is_https(self.environ)
+
+
+def _chosen(live: list[Candidate]) -> Candidate | None:
+    """Return the session of a request that came with *live* ones.
+
+    Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
+    cookie of a former scope, say; then it has the newest.
+    """
+    if len(live) < 2:
+        return live[0] if live else None
+    owners = {record.owner for _, record in live}
+    if len(owners) > 1 or None in owners:
+        return None
+    return max(live, key=lambda candidate: candidate[1].created_at)
 
 
 def log_outage(what: str, error: StoreUnavailable) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from litesess import announcing, ids, saving
 from litesess.caches import Headers, guard_caches
 from litesess.clocks import pauses
-from litesess.contents import Contents
 from litesess.errors import (
     EncodeError,
     HeadersSent,
@@ -20,6 +19,7 @@ from litesess.errors import (
     StoreUnavailable,
     VersionConflict,
 )
+from litesess.messages import CSRF_KEY
 from litesess.state import GONE, Move, State, Status, log_outage
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class Visit(State):
         """Store the session now; raises SessionGone if it is not there any more."""
         self._check_not_atomic()
         self._check_reached()
-        if self.status is Status.NEW:
+        if self.is_blank():
+            self._end_cleared()
+        elif self.status is Status.NEW:
             if announcing.is_possible(self):
                 saving.create(self)
         elif not saving.write(self, is_forced=True):
@@ -95,7 +97,7 @@ class Visit(State):
         is_touched = self.is_touched
         before = self.contents.changes()[0] if self.status is Status.NEW else {}
         try:
-            return work() if self.status is Status.NEW else self._repeat(work)
+            result = work() if self.status is Status.NEW else self._repeat(work)
         except BaseException:
             # By what is in memory: the store may be what failed.  Else it would be stored when
             # the request ends, over what others have stored by then.
@@ -107,6 +109,19 @@ class Visit(State):
             raise
         finally:
             self.is_atomic = False
+        self._apply_clear()
+        return result
+
+    def _apply_clear(self) -> None:
+        """Let a session that was cleared inside of atomic() end, or go on under another id."""
+        if self.status is not Status.STORED or not self.is_cleared:
+            return
+        if self.is_late or self.is_blank():
+            self._end_cleared()
+        else:
+            self.contents.forget_stored()
+            self._cookie = None
+            self._renew_id(Move.REGENERATE)
 
     def _repeat(self, work: Callable[[], ResultT]) -> ResultT:
         rules = self.rules
@@ -137,11 +152,48 @@ class Visit(State):
             self.destroy()
             self.load(None, None)
             self.seen_at = None
-        self.contents = Contents({})
-        self._cookie = None
-        self.new_owner = ()
-        self._renew_id(Move.REGENERATE)
+        self._begin_empty()
+        self.is_cleared = False
         self.is_announced = True
+
+    def clear(self) -> None:
+        """Take all data and the owner away: what is set from now on is all there is."""
+        if self.is_atomic:
+            self.contents.clear()
+            self.is_cleared = True
+        elif self.is_late:
+            self._end_cleared()  # as the client can't be told another id
+        else:
+            self._begin_empty()
+            self.is_cleared = True
+
+    def _begin_empty(self) -> None:
+        self.contents = self.empty()
+        self._cookie = None
+        self.new_owner = None
+        self._renew_id(Move.REGENERATE)
+
+    def _end_cleared(self) -> None:
+        """End a session that was cleared; what is set from now on begins another one."""
+        self.destroy()
+        self.load(None, None)
+        self.seen_at = None
+
+    def log_in(self, owner: str) -> None:
+        """Go on as *owner*'s session: with another id, without the CSRF token from before.
+
+        Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any Privilege
+        Level Change"; OWASP ASVS 5.0, 7.2.4 (also at re-authentication).
+        """
+        self._check_announceable()
+        if self.owner() not in (None, owner):
+            # Data belongs to its owner: on a shared computer the next user must not see it.
+            self._begin_empty()
+        self.rotate()
+        self.new_owner = owner
+        # Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet: a login has its own.
+        if CSRF_KEY in self.contents:
+            del self.contents[CSRF_KEY]
 
     def rotate(self) -> None:
         """Go on with another id and the same data."""
@@ -226,7 +278,9 @@ class Visit(State):
             self.find()
         if self.is_anonymous:
             return []
-        if self.status is Status.NEW:
+        if self.is_blank() and (self.status is Status.STORED or self.strays):
+            self._end_cleared()
+        elif self.status is Status.NEW:
             if saving.is_due(self) and announcing.is_possible(self):
                 saving.create(self)
         elif self.status is Status.STORED:

@@ -503,7 +503,7 @@ def test_a_destroyed_session_is_not_an_empty_one():
     site = Site()
     site.visit(write(user="ada"))
     header, before = site.header, site.visit(lambda s: s.id).value
-    site.visit(lambda s: s.clear())
+    site.visit(lambda s: s.pop("user"))
     assert site.visit(lambda s: (s.id, s.is_new, dict(s))).value == (before, False, {})
     site.visit(lambda s: s.destroy())
     site.visit(write(user="eve"), cookie=header)
@@ -691,15 +691,18 @@ def test_a_disguised_name_is_not_ours(name):
             f"{before}{ours}"
             for before in ("=", "==", " =", "= ", "a=", "a b=", "$", "\\", "%", "'")
         ),
-        *(f"{before}{ours}" for before in ("a,", "a=1,", "a=1 ", "$Version=1,", "x={", 'a="', '"')),
+        *(f"{before}{ours}" for before in ("a=1 ", "x={", 'a="', '"')),
         *(f"{space}{ours}" for space in "\xa0\x85\x0b\x0c\x1f\u2000\0\r\n"),
         *(f"{other}={value}" for other in (name.upper(), f"{name}x", f"{name}[]", name[1:])),
         f"{name[:-1]}\xb9={value}",
         f"%5F{ours[1:]}",
-        f"a={ours},",
+        f"a={ours}",
         f'a="{ours}"',
         f'"{name}"={value}',
     ]
+    if name.startswith("__"):
+        # Servers join two Cookie lines by a comma, but browsers let a neighbour set such a name.
+        disguised += [f"{before}{ours}" for before in ("a,", "a=1,", "$Version=1,")]
     for header in disguised:
         for around in ("{}", "x=1; {}", "{}; x=1", "x=1; {}; y=2"):
             assert signer.verified(around.format(header)) == [], header

@@ -574,7 +574,7 @@ class TestTransition:
         site = switch(old)
         response = site.ask("; ".join(f"{NAME}={value}" for value in values), dict)
         assert site.value == {}
-        assert "Max-Age=0" in response.all("Set-Cookie")[0]
+        assert response.all("Set-Cookie") == []  # the user's own may be in the scope of ours
         site.ask(f"{NAME}={values[0]}; {NAME}={values[0]}", dict)
         assert site.value == {"user": "ada"}
 

@@ -583,6 +583,7 @@ def test_two_that_share_a_store_make_ids_each_its_own_way(clock):
 def test_a_store_is_used_as_it_was_given(clock):
     numbers = itertools.count()
     store = MemoryStore(clock=clock)
+    assert store.listeners == []
     before = dict(vars(store)), dict(vars(MemoryStore))
     site = Site(
         store, clock=clock, genid=lambda _environ: f"id{next(numbers)}", cookie={"max_age": 5}

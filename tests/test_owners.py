@@ -8,13 +8,13 @@ import threading
 from collections import defaultdict
 
 import pytest
-from apps import Site, WatchedMemoryStore, WatchedWALStore, look
+from apps import Boom, Site, WatchedMemoryStore, WatchedWALStore, look
 from engines import FAR, abandon, change, delete, key, make_engine, put, small_files, touch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
 
-from litesess import ConfigError, Corruption, MemoryStore, Record, WALStore, codec
+from litesess import ConfigError, Corruption, HeadersSent, MemoryStore, Record, WALStore, codec
 from litesess.engine import format as form
 from litesess.engine.commit import _Draft
 from litesess.engine.index import NOBODY, Index
@@ -718,6 +718,151 @@ def test_a_login_drops_the_csrf_token_from_before_it(site):
     assert after != before
     site.visit(lambda session: setattr(session, "owner", 7))  # no other owner
     assert site.visit(lambda session: session.get_csrf_token()).value == after
+
+
+def ids_of(site):
+    return site.visit(lambda s: (s.id, s.get_csrf_token(), s.created_at)).value
+
+
+def test_logging_in_again_is_a_new_id_token_and_life(clock):
+    """OWASP ASVS 5.0, 7.2.4: also at re-authentication."""
+    site = Site(clock=clock, absolute_timeout=3600, cookie={"max_age": 7200})
+    site.visit(lambda s: (s.login("ada"), s.update(cart=[1])))
+    old, token, created_at = ids_of(site)
+    clock.advance(3540)
+    former = site.header
+    site.visit(lambda s: s.login("ada"))
+    clock.advance(120)
+    again = ids_of(site)
+    assert again[0] != old
+    assert again[1] != token
+    assert again[2] == created_at + 3540
+    assert site.visit(look).value["cart"] == [1]
+    assert site.visit(lambda s: s.owner, cookie=former).value is None
+
+
+def test_to_set_the_owner_that_a_session_has_changes_nothing(site):
+    site.visit(lambda s: s.login(42))
+    before = ids_of(site)
+    response = site.visit(lambda s: setattr(s, "owner", "42"))
+    assert response.set_cookies == []
+    assert ids_of(site) == before
+
+
+def test_what_was_under_way_before_a_login_again_has_no_part_in_it(site):
+    site.visit(lambda s: s.login("ada"))
+
+    def late(session):
+        session["late"] = 1
+        site.visit(lambda s: s.login("ada"), by=site.browser)
+
+    site.visit(late, cookie=site.header)
+    assert "late" not in site.visit(look).value
+    assert site.visit(lambda s: s.owner).value == "ada"
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [lambda s: s.login("bob"), lambda s: setattr(s, "owner", "bob")],
+    ids=["login", "owner"],
+)
+def test_data_does_not_go_from_one_owner_to_another(site, switch):
+    site.visit(lambda s: (s.login("ada"), s.update(card="4711", before=1)))
+    former = site.header
+    site.visit(lambda s: (s.update(mine=1), switch(s), s.update(name="Bob")))
+    assert site.visit(look).value == {"name": "Bob"}
+    assert site.visit(lambda s: s.owner).value == "bob"
+    assert site.visit(look, cookie=former).value == {}
+    assert site.store.find("ada") == []
+
+
+def test_what_another_request_stored_meanwhile_goes_with_its_owner(site):
+    site.visit(lambda s: s.login("ada"))
+
+    def switch(session):
+        session.login("bob")
+        site.visit(lambda s: s.update(card="4711"), cookie=site.header)
+
+    site.visit(switch, by=site.browser)
+    assert site.visit(look).value == {}
+
+
+def test_an_anonymous_session_keeps_its_data_at_login(site):
+    site.visit(lambda s: s.update(cart=[1]))
+    site.visit(lambda s: (s.update(more=2), s.login("ada")))
+    assert site.visit(look).value == {"cart": [1], "more": 2}
+
+
+@pytest.mark.parametrize(
+    "end", [lambda s: s.clear(), lambda s: setattr(s, "owner", None)], ids=["clear", "owner"]
+)
+class TestClear:
+    def test_data_and_owner_go_and_the_client_forgets_the_cookie(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        response = site.visit(end)
+        assert "Max-Age=0" in response.set_cookies[0]
+        assert len(site.store) == 0
+
+    def test_what_is_set_after_it_goes_on_without_an_owner(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        former = site.header
+        site.visit(lambda s: (s.update(b=1), end(s), s.flash("bye")))
+        assert site.visit(lambda s: (s.owner, s.pop_flash(), dict(s))).value == (None, ["bye"], {})
+        assert site.visit(look, cookie=former).value == {}
+
+    def test_a_login_after_it_is_a_login(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        site.visit(lambda s: (end(s), s.login("bob")))
+        assert site.visit(lambda s: (s.owner, dict(s))).value == ("bob", {})
+
+    def test_after_save_it_is_gone_and_another_session_can_begin(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        assert (
+            site.visit(lambda s: (end(s), s.save(), len(site.store), s.update(c=1))).value[2] == 0
+        )
+        assert site.visit(lambda s: (s.owner, dict(s))).value == (None, {"c": 1})
+
+    def test_in_atomic_it_holds_when_that_ends(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        seen = site.visit(
+            lambda s: (s.atomic(end), site.store.find("ada"), s.owner, len(s)), by=site.browser
+        ).value
+        assert seen[1:] == ([], None, 0)
+        assert len(site.store) == 0
+
+    def test_in_atomic_what_is_set_after_it_gets_another_id(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        former = site.header
+        site.visit(lambda s: s.atomic(lambda held: (end(held), held.update(b=2))))
+        assert site.visit(lambda s: (s.owner, dict(s))).value == (None, {"b": 2})
+        assert site.visit(look, cookie=former).value == {}
+
+    def test_after_the_headers_it_deletes_at_once_and_writes_raise(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        seen = []
+
+        def shape(environ, start_response):
+            session = environ["litesess.session"]
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            yield b"sent"
+            end(session)
+            seen.append(len(site.store))
+            with pytest.raises(HeadersSent):
+                session["b"] = 1
+
+        site.visit(shape=shape)
+        assert seen == [0]
+
+    def test_a_request_that_fails_clears_nothing(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+
+        def fail(session):
+            end(session)
+            raise Boom
+
+        with pytest.raises(Boom):
+            site.visit(fail)
+        assert site.visit(lambda s: (s.owner, dict(s))).value == ("ada", {"a": 1})
 
 
 def test_what_is_known_of_a_browser_is_kept_if_it_is_asked_for(tmp_path, clock):

@@ -145,8 +145,16 @@ class PyramidSession(Messages):
         return self._session.owner
 
     @owner.setter
-    def owner(self, value: object) -> None:
+    def owner(self, value: str | int | None) -> None:
         self._begun().owner = value
+
+    def login(self, owner: str | int) -> None:
+        """Make this the session of *owner*; see :meth:`litesess.Session.login`."""
+        self._begun().login(owner)
+
+    def clear(self) -> None:
+        """Remove all data and the owner; see :meth:`litesess.Session.clear`."""
+        self._begun().clear()
 
     @property
     def created(self) -> int:

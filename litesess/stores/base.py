@@ -320,6 +320,10 @@ class Store(ABC):
     def delete(self, key: str) -> bool:
         """Delete the session; say whether there was one."""
 
+    def delete_all(self, keys: Collection[str]) -> int:
+        """Delete the sessions under *keys*; return how many; in one step, if the store can."""
+        return sum(map(self.delete, keys))
+
     @abstractmethod
     def records(self) -> Iterator[tuple[str, Record]]:
         """Yield the sessions that have not expired, one at a time, with their keys."""

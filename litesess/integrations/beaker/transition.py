@@ -9,14 +9,16 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from litesess.cookie import LONGEST_HEADER, Verified
+from litesess.cookie import Verified, values_of
 from litesess.errors import ConfigError
 from litesess.ids import key_of
 from litesess.integrations.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.manager import Manager
 from litesess.middleware import SessionMiddleware
+from litesess.state import MAX_CANDIDATES
 from litesess.stores.base import Record
 from litesess.visit import Visit
 
@@ -82,7 +84,7 @@ class _BeakerCookies:
     """Reads the ids out of Beaker's cookies: in hex, behind their HMAC-SHA-1."""
 
     # Beaker's ids are those of uuid.uuid4().
-    _VALUE: ClassVar = re.compile(r'"?([0-9a-f]{40})([0-9a-f]{32})"?\Z')
+    _VALUE: ClassVar = re.compile(r"([0-9a-f]{40})([0-9a-f]{32})\Z")
 
     def __init__(self, name: str, secret: bytes) -> None:
         self._name = name
@@ -90,12 +92,9 @@ class _BeakerCookies:
 
     def ids(self, header: str) -> Iterator[str]:
         """Yield the ids that a ``Cookie`` header carries and Beaker has signed."""
-        if self._name not in header or len(header) > LONGEST_HEADER:
-            return
-        for piece in header.split(";"):
-            name, _, value = piece.partition("=")
-            found = self._VALUE.match(value.strip(" \t"))
-            if found and name.strip(" \t") == self._name:
+        for value in values_of(self._name, header):
+            found = self._VALUE.match(value)
+            if found:
                 signature = hmac.new(self._secret, found[2].encode(), "sha1").hexdigest()
                 if hmac.compare_digest(signature, found[1]):
                     yield found[2]
@@ -127,11 +126,11 @@ class _TransitionVisit(Visit):
     def candidates(self) -> list[tuple[Verified, Record]]:
         """Return the live sessions that the client has cookies of, ours or Beaker's."""
         found = super().candidates()
-        if found:
+        if found or self.strays:
             return found
         live: dict[str, Record] = {}
         cookies = self.rules.beaker_cookies
-        for beaker_id in cookies.ids(self.environ.get("HTTP_COOKIE", "")):
+        for beaker_id in islice(cookies.ids(self.environ.get("HTTP_COOKIE", "")), MAX_CANDIDATES):
             session_id = cookies.successor(beaker_id)
             record = self._brought_over(key_of(beaker_id), key_of(session_id))
             if record is not None:

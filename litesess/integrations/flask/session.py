@@ -63,24 +63,11 @@ class FlaskSession(Session, SessionMixin):
         if value and not self.is_new:
             self.touch()
 
-    def clear(self) -> None:
-        """Remove all data, and the owner; if nothing is set after that, it is destroyed."""
-        super().clear()
-        visit = self.visit
-        visit.is_cleared = True
-        if self.owner is None or visit.is_atomic:
-            return
-        # Guards: a logout that clears, and leaves a message for the next page.
-        if visit.is_late:
-            self.destroy()  # as the client can't be told another id
-        else:
-            self.owner = None
-
 
 class FlaskVisit(Visit):
     """A request's use of its session, as Flask's config has it."""
 
-    __slots__ = ("is_cleared", "was_permanent")
+    __slots__ = ("was_permanent",)
     rules: FlaskManager
 
     def find(self) -> None:
@@ -88,11 +75,6 @@ class FlaskVisit(Visit):
         super().find()
         #: Whether it was permanent when this request came.
         self.was_permanent = self.contents.frames.get(PERMANENT) == _TRUE
-
-    def load(self, session_id: Any, record: Any) -> None:
-        """Stand for a stored session, or for a new one if *record* is None."""
-        super().load(session_id, record)
-        self.is_cleared = False
 
     def current_cookie(self) -> SessionCookie:
         """Return its cookie settings; this is no look of the app's."""
@@ -145,15 +127,11 @@ class FlaskVisit(Visit):
             del self.contents[PERMANENT]
 
     def _is_emptied(self) -> bool:
-        if self.move is Move.REGENERATE or self._has_content():
+        if self.move is Move.REGENERATE or self.has_content():
             return False
-        if self.is_cleared:  # and nobody has logged in after that
-            return self.new_owner in ((), (None,))
         had_content = any(key != PERMANENT for key in self.contents.frames)
         # A login outlives its last message; another request may have put something in.
-        _, record = self.stored()
-        owner = self.new_owner[0] if self.new_owner else record.owner
-        return had_content and owner is None and self._is_current()
+        return had_content and self.owner() is None and self._is_current()
 
     def _is_current(self) -> bool:
         """Say whether a stored session is stored now as it was when this request loaded it."""
@@ -163,9 +141,10 @@ class FlaskVisit(Visit):
 
     def _is_blank(self) -> bool:
         is_wanted = self.is_announced or self.new_owner or self.rules.options.save_uninitialized
-        return not (is_wanted or self._has_content()) and PERMANENT in self.contents
+        return not (is_wanted or self.has_content()) and PERMANENT in self.contents
 
-    def _has_content(self) -> bool:
+    def has_content(self) -> bool:
+        """Return whether there is anything worth keeping in the session."""
         return len(self.contents) > (PERMANENT in self.contents)
 
 
