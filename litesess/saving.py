@@ -148,10 +148,14 @@ def prolong(state: State) -> None:
 
 def delete(state: State) -> None:
     """Delete the session, wherever it is now, and the strays, in one step."""
-    is_known = state.status in (Status.STORED, Status.LOST) and state.id is not None
-    doomed = [*state.strays, *([state.id] if is_known and state.id is not None else [])]
-    if doomed:
-        state.rules.store.delete_all([ids.key_of(each) for each in doomed])
+    doomed = [*state.strays]
+    if state.status in (Status.STORED, Status.LOST) and state.id is not None:
+        doomed.append(state.id)
+    keys, store = [ids.key_of(each) for each in doomed], state.rules.store
+    if len(keys) == 1:
+        store.delete(*keys)
+    elif keys:
+        store.delete_all(keys)
     state.has_ended = True
     state.lose(Status.DESTROYED)
 

@@ -225,15 +225,26 @@ class EmbeddedStore(Store):
 
     def delete(self, key: str) -> bool:
         """Delete the session; say whether there was one."""
-        raw, now = raw_key(key), self.clock()
+        return bool(self.delete_all([key]))
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], Doomed]:
-            doomed = doom(stored, raw, now)
-            return doomed.deletions, doomed
+    def delete_all(self, keys: Collection[str]) -> int:
+        """Delete the sessions under *keys*, in one step; return how many there were."""
+        raw, now = [raw_key(key) for key in keys], self.clock()
 
-        doomed, _ = self._engine.transact(plan, sync=self._durable)
-        self.tell(*doomed.events())
-        return doomed.found is not None
+        def plan(stored: Lookup) -> tuple[Sequence[Change], list[Doomed]]:
+            every: list[Doomed] = []
+            deletions: dict[bytes, Delete] = {}
+            for key in raw:
+                doomed = doom(stored, key, now)
+                # Two keys may lead to one session: it is deleted, and told of, once.
+                if doomed.found is None or doomed.found.key not in deletions:
+                    every.append(doomed)
+                deletions |= {each.key: each for each in doomed.deletions}
+            return [*deletions.values()], every
+
+        every, _ = self._engine.transact(plan, sync=self._durable)
+        self.tell(*(event for doomed in every for event in doomed.events()))
+        return sum(doomed.found is not None for doomed in every)
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """Yield the sessions that have not expired, one at a time, with their keys."""

@@ -94,6 +94,12 @@ class FallbackStore(Store):
         self._settle(key)
         return self._new.delete(key)
 
+    def delete_all(self, keys: Collection[str]) -> int:
+        """Delete the sessions under *keys*; return how many there were."""
+        for key in keys:
+            self._settle(key)
+        return self._new.delete_all(keys)
+
     def records(self) -> Iterator[tuple[str, Record]]:
         """Yield the sessions that have not expired, one at a time, with their keys."""
         # Order: the old store first: what moves meanwhile comes twice, and is not left out.

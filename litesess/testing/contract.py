@@ -490,6 +490,16 @@ class StoreContract(ABC):
     def test_deleting_what_is_not_there_is_no_error(self) -> None:
         assert not self.store.delete(KEY)
 
+    def test_several_sessions_are_deleted_wherever_they_are_now_and_counted_once(self) -> None:
+        self.store.create(KEY, self.record())
+        self.store.create(OTHER, self.record())
+        self.store.rotate(KEY, THIRD, {}, ())
+        missing = key_of("missing")
+        assert self.store.delete_all([KEY, THIRD, OTHER, missing]) == 2
+        assert self.store.delete_all([KEY, THIRD, OTHER, missing]) == 0
+        assert [*self.store.records()] == []
+        assert self.store.delete_all([]) == 0
+
     def test_clearing_deletes_all(self) -> None:
         self.put(KEY)
         self.put(OTHER)
