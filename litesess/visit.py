@@ -166,6 +166,7 @@ class Visit(State):
         else:
             self._begin_empty()
             self.is_cleared = True
+            self.is_announced = False
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()

@@ -810,6 +810,11 @@ class TestClear:
         assert site.visit(lambda s: (s.owner, s.pop_flash(), dict(s))).value == (None, ["bye"], {})
         assert site.visit(look, cookie=former).value == {}
 
+    def test_after_a_fresh_start_it_leaves_no_session(self, site, end):
+        site.visit(lambda s: (s.login("ada"), s.update(a=1)))
+        site.visit(lambda s: (s.regenerate(), s.clear(), end(s)))
+        assert len(site.store) == 0
+
     def test_a_login_after_it_is_a_login(self, site, end):
         site.visit(lambda s: (s.login("ada"), s.update(a=1)))
         site.visit(lambda s: (end(s), s.login("bob")))

@@ -49,8 +49,13 @@ class Site:
         return shown(session)
 
     def page_login(self, session: Session, query: Mapping[str, str]) -> str:
-        session.owner = query["name"]
+        session.login(query["name"])
         return "welcome"
+
+    def page_clear(self, session: Session, query: Mapping[str, str]) -> str:
+        session.clear()
+        session.update(query)
+        return "cleared"
 
     def page_logout(self, session: Session, _query: Mapping[str, str]) -> str:
         session.destroy()
@@ -204,6 +209,54 @@ def test_a_logout_ends_the_session_and_its_cookie(site):
     assert "no-store" in response.headers["Cache-Control"]
     assert COOKIE not in browser.cookies
     assert see(thief) == see(browser) == {"owner": None}
+    assert site.records() == []
+
+
+def test_clearing_ends_the_session_of_a_user_and_its_cookie(site):
+    browser = site.browser()
+    browser.get("/login?name=ada")
+    browser.get("/set?a=1")
+    thief = site.twin(browser)
+    response = browser.get("/clear")
+    assert "Max-Age=0" in said(response)
+    assert see(thief) == see(browser) == {"owner": None}
+    assert site.records() == []
+
+
+def test_what_is_set_after_clearing_belongs_to_nobody_and_has_another_id(site):
+    browser = site.browser()
+    browser.get("/login?name=ada")
+    browser.get("/set?a=1")
+    thief = site.twin(browser)
+    browser.get("/clear?said=bye")
+    assert see(browser) == {"owner": None, "said": "bye"}
+    assert see(thief) == {"owner": None}
+    assert site.records() == [{"said": "bye"}]
+
+
+def test_who_logs_in_again_gets_another_id_and_the_next_user_none_of_the_data(site):
+    browser = site.browser()
+    browser.get("/login?name=ada")
+    browser.get("/set?a=1")
+    thief = site.twin(browser)
+    browser.get("/login?name=ada")
+    assert see(browser) == {"owner": "ada", "a": "1"}
+    assert see(thief) == {"owner": None}
+    browser.get("/login?name=bob")
+    assert see(browser) == {"owner": "bob"}
+    assert site.store.find("ada") == []
+
+
+def test_a_logout_with_two_live_cookies_ends_both(site):
+    first, second = site.browser(), site.browser()
+    first.get("/login?name=ada")
+    second.get("/login?name=mallory")
+    both = "; ".join(f"{COOKIE}={each.cookies[COOKIE]}" for each in (second, first))
+    response = site.browser().get("/show", headers={"Cookie": both})
+    assert json.loads(response.text) == {"owner": None}
+    assert len(site.records()) == 2
+    response = site.browser().get("/logout", headers={"Cookie": both})
+    assert all("Max-Age=0" in cookie for cookie in response.headers.getall("Set-Cookie"))
     assert site.records() == []
 
 

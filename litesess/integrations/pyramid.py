@@ -154,7 +154,8 @@ class PyramidSession(Messages):
 
     def clear(self) -> None:
         """Remove all data and the owner; see :meth:`litesess.Session.clear`."""
-        self._begun().clear()
+        if not self._is_invalidated:  # or it is empty already
+            self._session.clear()
 
     @property
     def created(self) -> int:
