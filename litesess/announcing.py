@@ -6,7 +6,7 @@ from litesess import ids
 from litesess.caches import Headers
 from litesess.cookie import SessionCookie, expire_cookie, set_cookie
 from litesess.state import State, Status
-from litesess.strays import scope_of, scopes
+from litesess.strays import Scope, scope_of, scopes
 
 
 def cookies(state: State) -> list[str]:
@@ -24,6 +24,8 @@ def cookies(state: State) -> list[str]:
         found += _expired_strays(state, is_own_kept=is_told or not state.has_ended)
     elif state.has_ended and state.has_cookie and not is_told:
         found.append(_expired(state, state.current_cookie()))
+    if state.has_ended or (is_told and state.id != state.client_id):
+        found += _expired_elsewhere(state)
     if is_told:
         found.append(_set_cookie(state, state.current_id()))
     # A session that this request only found gone says nothing: what is in the browser by now
@@ -53,7 +55,13 @@ def may_begin(state: State) -> bool:
     Beside strays, only a login or a fresh start: any other would be announced, and would take the
     place of the user's own session, which is there again when the strays are gone.
     """
-    return not state.strays or state.has_ended or state.new_owner is not None or state.is_announced
+    return (
+        not state.strays
+        or state.has_ended
+        or state.is_cleared
+        or state.new_owner is not None
+        or state.is_announced
+    )
 
 
 def sets_cookie(headers: Headers, cookie_name: str) -> bool:
@@ -86,6 +94,21 @@ def _expired(state: State, cookie: SessionCookie) -> str | None:
     return expire_cookie(state.rules.signer.name, cookie, https=state.is_https())
 
 
+def _expired_elsewhere(state: State) -> list[str | None]:
+    """Return what expires cookies that sessions of the client's had in scopes of their own."""
+    own = state.current_cookie()
+    return [
+        _expired(state, _in_scope(state, scope))
+        for scope in state.scopes
+        if scope != scope_of(own.domain, own.path)
+    ]
+
+
+def _in_scope(state: State, scope: Scope) -> SessionCookie:
+    rules = state.rules
+    return SessionCookie(rules.signer.name, state.settings(), scope._asdict(), None, rules.clock)
+
+
 def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
     """Return what makes a client forget the cookie in every scope that it can have it in.
 
@@ -95,13 +118,13 @@ def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
     """
     rules, settings, environ = state.rules, state.settings(), state.environ
     name, own = rules.signer.name, state.current_cookie()
-    kept = [scope_of(own.domain, own.path), scope_of(settings.domain, settings.path)]
+    kept = [scope_of(own.domain, own.path), scope_of(settings.domain, settings.path), *state.scopes]
     # Source: RFC 6265bis section 4.1.3.2: a cookie with that prefix has one scope alone.
     is_fixed = name.lower().startswith("__host-")
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     found = kept[:1] if is_fixed else scopes(rules.host(environ), path, kept[0])
     return [
-        _expired(state, SessionCookie(name, settings, scope._asdict(), None, rules.clock))
+        _expired(state, _in_scope(state, scope))
         for scope in found
         if not (is_own_kept and scope in kept)
     ]

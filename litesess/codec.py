@@ -342,6 +342,8 @@ def _is_plain(value: Any, depth: int, room: _Room) -> bool:
     if kind is not dict and kind is not list:
         if kind is str:
             room.take(len(value))
+        elif kind is int:
+            room.take(value.bit_length() >> 2)
         return kind in _ATOMS or (kind is float and isfinite(value))
     if depth > MAX_DEPTH:
         return False
@@ -359,6 +361,9 @@ def _is_plain(value: Any, depth: int, room: _Room) -> bool:
     if kinds <= _ATOMS:
         if str in kinds:
             room.take(sum([len(item) for item in items if type(item) is str]))
+        if int in kinds:
+            # A quarter of its bits is less than its digits.
+            room.take(sum([item.bit_length() for item in items if type(item) is int]) >> 2)
         return True
     return all(_is_plain(item, depth + 1, room) for item in items)
 
@@ -381,6 +386,8 @@ class _Walk:
         kind = type(value)
         if kind is str:
             self._room.take(len(value))  # type: ignore[arg-type]
+        elif kind is int:
+            self._room.take(value.bit_length() >> 2)  # type: ignore[attr-defined]
         if kind in _ATOMS:
             return value
         if depth > MAX_DEPTH:

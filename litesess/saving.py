@@ -55,13 +55,19 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
-    if state.move is Move.REGENERATE and not announcing.is_possible(state):
+    is_begun = state.move is Move.REGENERATE or state.new_owner is not None
+    if is_begun and not announcing.is_possible(state):
         delete(state)
         state.lose()
         return False
     if state.move is not None:
         _end_strays(state)
     record = _store_changes(state, cookie, changed, removed)
+    if record is None and state.new_owner is not None:
+        record = _begin_own(state, changed)
+        state.is_content_written = True
+        state.stored_as(state.current_id(), record, changed)
+        return True
     if record is None:
         _discard(state)
         return False
@@ -158,6 +164,22 @@ def delete(state: State) -> None:
         store.delete_all(keys)
     state.has_ended = True
     state.lose(Status.DESTROYED)
+
+
+def _begin_own(state: State, changed: codec.Frames) -> Record:
+    """Store a login as a session of its own: the one that the request came with is gone.
+
+    It holds what this request has set alone.  Who proves who they are does not depend on the
+    session they came with, which a login or logout in another tab may have ended meanwhile.
+    """
+    fresh = _record(state, changed)
+
+    def create(new: str) -> None:
+        if not state.rules.store.create(new, fresh):
+            raise VersionConflict("the new key is taken")
+
+    _move(state, create)
+    return fresh
 
 
 def _end_strays(state: State) -> None:

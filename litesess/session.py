@@ -109,13 +109,11 @@ class Session(Messages):
 
     @owner.setter
     def owner(self, value: str | int | None) -> None:
-        visit = self.visit.writable()
-        owner = None if value is None else ids.owner_of(value)
-        if owner == visit.owner():
+        if value is None:
+            self.visit.look().disown()
             return
-        if owner is None:
-            visit.clear()
-        else:
+        visit, owner = self.visit.writable(), ids.owner_of(value)
+        if owner != visit.owner():
             visit.log_in(owner)
 
     def login(self, owner: str | int) -> None:
@@ -253,7 +251,7 @@ class Session(Messages):
         Raises:
             SessionGone: the session was destroyed.
         """
-        self.visit.writable().clear()
+        self.visit.look().clear()
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
         self.update(other)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from litesess import codec, ids
@@ -16,6 +16,7 @@ from litesess.cookie import CookieSettings, SessionCookie, Verified
 from litesess.errors import StoreUnavailable
 from litesess.rules import Rules
 from litesess.stores.base import Record
+from litesess.strays import Scope, scope_of
 
 logger = logging.getLogger("litesess")
 
@@ -76,6 +77,7 @@ class State:
         "new_owner",
         "record",
         "rules",
+        "scopes",
         "seen_at",
         "status",
         "strays",
@@ -117,6 +119,8 @@ class State:
         self.has_cookie = False
         #: The ids of other sessions that the client came with cookies of.
         self.strays: list[str] = []
+        #: The scopes of cookies whose sessions have scopes of their own.
+        self.scopes: list[Scope] = []
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
         #: The cookie was signed with an older secret.
@@ -149,6 +153,7 @@ class State:
             verified, record = chosen
             session_id, self.is_stale = verified.session_id, verified.is_stale
             self.has_cookie = True
+        self.scopes += self._own_scopes(each for _, each in live if each.cookie)
         self.strays += [item.session_id for item, _ in live if item.session_id != session_id]
         if self.strays:
             logger.warning(
@@ -164,6 +169,14 @@ class State:
         # An id that is not stored is never adopted: whoever chose it may know it.
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         self.load(session_id, record)
+
+    def _own_scopes(self, records: Iterable[Record]) -> Iterator[Scope]:
+        """Yield the scopes of sessions with cookie settings that name another than configured."""
+        for record in records:
+            settings, own = self.rules.settings_of(self.environ), record.cookie or {}
+            scope = scope_of(own.get("domain", settings.domain), own.get("path", settings.path))
+            if scope != scope_of(settings.domain, settings.path):
+                yield scope
 
     def candidates(self) -> list[Candidate]:
         """Return the live sessions that the client has cookies of, and note whether it has any.

@@ -21,6 +21,8 @@ MAX_PARENTS: Final = 5
 LONGEST_HOST: Final = 253
 #: Most parts of a path that are looked at.
 _MAX_PARTS: Final = 8
+#: Longest path that a browser takes for a cookie's.  Source: RFC 6265bis section 5.6.
+_LONGEST_PATH: Final = 1024
 _LONGEST_PORT: Final = len(":65535")
 
 # Source: RFC 1035 section 2.3.1; the underscore is used in practice.
@@ -89,5 +91,7 @@ def _prefixes(path: str) -> Iterator[str]:
         if not part or "/" in part:
             return
         prefix = f"{prefix}/{part}"
+        if len(prefix) >= _LONGEST_PATH:
+            return
         yield prefix
         yield prefix + "/"

@@ -82,7 +82,9 @@ class Visit(State):
         if self.status is Status.STORED and self.id is not None:
             record = self.rules.store.load(ids.key_of(self.id))
         if record is None:
-            self.lose()
+            # A session that was never stored goes on: no other request has ended it.
+            if self.status is not Status.NEW or self.has_cookie:
+                self.lose()
             raise SessionGone(
                 "the session was destroyed, has expired, was given another id or was never stored"
             )
@@ -93,9 +95,9 @@ class Visit(State):
         self._check_not_atomic()
         if self.status is Status.STORED and self.is_changed():
             self.save()
-        self.is_atomic = True
-        is_touched = self.is_touched
+        is_touched, login, is_cleared = self.is_touched, self.new_owner, self.is_cleared
         before = self.contents.changes()[0] if self.status is Status.NEW else {}
+        self.is_atomic = True
         try:
             result = work() if self.status is Status.NEW else self._repeat(work)
         except BaseException:
@@ -103,6 +105,7 @@ class Visit(State):
             # the request ends, over what others have stored by then.
             if self.status is Status.NEW:
                 self.contents.revert(before)
+                self.new_owner, self.is_cleared = login, is_cleared
             elif self.status is Status.STORED:
                 self.load(*self.stored())
                 self.is_touched = is_touched
@@ -158,8 +161,12 @@ class Visit(State):
 
     def clear(self) -> None:
         """Take all data and the owner away: what is set from now on is all there is."""
+        self._check_reached()
+        if self.status in GONE or not self.is_late:
+            self.writable()
         if self.is_atomic:
             self.contents.clear()
+            self.new_owner = None
             self.is_cleared = True
         elif self.is_late:
             self._end_cleared()  # as the client can't be told another id
@@ -167,6 +174,13 @@ class Visit(State):
             self._begin_empty()
             self.is_cleared = True
             self.is_announced = False
+
+    def disown(self) -> None:
+        """Take the owner away, and with them their data; a session without one stays as it is."""
+        if self.status in GONE:
+            self.writable()
+        if self.owner() is not None or self.strays or self.is_anonymous:
+            self.clear()
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()
@@ -186,6 +200,7 @@ class Visit(State):
         Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any Privilege
         Level Change"; OWASP ASVS 5.0, 7.2.4 (also at re-authentication).
         """
+        self._check_reached()
         self._check_announceable()
         if self.owner() not in (None, owner):
             # Data belongs to its owner: on a shared computer the next user must not see it.

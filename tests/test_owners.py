@@ -8,13 +8,22 @@ import threading
 from collections import defaultdict
 
 import pytest
-from apps import Boom, Site, WatchedMemoryStore, WatchedWALStore, look
+from apps import COOKIE, Boom, Site, WatchedMemoryStore, WatchedWALStore, look
 from engines import FAR, abandon, change, delete, key, make_engine, put, small_files, touch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
 
-from litesess import ConfigError, Corruption, HeadersSent, MemoryStore, Record, WALStore, codec
+from litesess import (
+    ConfigError,
+    Corruption,
+    EncodeError,
+    HeadersSent,
+    MemoryStore,
+    Record,
+    WALStore,
+    codec,
+)
 from litesess.engine import format as form
 from litesess.engine.commit import _Draft
 from litesess.engine.index import NOBODY, Index
@@ -868,6 +877,91 @@ class TestClear:
         with pytest.raises(Boom):
             site.visit(fail)
         assert site.visit(lambda s: (s.owner, dict(s))).value == ("ada", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda s: s.destroy(),
+        lambda s: s.clear(),
+        lambda s: s.login("bob"),
+        lambda s: s.rotate(),
+        lambda s: (s.regenerate(), s.update(b=1)),
+    ],
+    ids=["destroy", "clear", "login", "rotate", "regenerate"],
+)
+@pytest.mark.parametrize("former", [None, "ada"])
+def test_a_login_holds_whatever_became_of_the_session_it_came_with(site, former, meanwhile):
+    site.visit(lambda s: s.update(a=1) if former is None else s.login(former))
+    other = site.new_browser()
+    other.cookies.update(site.browser.cookies)
+
+    def log_in_late(session):
+        session.get("a")
+        site.visit(meanwhile, by=other)
+        session["mine"] = 1
+        session.login("ada")
+
+    site.visit(log_in_late)
+    assert site.visit(lambda s: (s.owner, dict(s))).value == ("ada", {"mine": 1})
+
+
+def test_clear_ends_all_candidates_also_if_something_is_set_after_it(site):
+    browsers = site.new_browser(), site.new_browser()
+    for name, browser in zip(("ada", "bob"), browsers, strict=True):
+        site.visit(lambda s, name=name: s.login(name), by=browser)
+    header = "; ".join(f"{COOKIE}={browser.cookies[COOKIE]}" for browser in browsers)
+    response = site.visit(lambda s: (s.clear(), s.update(bye=1)), cookie=header)
+    assert site.store.find("ada") == site.store.find("bob") == []
+    assert [record.data for _, record in site.store.records()] == [{"bye": 1}]
+    assert response.said == "set"
+
+
+def test_no_owner_ends_all_candidates_of_different_owners(site):
+    browsers = site.new_browser(), site.new_browser()
+    for name, browser in zip(("ada", "bob"), browsers, strict=True):
+        site.visit(lambda s, name=name: s.login(name), by=browser)
+    header = "; ".join(f"{COOKIE}={browser.cookies[COOKIE]}" for browser in browsers)
+    site.visit(lambda s: setattr(s, "owner", None), cookie=header)
+    assert len(site.store) == 0
+
+
+def test_what_atomic_leaves_of_a_new_session_is_as_it_found_it_if_that_fails(site):
+    def fail(session):
+        session.clear()
+        raise Boom
+
+    def act(session):
+        session["a"] = object()
+        with pytest.raises(EncodeError):
+            session.atomic(lambda s: None)
+        session["a"] = 1
+        session.login("ada")
+        with pytest.raises(Boom):
+            session.atomic(fail)
+
+    site.visit(act)
+    assert site.visit(lambda s: (s.owner, dict(s))).value == ("ada", {"a": 1})
+
+
+def test_clearing_a_session_of_its_own_scope_expires_the_cookie_there(site):
+    def begin(session):
+        session.login("ada")
+        session.cookie.path = "/shop"
+
+    for end in (lambda s: s.clear(), lambda s: s.destroy(), lambda s: s.regenerate()):
+        browser = site.new_browser()
+        site.visit(begin, "/shop", by=browser)
+        cookies = site.visit(end, "/shop", by=browser).set_cookies
+        assert any("Path=/shop;" in it and "Max-Age=0" in it for it in cookies)
+
+
+def test_a_login_that_the_client_cant_be_told_leaves_no_session(clock):
+    site = Site(clock=clock, cookie={"secure": True})
+    https = {"wsgi.url_scheme": "https"}
+    site.visit(lambda s: s.update(a=1), **https)
+    site.visit(lambda s: s.login("ada"), cookie=site.header)
+    assert site.store.find("ada") == []
 
 
 def test_what_is_known_of_a_browser_is_kept_if_it_is_asked_for(tmp_path, clock):

@@ -431,8 +431,11 @@ def test_reload_of_a_session_that_was_never_stored_says_so():
     def reload(session):
         with pytest.raises(SessionGone):
             session.reload()
+        session["a"] = 1
 
-    assert Site().visit(reload).said == ""
+    site = Site()
+    assert site.visit(reload).said == "set"
+    assert site.data == [{"a": 1}]
 
 
 def test_a_session_that_is_gone_can_be_begun_anew(site):
