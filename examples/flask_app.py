@@ -47,7 +47,7 @@ def index() -> str:
 def log_in() -> Response:
     name, given = request.form.get("name", ""), request.form.get("password", "")
     if name in PASSWORDS and hmac.compare_digest(given.encode(), PASSWORDS[name].encode()):
-        session.owner = name  # another id: who knew the one before knows nothing now
+        session.login(name)
     else:
         flash("No such name and password.")
     return redirect("/")

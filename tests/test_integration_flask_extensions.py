@@ -68,11 +68,19 @@ def club(app, request):
 
     if request.param:
 
+        def kept():
+            names = ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds")
+            return {name: session[name] for name in names if name in session}
+
         def own(_app, user, **_):
-            session.owner = user.get_id()
+            mine = kept()
+            session.login(user.get_id())
+            session.update(mine)
 
         def disown(_app, **_):
-            session.owner = None
+            mine = kept()
+            session.clear()
+            session.update(mine)
 
         user_logged_in.connect(own, app, weak=False)
         user_logged_out.connect(disown, app, weak=False)

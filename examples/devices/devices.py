@@ -100,7 +100,7 @@ def log_in() -> None:
     password = PASSWORDS.get(name, "")
     if not (password and hmac.compare_digest(given.encode(), password.encode())):
         abort(403, "No such name and password.")
-    request.environ["litesess.session"].owner = name  # another id, another token
+    request.environ["litesess.session"].login(name)
     redirect("/")
 
 

@@ -75,7 +75,7 @@ def login(environ: Environ, session: Session) -> dict[str, Any]:
     is_right = hmac.compare_digest(given.encode(errors="replace"), password.encode())
     if not (password and is_right):
         raise Refused("403 Forbidden")
-    session.rotate()  # whoever knew the id before, or planted it, does not know the new one
+    session.login(name)  # another id: who knew the one before, or planted it, does not know it
     session["user"] = name
     return me(environ, session)
 
