@@ -346,7 +346,7 @@ ROWS: dict[int, Row] = {
         "test_session::test_modified_says_that_it_changed",
         "test_promises::test_when_a_session_was_seen_last_is_known_to_within_a_touch",
     ),
-    231: "test_session::test_clear_empties_it_and_keeps_its_id",
+    231: "test_session::test_clear_ends_it_and_the_client_forgets_it",
     # T. Life
     232: "test_manager::test_the_whole_life_reads_the_same_in_every_request",
     233: "test_manager::test_the_whole_life_reads_the_same_in_every_request",
