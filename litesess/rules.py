@@ -114,7 +114,7 @@ class ManagerOptions(Options):
     )
     absolute_timeout: float | None = option(
         None,
-        "Longest life of a session, used or not, since it was created or changed its owner, in"
+        "Longest life of a session, used or not, since it was created or a user last logged in, in"
         " seconds",
         check=optional(seconds),
     )

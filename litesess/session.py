@@ -98,7 +98,8 @@ class Session(Messages):
         """The user whose session this is, or None; settable, a str or an int.
 
         To set the owner that the session has changes nothing, so that an app can do it at each
-        request.  To set another one is a :meth:`login`; ``None`` is a :meth:`clear`.
+        request.  To set another one is a :meth:`login`.  ``None`` is a :meth:`clear` if the session
+        has an owner; otherwise the data stays.
 
         Raises:
             ConfigTypeError: the owner is no str or int.
@@ -212,7 +213,7 @@ class Session(Messages):
     def rotate(self) -> None:
         """Go on with another id and the same data; the old id is dead from the next write on.
 
-        Call it whenever the user's rights change, at login above all.
+        Call it when the user's rights change; at login, call :meth:`login`.
 
         Raises:
             SessionGone: the session was destroyed.

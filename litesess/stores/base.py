@@ -188,9 +188,11 @@ class Store(ABC):
 
     A *key* is the SHA-256 of a session id in hex: no store ever sees an id.
 
-    A store of your own overrides the abstract methods, and :meth:`find`, :meth:`delete_owner` and
-    :meth:`locate` if it can do better than to look at every session, and calls :meth:`tell`;
-    ``litesess.testing.StoreContract`` says whether it keeps the contract.
+    A store of your own overrides the abstract methods and calls :meth:`tell`.  It also overrides
+    :meth:`find`, :meth:`delete_owner` and :meth:`locate` if it can do better than to look at every
+    session, and :meth:`delete_all` if it can delete several sessions in one step: a logout calls
+    that if the request came with several sessions, and without it an error can leave some of them.
+    ``litesess.testing.StoreContract`` says whether the store keeps the contract.
     """
 
     #: Life of a session whose cookie has no expiry, in seconds.

@@ -31,6 +31,9 @@ class StoreContract(ABC):
         class TestMyStore(StoreContract):
             def make_store(self, clock):
                 return MyStore(clock=clock)
+
+    It also tries the methods that :class:`~litesess.stores.base.Store` has a default for, such as
+    ``delete_all``, which a logout calls if a request came with several sessions.
     """
 
     clock: FakeClock
