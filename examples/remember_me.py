@@ -25,10 +25,11 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     if environ["REQUEST_METHOD"] == "POST":
         size = min(int(environ.get("CONTENT_LENGTH") or 0), 1024)
         fields = parse_qs(environ["wsgi.input"].read(size).decode(errors="replace"))
-        session.login(fields.get("name", [""])[0] or "nobody")  # a real app asks for a password
-        session["visits"] = 0
-        # None: the cookie ends with the browser, and the session with the store's ttl.
-        session.cookie.max_age = TWO_WEEKS if "remember" in fields else None
+        if name := fields.get("name", [""])[0]:  # a real app asks for a password
+            session.login(name)
+            session["visits"] = 0
+            # None: the cookie ends with the browser, and the session with the store's ttl.
+            session.cookie.max_age = TWO_WEEKS if "remember" in fields else None
     if session.owner is not None:
         session["visits"] += 1
         body = f"{escape(session.owner)}, page {session['visits']}\n".encode()
