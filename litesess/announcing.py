@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litesess import ids
 from litesess.caches import Headers
-from litesess.cookie import SessionCookie, expire_cookie, set_cookie
+from litesess.cookie import SessionCookie, expire_cookie, is_accepted, set_cookie
 from litesess.state import State, Status
 from litesess.strays import Scope, scope_of, scopes
 
@@ -40,7 +40,7 @@ def is_possible(state: State) -> bool:
     """
     if not may_begin(state):
         return False
-    if _set_cookie(state, "") is not None:
+    if is_accepted(state.rules.signer.name, state.current_cookie(), https=state.is_https()):
         return True
     state.rules.warn_once(
         "a secure cookie can't be sent over plain http, so the session is not stored;"

@@ -549,12 +549,20 @@ def expire_cookie(name: str, cookie: SessionCookie, *, https: bool) -> str | Non
     return _header(name, "", cookie, https, 0.0, 0.0)
 
 
+def is_accepted(name: str, cookie: SessionCookie, *, https: bool) -> bool:
+    """Return whether a client takes a cookie of this name and these settings.
+
+    Over plain http a browser takes no secure cookie.  Source: RFC 6265bis section 5.7.
+    """
+    return https or not (cookie.secure is True or name.lower().startswith(("__host-", "__secure-")))
+
+
 def _header(
     name: str, value: str, cookie: SessionCookie, https: bool, ends_at: float | None, now: float
 ) -> str | None:
-    secure = https if cookie.secure == "auto" else cookie.secure
-    if not https and (secure or name.lower().startswith(("__host-", "__secure-"))):
+    if not is_accepted(name, cookie, https=https):
         return None
+    secure = https if cookie.secure == "auto" else cookie.secure
     samesite = cookie.samesite
     if samesite == "auto" or (samesite == "none" and not secure):
         samesite = "none" if secure else "lax"

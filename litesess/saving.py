@@ -28,7 +28,7 @@ def is_due(state: State) -> bool:
         state.rules.options.save_uninitialized
         or state.is_announced
         or state.new_owner is not None
-        or any(state.contents.changes())
+        or state.has_content()
     )
 
 
