@@ -1,6 +1,5 @@
 """Server-side sessions for any WSGI app, with nothing to install beside it."""
 
-from litesess.cookie import CookieSettings
 from litesess.errors import (
     ConfigError,
     Corruption,
@@ -18,11 +17,10 @@ from litesess.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from litesess.middleware import SessionMiddleware
-from litesess.session import Session
 from litesess.stores.base import Record, Store
 from litesess.stores.memory import MemoryStore
 from litesess.stores.wal import WALStore
+from litesess.web import CookieSettings, Session, SessionMiddleware
 
 __version__ = "0.1.0"
 

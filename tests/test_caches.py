@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from litesess.caches import guard_caches
+from litesess.web.caching import guard_caches
 
 COOKIE = "litesess.sid=x; Path=/"
 

@@ -9,9 +9,9 @@ import pytest
 from apps import SECRET, Site, environ_of, hello, serve, write
 
 from litesess import MemoryStore, Record, SessionMiddleware, StoreFailed, WALStore
-from litesess import collector as module
-from litesess.collector import Collector
 from litesess.ids import key_of
+from litesess.stores import collector as module
+from litesess.stores.collector import Collector
 from litesess.testing import FakeClock
 
 

@@ -17,14 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware
-from litesess import cookie as cookies
-from litesess.cookie import (
-    LONGEST_HEADER,
-    LONGEST_VALUE,
-    CookieSigner,
-    check_secrets,
-    in_scope,
-)
+from litesess.web.cookie import CookieSigner, check_secrets, in_scope
+from litesess.web.cookie import signer as cookies
+from litesess.web.cookie.signer import LONGEST_HEADER, LONGEST_VALUE
 
 searched = settings(derandomize=True, deadline=None, max_examples=200, database=None)
 

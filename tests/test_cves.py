@@ -39,9 +39,9 @@ from litesess import (
     WALStore,
     codec,
 )
-from litesess.cookie import CookieSigner
 from litesess.engine.format import Put
 from litesess.ids import handle_of, key_of, new_id
+from litesess.web.cookie import CookieSigner
 
 CVES: dict[str, Row] = {
     # What is stored is executed

@@ -21,12 +21,12 @@ from servers import LOGIN, PATIENCE, ROOT, SECRET, Server
 from webtest import TestApp as Browser
 
 import litesess
-from litesess.cookie import CookieSettings
-from litesess.manager import ManagerOptions
 from litesess.options import Options, rows
 from litesess.stores.memory import MemoryOptions
 from litesess.stores.redis import RedisOptions
 from litesess.stores.wal import WALOptions
+from litesess.web import ManagerOptions
+from litesess.web.cookie import CookieSettings
 
 README = ROOT / "README.rst"
 SCALING = ROOT / "docs" / "scaling.rst"

@@ -21,10 +21,10 @@ from test_docs import literal_blocks, table_after
 from webtest import TestApp as Browser
 
 from litesess import ConfigError, CookieSettings, Record, SessionMiddleware, WALStore
-from litesess.cookie import LONGEST_MAX_AGE
 from litesess.ids import key_of
 from litesess.integrations.beaker import BeakerTransition, from_beaker
 from litesess.testing import FakeClock
+from litesess.web.cookie import LONGEST_MAX_AGE
 
 DAY = 86_400
 

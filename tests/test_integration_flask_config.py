@@ -19,10 +19,10 @@ from litesess import (
     SessionMiddleware,
 )
 from litesess.integrations.flask import Litesess, session
-from litesess.manager import ManagerOptions
 from litesess.options import rows
 from litesess.stores.wal import WALOptions
 from litesess.testing import FakeClock
+from litesess.web import ManagerOptions
 
 
 @pytest.fixture

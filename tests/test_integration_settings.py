@@ -9,9 +9,9 @@ from apps import SECRET
 
 from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware, WALStore
 from litesess.integrations.settings import from_settings
-from litesess.manager import ManagerOptions
 from litesess.options import build, parsed, rows
 from litesess.stores.wal import WALOptions
+from litesess.web import ManagerOptions
 
 OTHER = SECRET[::-1]
 

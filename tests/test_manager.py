@@ -35,9 +35,10 @@ from litesess import (
     StoreFailed,
     StoreFull,
 )
-from litesess.cookie import CookieSigner
 from litesess.ids import key_of, new_id
 from litesess.testing import FakeClock
+from litesess.web import visit_of
+from litesess.web.cookie import CookieSigner
 
 
 @pytest.fixture(params=["memory", "wal"])
@@ -1033,8 +1034,8 @@ def test_ten_thousand_invented_cookies_leave_the_store_empty():
             environ = environ_of(HTTP_COOKIE=f"{COOKIE}={value}")
             session = site.manager.open(environ)
             assert dict(session) == {}
-            assert session.visit.commit() == []
-            assert session.visit.decorate([], []) == [("Vary", "Cookie")]
+            assert visit_of(session).commit() == []
+            assert visit_of(session).decorate([], []) == [("Vary", "Cookie")]
     assert site.store.writes == {}
     assert len(site.store) == 0
 
@@ -1057,7 +1058,7 @@ def test_an_exception_commits_nothing(site):
 def test_a_request_that_was_abandoned_commits_nothing(site):
     def fail(session):
         session["half"] = "done"
-        session.visit.is_abandoned = True
+        visit_of(session).is_abandoned = True
 
     def body(environ, start_response):
         fail(environ[KEY])
@@ -1077,7 +1078,7 @@ def test_no_id_cookie_or_secret_is_in_a_log_a_repr_or_an_error(site, caplog):
     def misbehave(session):
         ids.append(session.id)
         shown.extend(
-            map(repr, (session, session.cookie, session.visit.record, site.manager.options))
+            map(repr, (session, session.cookie, visit_of(session).record, site.manager.options))
         )
         session.rotate()
         ids.append(session.id)

@@ -11,9 +11,9 @@ import pytest
 from apps import SECRET, hello
 
 from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware, WALStore, options
-from litesess.manager import ManagerOptions
 from litesess.stores.memory import MemoryOptions
 from litesess.stores.wal import WALOptions
+from litesess.web import ManagerOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from litesess import codec
-from litesess.cookie import CookieSettings
 from litesess.errors import ConfigError, EncodeError
 from litesess.ids import KEY_DIGITS
 from litesess.stores.base import Record
+from litesess.web import CookieSettings
 
 _KEY: Final = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\Z")
 _REQUIRED: Final = ("key", "created_at", "expires_at", "data")

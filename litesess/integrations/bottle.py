@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from bottle import HTTPResponse, PluginError, request
 
 from litesess.errors import ConfigError
+from litesess.web import visit_of
 
 if TYPE_CHECKING:
     from bottle import Bottle, Route
 
-    from litesess.session import Session
+    from litesess.web import Session
 
 
 class SessionPlugin:
@@ -90,7 +91,7 @@ def _abandoned_by_errors(session: Session) -> Iterator[None]:
     except HTTPResponse:
         raise
     except Exception:
-        session.visit.is_abandoned = True
+        visit_of(session).is_abandoned = True
         raise
 
 

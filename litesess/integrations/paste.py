@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from litesess.integrations.settings import from_settings
-from litesess.middleware import SessionMiddleware
+from litesess.web import SessionMiddleware
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -12,16 +12,14 @@ from zope.interface import implementer
 
 from litesess.errors import ConfigError, StoreUnavailable
 from litesess.integrations.settings import from_settings
-from litesess.manager import REFUSED, STORE_KEY, Manager
-from litesess.messages import Messages
-from litesess.session import Session
+from litesess.web import REFUSED, STORE_KEY, Manager, Session, Status, visit_of
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
     from pyramid.response import Response
 
-    from litesess.visit import Visit
+    from litesess.web import Visit
 
 PREFIX = "litesess."
 
@@ -61,19 +59,20 @@ class SessionFactory:
         manager, environ = self.manager, request.environ
         key = manager.environ_key
         if key in environ:
-            return PyramidSession(environ[key], manager)
+            return PyramidSession(visit_of(environ[key]))
         session = manager.open(environ)
         if session is None:
             raise ConfigError(f"request.session: the session's cookie is not for {request.path}")
         environ[key], environ[STORE_KEY] = session, manager.store
-        request.add_response_callback(_Commit(session.visit))
-        return PyramidSession(session, manager)
+        visit = visit_of(session)
+        request.add_response_callback(_Commit(visit))
+        return PyramidSession(visit)
 
     def refuse(self, _error: StoreUnavailable, request: Request) -> Response:
         """Answer for a view that can't do without its session: an exception view."""
         session: Session | None = request.environ.get(self.manager.environ_key)
         if session is not None:
-            session.visit.is_abandoned = True
+            visit_of(session).is_abandoned = True
         return HTTPServiceUnavailable(headers=REFUSED)
 
     def close(self) -> None:
@@ -125,48 +124,26 @@ def _excuse(response: Response) -> None:
 
 
 @implementer(ISession)
-class PyramidSession(Messages):
-    """A :class:`litesess.Session` with the names that Pyramid has for it.
+class PyramidSession(Session):
+    """A :class:`litesess.Session` with the names that Pyramid has for it."""
 
-    What ``ISession`` does not know, such as ``owner``, ``handle``, ``rotate()``, is as there.
-    """
+    __slots__ = ("_is_invalidated",)
 
-    def __init__(self, session: Session, manager: Manager) -> None:
-        self._session = session
-        self._manager = manager
+    def __init__(self, visit: Visit) -> None:
+        """Stand for the session of a request; nothing is parsed or loaded yet."""
+        super().__init__(visit)
         self._is_invalidated = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    @property
-    def owner(self) -> str | None:
-        """Whose session this is; settable.  Another owner gets another session id."""
-        return self._session.owner
-
-    @owner.setter
-    def owner(self, value: str | int | None) -> None:
-        self._begun().owner = value
-
-    def login(self, owner: str | int) -> None:
-        """Make this the session of *owner*; see :meth:`litesess.Session.login`."""
-        self._begun().login(owner)
-
-    def clear(self) -> None:
-        """Remove all data and the owner; see :meth:`litesess.Session.clear`."""
-        if not self._is_invalidated:  # or it is empty already
-            self._session.clear()
 
     @property
     def created(self) -> int:
         """When it was created, in Unix seconds; now, if nothing of it is stored yet."""
-        created_at = self._session.created_at
-        return int(self._manager.options.clock() if created_at is None else created_at)
+        created_at = self.created_at
+        return int(self._visit.rules.clock() if created_at is None else created_at)
 
     @property
     def new(self) -> bool:
         """Whether nothing of it is stored yet."""
-        return self._is_invalidated or self._session.is_new
+        return self.is_new
 
     def invalidate(self) -> None:
         """Delete the session, and go on as a new one, which is kept only if it is written.
@@ -174,36 +151,44 @@ class PyramidSession(Messages):
         Raises:
             StoreError: the store can't work; the session lives on.
         """
-        self._session.destroy()
+        self.destroy()
         self._is_invalidated = True
 
     def changed(self) -> None:
         """Do nothing: changes at any depth are noticed."""
 
-    def __getitem__(self, key: str) -> Any:
-        return self._session[key]
+    @property
+    def owner(self) -> str | None:
+        """The user whose session this is; see :attr:`litesess.Session.owner`."""
+        return super().owner
+
+    @owner.setter
+    def owner(self, value: str | int | None) -> None:
+        self._begin()
+        self._visit.set_owner(value)
+
+    def login(self, owner: str | int) -> None:
+        """Make this the session of *owner*; see :meth:`litesess.Session.login`."""
+        self._begin()
+        super().login(owner)
+
+    def clear(self) -> None:
+        """Remove all data and the owner; see :meth:`litesess.Session.clear`."""
+        if not self._is_to_begin():  # or it is empty already
+            super().clear()
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._begun()[key] = value
+        self._begin()
+        super().__setitem__(key, value)
 
     def __delitem__(self, key: str) -> None:
-        del self._begun()[key]
+        self._begin()
+        super().__delitem__(key)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._session)
+    def _begin(self) -> None:
+        """After an invalidation, go on as another session."""
+        if self._is_to_begin():
+            self.regenerate()
 
-    def __len__(self) -> int:
-        return len(self._session)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._session
-
-    def __repr__(self) -> str:
-        return repr(self._session)
-
-    def _begun(self) -> Session:
-        """Return the session to write to: another one after an invalidation."""
-        if self._is_invalidated:
-            self._session.regenerate()
-            self._is_invalidated = False
-        return self._session
+    def _is_to_begin(self) -> bool:
+        return self._is_invalidated and self._visit.status is Status.DESTROYED

@@ -17,13 +17,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from litesess.cookie import CookieSettings
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.manager import ManagerOptions
 from litesess.options import Options, parsed, suggestion
 from litesess.stores.base import Store
 from litesess.stores.memory import MemoryOptions, MemoryStore
 from litesess.stores.wal import WALOptions, WALStore
+from litesess.web import CookieSettings, ManagerOptions
 
 _COOKIE: Final = "cookie."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 from litesess import ids
@@ -23,6 +24,20 @@ class Kept(NamedTuple):
         return self.handles - {ids.handle_of(key) for key in self.keys}
 
 
+@singledispatch
+def keys_of(item: object) -> set[str]:
+    """Return the keys that *item* names; a Session has its own way.
+
+    Raises:
+        ConfigTypeError: it names none.
+    """
+    # Not the value: it may be a session id.
+    raise ConfigTypeError(
+        f"keep holds a value of type {type(item).__name__} that is neither a key (64 hex digits)"
+        " nor a handle (16) nor a Session"
+    )
+
+
 def kept(keep: Collection[Any]) -> Kept:
     """Return the sessions that *keep* names by keys, handles and Sessions.
 
@@ -32,20 +47,14 @@ def kept(keep: Collection[Any]) -> Kept:
         ConfigTypeError: something in it is neither.
     """
     found = Kept(set(), set())
-    # A str would be taken for its letters, a Session for its keys.
-    items: Collection[Any] = (keep,) if isinstance(keep, str) or hasattr(keep, "visit") else keep
-    for item in items:
+    # A str would be taken for its letters, a Session for the keys of its data.
+    is_one = isinstance(keep, str) or keys_of.dispatch(type(keep)) is not keys_of.dispatch(object)
+    for item in (keep,) if is_one else keep:
         if isinstance(item, str) and ids.is_handle(item):
             found.handles.add(item)
         elif isinstance(item, str) and ids.is_key(item):
             found.keys.add(item)
-        elif hasattr(item, "visit"):
-            found.keys.update(item.visit.look().keys())
         else:
-            # Not the value: it may be a session id.
-            raise ConfigTypeError(
-                f"keep holds a value of type {type(item).__name__} that is neither a key (64 hex"
-                " digits) nor a handle (16) nor a Session"
-            )
+            found.keys.update(keys_of(item))
     found.handles.update(map(ids.handle_of, found.keys))
     return found

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from litesess.errors import ConfigError
-from litesess.manager import Manager
-from litesess.session import Session
+from litesess.web import Manager, Session, visit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +45,8 @@ def edit_session(testapp: Any, *, manager: Manager | None = None) -> Iterator[Se
     if session is None:
         raise ConfigError("the session's cookie is for another path than /")
     yield session
-    cookies = session.visit.commit()
-    if not cookies and session.is_new and any(session.visit.contents.changes()):
+    cookies = visit_of(session).commit()
+    if not cookies and session.is_new and any(visit_of(session).contents.changes()):
         raise ConfigError(
             "the session's cookie is secure, and the test client comes by plain http; give it"
             ' extra_environ={"wsgi.url_scheme": "https", "HTTP_HOST": "localhost:443"}'

@@ -10,11 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from litesess.cookie import LONGEST_MAX_AGE, check_secrets
 from litesess.crypto import encryption_key
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.integrations.settings import from_settings
 from litesess.options import seconds, suggestion
+from litesess.web import LONGEST_MAX_AGE, check_secrets
 
 logger = logging.getLogger("litesess.beaker")
 

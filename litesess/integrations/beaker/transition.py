@@ -12,15 +12,11 @@ from inspect import Parameter, Signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from litesess.cookie import Verified, values_of
 from litesess.errors import ConfigError
 from litesess.ids import key_of
 from litesess.integrations.beaker.config import COOKIE_NAME, Given, from_beaker
-from litesess.manager import Manager
-from litesess.middleware import SessionMiddleware
-from litesess.state import MAX_CANDIDATES
 from litesess.stores.base import Record
-from litesess.visit import Visit
+from litesess.web import MAX_CANDIDATES, Manager, SessionMiddleware, Verified, Visit, values_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -120,7 +116,6 @@ class _TransitionManager(Manager):
 class _TransitionVisit(Visit):
     """A visit of a client that may come with a cookie of Beaker's."""
 
-    __slots__ = ()
     rules: _TransitionManager
 
     def candidates(self) -> list[tuple[Verified, Record]]:

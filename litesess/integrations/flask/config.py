@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from litesess.cookie import CookieSettings, Secrets, check_name, check_secrets
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.manager import ManagerOptions
 from litesess.options import Options, build, parsed, suggestion, text
 from litesess.stores.base import Store
 from litesess.stores.wal import WALOptions, WALStore
+from litesess.web import CookieSettings, ManagerOptions, Secrets, check_name, check_secrets
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -11,7 +11,7 @@ from flask import has_request_context, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
-from litesess.manager import REFUSED, STORE_KEY
+from litesess.web import REFUSED, STORE_KEY, visit_of
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -48,7 +48,7 @@ class LitesessInterface(SessionInterface):
             StoreError: the store can't work.
         """
         assert isinstance(session, FlaskSession)  # it was opened above
-        visit = session.visit
+        visit = visit_of(session)
         if visit.excuses(response.status_code):  # the app's page, or Flask's
             response.status = HTTPStatus.SERVICE_UNAVAILABLE
             response.headers.update(REFUSED)
@@ -68,14 +68,14 @@ class LitesessInterface(SessionInterface):
         """Keep nothing of what a request did whose exception nobody handles."""
         session = request.environ.get(_IN_HAND) if has_request_context() else None
         # What was committed before, for another response, is to be announced in this one.
-        if isinstance(session, FlaskSession) and not session.visit.is_late:
-            session.visit.is_abandoned = True
+        if isinstance(session, FlaskSession) and not visit_of(session).is_late:
+            visit_of(session).is_abandoned = True
 
     def _finish(self, session: FlaskSession) -> None:
-        session.visit.finish_late(is_unset=self._is_unset(session))
+        visit_of(session).finish_late(is_unset=self._is_unset(session))
 
     def _is_unset(self, session: FlaskSession) -> bool:
-        return session.visit.environ.get(self.manager.environ_key) is None
+        return visit_of(session).environ.get(self.manager.environ_key) is None
 
 
 class _Stream:
@@ -105,7 +105,7 @@ class _Stream:
             self._finish()
             raise
         except BaseException:
-            self._session.visit.is_abandoned = True
+            visit_of(self._session).is_abandoned = True
             raise
 
     def close(self) -> None:

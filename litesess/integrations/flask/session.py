@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from flask.sessions import SessionMixin
 
 from litesess import codec, ids
-from litesess.cookie import CookieSettings
 from litesess.errors import StoreError
-from litesess.manager import Manager
-from litesess.session import Session
-from litesess.state import Move, Status
-from litesess.visit import Visit
+from litesess.web import CookieSettings, Manager, Move, Session, Status, Visit
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from litesess.cookie import SessionCookie
+    from litesess.web import SessionCookie
 
 logger = logging.getLogger("litesess.flask")
 
@@ -34,7 +30,7 @@ _TRUE: Final = codec.encode(True, PERMANENT)
 class FlaskSession(Session, SessionMixin):
     """A :class:`litesess.Session` with the names that Flask has for it."""
 
-    visit: FlaskVisit
+    _visit: FlaskVisit
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # Flask: a constant; here it is known
@@ -44,11 +40,11 @@ class FlaskSession(Session, SessionMixin):
     @property
     def accessed(self) -> bool:
         """Whether the app has looked at it in any way; Flask sets it, too."""
-        return self.visit.is_looked_at
+        return self._visit.is_looked_at
 
     @accessed.setter
     def accessed(self, value: bool) -> None:
-        self.visit.is_looked_at = value
+        self._visit.is_looked_at = value
 
     @property
     def modified(self) -> bool:
@@ -67,13 +63,13 @@ class FlaskSession(Session, SessionMixin):
 class FlaskVisit(Visit):
     """A request's use of its session, as Flask's config has it."""
 
-    __slots__ = ("was_permanent",)
     rules: FlaskManager
+    #: Whether the session was permanent when this request came.
+    was_permanent = False
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
         super().find()
-        #: Whether it was permanent when this request came.
         self.was_permanent = self.contents.frames.get(PERMANENT) == _TRUE
 
     def current_cookie(self) -> SessionCookie:

@@ -10,15 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from litesess import ids
-from litesess.cookie import (
-    ID,
-    CookieSettings,
-    CookieSigner,
-    SessionCookie,
-    check_name,
-    check_secrets,
-    cookie_settings,
-)
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.events import Event
 from litesess.options import (
@@ -35,6 +26,15 @@ from litesess.options import (
     text,
 )
 from litesess.stores.base import Record, Store
+from litesess.web.cookie import (
+    ID,
+    CookieSettings,
+    CookieSigner,
+    SessionCookie,
+    check_name,
+    check_secrets,
+    cookie_settings,
+)
 
 logger = logging.getLogger("litesess")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from litesess import codec
 from litesess.errors import EncodeError
@@ -15,20 +15,10 @@ from litesess.errors import EncodeError
 logger = logging.getLogger("litesess.session")
 
 
-class _Unread:
-    """Stands for a value that nobody has asked for, so that it stays encoded."""
-
-    def __repr__(self) -> str:
-        return "<unread>"
-
-
-_UNREAD: Final = _Unread()
-
-
 class Contents:
     """What is stored of a session's values, and what the app made of them since."""
 
-    __slots__ = ("_assigned", "_limit", "_values", "frames")
+    __slots__ = ("_assigned", "_keys", "_limit", "_values", "frames")
 
     def __init__(self, frames: codec.Frames, limit: int) -> None:
         """Begin with what is stored; nothing is decoded yet.
@@ -39,33 +29,42 @@ class Contents:
         """
         self.frames = frames
         self._limit = limit
-        self._values: dict[str, Any] = dict.fromkeys(frames, _UNREAD)
+        #: The keys there are, in their order.
+        self._keys: dict[str, None] = dict.fromkeys(frames)
+        #: The values that were decoded or assigned.  A key that was removed may have one, too.
+        self._values: dict[str, Any] = {}
         self._assigned: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
-        if value is _UNREAD:
-            try:
-                value = codec.decode(self.frames[key])
-            except ValueError as error:
-                # Its checksum was good, so nothing rotted; it must not fail for ever.  What is
-                # stored stays: another release may know how to read it.
-                logger.exception("a session's value can't be decoded, treated as absent")
-                del self._values[key], self.frames[key]
-                raise KeyError(key) from error
-            self._values[key] = value
-        return value
+        if key not in self._keys:
+            raise KeyError(key)
+        values = self._values
+        if key in values:
+            return values[key]
+        try:
+            value = codec.decode(self.frames[key])
+        except ValueError as error:
+            # Its checksum was good, so nothing rotted; it must not fail for ever.  What is
+            # stored stays: another release may know how to read it.
+            logger.exception("a session's value can't be decoded, treated as absent")
+            del self._keys[key], self.frames[key]
+            raise KeyError(key) from error
+        # Two threads of a request may decode a value at once: both get the same object, or what
+        # one of them does to it in place would be lost.
+        return values.setdefault(key, value)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._values[codec.check_key(key)] = value
+        self._keys[key] = None
         self._assigned.add(key)
 
     def __delitem__(self, key: str) -> None:
-        del self._values[key]
+        del self._keys[key]
+        self._values.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
         # Whoever goes through all of them asks for the values next.
-        return iter([key for key in list(self._values) if self._is_readable(key)])
+        return iter([key for key in list(self._keys) if self._is_readable(key)])
 
     def _is_readable(self, key: str) -> bool:
         try:
@@ -75,13 +74,14 @@ class Contents:
         return True
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._keys)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._values
+        return key in self._keys
 
     def clear(self) -> None:
         """Remove all values."""
+        self._keys.clear()
         self._values.clear()
 
     def changes(self) -> tuple[codec.Frames, list[str]]:
@@ -93,8 +93,8 @@ class Contents:
         """
         changed: codec.Frames = {}
         frames, limit, left = self.frames, self._limit, self._limit
-        for key, value in self._values.items():
-            if value is _UNREAD:
+        for key, value in list(self._values.items()):  # another thread may be at it
+            if key not in self._keys:
                 continue
             if type(value) in codec.IMMUTABLE and key not in self._assigned:
                 continue
@@ -107,7 +107,7 @@ class Contents:
                 left -= len(key) + len(frame)
                 if left < 0:
                     raise _too_large(changed, limit)
-        removed = [key for key in frames if key not in self._values]
+        removed = [key for key in frames if key not in self._keys]
         return changed, removed
 
     def stored(self, frames: codec.Frames, changed: codec.Frames) -> None:
@@ -119,22 +119,26 @@ class Contents:
         """
         mine, own = self._values, self.frames | changed
         self.frames = frames
+        self._keys = dict.fromkeys(frames)
         self._values = {
-            key: mine[key] if key in mine and own[key] == frame else _UNREAD
-            for key, frame in frames.items()
+            key: mine[key] for key, frame in frames.items() if key in mine and own[key] == frame
         }
         self._assigned.clear()
 
     def forget_stored(self) -> None:
         """Count every value as changed: they are to be stored as another session's."""
-        self._values = {key: self[key] for key in self}
-        self.frames = {}
-        self._assigned = set(self._values)
+        self._begin({key: self[key] for key in self})
 
     def revert(self, frames: codec.Frames) -> None:
         """Make the values of a new session what *frames* say."""
-        self._values = {key: codec.decode(frame) for key, frame in frames.items()}
-        self._assigned = set(self._values)
+        self._begin({key: codec.decode(frame) for key, frame in frames.items()})
+
+    def _begin(self, values: dict[str, Any]) -> None:
+        """Be those of a session that is not stored."""
+        self.frames = {}
+        self._keys = dict.fromkeys(values)
+        self._values = values
+        self._assigned = set(values)
 
 
 def _too_large(changed: codec.Frames, limit: int) -> EncodeError:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from litesess import announcing, ids, saving
-from litesess.caches import Headers, guard_caches
+from litesess import ids
 from litesess.clocks import pauses
 from litesess.errors import (
     EncodeError,
@@ -19,8 +18,10 @@ from litesess.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from litesess.messages import CSRF_KEY
-from litesess.state import GONE, Move, State, Status, log_outage
+from litesess.web import announcing, saving
+from litesess.web.caching import Headers, guard_caches
+from litesess.web.csrf import CSRF_KEY
+from litesess.web.state import GONE, Move, State, Status, log_outage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,17 +38,7 @@ _LONGEST_WAIT: Final = 5e-2
 class Visit(State):
     """One request's use of its session."""
 
-    __slots__ = ()
-
     # What the app asks for.
-
-    def look(self) -> Self:
-        """Load the session if that was not done: the app looks at it."""
-        self.is_looked_at = True
-        if self.status is Status.UNREAD:
-            self.is_tried = True
-            self.find()
-        return self
 
     def writable(self) -> Self:
         """Do as :meth:`look`, and raise what keeps the app from changing the session."""
@@ -175,12 +166,17 @@ class Visit(State):
             self.is_cleared = True
             self.is_announced = False
 
-    def disown(self) -> None:
-        """Take the owner away, and with them their data; a session without one stays as it is."""
-        if self.status in GONE:
-            self.writable()
-        if self.owner() is not None or self.strays or self.is_anonymous:
-            self.clear()
+    def set_owner(self, owner: str | int | None) -> None:
+        """Make this the session of *owner*, if it is not; None: of nobody, without their data."""
+        if owner is None:
+            if self.status in GONE:
+                self.writable()
+            if self.owner() is not None or self.strays or self.is_anonymous:
+                self.clear()
+            return
+        name = ids.owner_of(owner)
+        if name != self.writable().owner():
+            self.log_in(name)
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()

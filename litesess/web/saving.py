@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from litesess import announcing, codec, ids
-from litesess.cookie import SessionCookie
+from litesess import codec, ids
 from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
 from litesess.events import Event
-from litesess.rules import ID_TRIES, ids_are_taken
-from litesess.state import Move, State, Status
 from litesess.stores.base import KEEP, Owner, Record
+from litesess.web import announcing
+from litesess.web.cookie import SessionCookie
+from litesess.web.rules import ID_TRIES, ids_are_taken
+from litesess.web.state import Move, State, Status
 
 logger = logging.getLogger("litesess")
 

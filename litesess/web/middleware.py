@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Signature
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from litesess.caches import Headers
 from litesess.errors import ConfigTypeError, StoreUnavailable
-from litesess.manager import REFUSED, STORE_KEY, Manager, ManagerOptions
 from litesess.options import signature
+from litesess.web.caching import Headers
+from litesess.web.manager import Manager
+from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
+from litesess.web.session import visit_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from typing_extensions import Self
 
-    from litesess.session import Session
     from litesess.stores.base import Store
+    from litesess.web.session import Session
 
 
 logger = logging.getLogger("litesess")
@@ -47,7 +49,7 @@ class SessionMiddleware:
 
         Args:
             app: any WSGI app.
-            **options: those of :class:`litesess.manager.ManagerOptions`.
+            **options: those of :class:`litesess.web.rules.ManagerOptions`.
 
         Raises:
             ConfigError: an option is unknown, missing or wrong, or two contradict each other.
@@ -146,7 +148,7 @@ class _Response:
         start_response: StartResponse,
     ) -> None:
         self._session = session
-        self._visit = session.visit
+        self._visit = visit_of(session)
         # Our own reference: the app may hand a copy on, or empty it.
         self._environ = environ
         self._start = start_response

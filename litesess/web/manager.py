@@ -6,14 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from litesess import collector
-from litesess.cookie import in_scope
-from litesess.rules import REFUSED, STORE_KEY, ManagerOptions, Rules
-from litesess.session import Session
+from litesess.stores import collector
 from litesess.stores.memory import MemoryStore
-from litesess.visit import Visit
-
-__all__ = ["REFUSED", "STORE_KEY", "Manager", "ManagerOptions"]
+from litesess.web.cookie import in_scope
+from litesess.web.rules import Rules
+from litesess.web.session import Session
+from litesess.web.visit import Visit
 
 
 class Manager(Rules):
@@ -24,7 +22,7 @@ class Manager(Rules):
     session_class: ClassVar[type[Session]] = Session
 
     def __init__(self, options: Mapping[str, Any], **clocks: Any) -> None:
-        """Take the options of :class:`ManagerOptions`; see :class:`Rules`.
+        """Take the options of :class:`litesess.web.rules.ManagerOptions`; see :class:`Rules`.
 
         Raises:
             ConfigError: one is unknown, missing or wrong, or two contradict each other.

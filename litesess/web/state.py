@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from litesess import codec, ids
-from litesess.contents import Contents
-from litesess.cookie import CookieSettings, SessionCookie, Verified
 from litesess.errors import StoreUnavailable
-from litesess.rules import Rules
 from litesess.stores.base import Record
-from litesess.strays import Scope, scope_of
+from litesess.web.contents import Contents
+from litesess.web.cookie import CookieSettings, SessionCookie, Verified
+from litesess.web.rules import Rules
+from litesess.web.strays import Scope, scope_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger("litesess")
 
@@ -48,47 +52,68 @@ class Move(enum.Enum):
 
 
 class State:
-    """The session of one request, as far as the request knows."""
+    """The session of one request, as far as the request knows.
 
-    __slots__ = (
-        "_cookie",
-        "_new_id",
-        "client_id",
-        "contents",
-        "environ",
-        "has_cookie",
-        "has_ended",
-        "id",
-        "is_abandoned",
-        "is_announced",
-        "is_anonymous",
-        "is_atomic",
-        "is_cleared",
-        "is_content_written",
-        "is_cookie_written",
-        "is_late",
-        "is_looked_at",
-        "is_refused",
-        "is_stale",
-        "is_touched",
-        "is_tried",
-        "is_written",
-        "move",
-        "new_owner",
-        "record",
-        "rules",
-        "scopes",
-        "seen_at",
-        "status",
-        "strays",
-        "written_at",
-    )
+    The attributes have two lifetimes.  Those of the request are set at most once; a reload and a
+    new beginning leave them as they are.  Those of the session that is loaded are all set by
+    :meth:`load`, whenever the request goes on with another session.
+    """
 
+    # Of the request.
+
+    #: Whether the app has looked at the session in any way.
+    is_looked_at = False
+    #: Whether the store was asked for it.
+    is_tried = False
+    #: The request has failed: nothing of what it made of the session is to be kept.
+    is_abandoned = False
+    #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
+    is_anonymous = False
+    #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
+    is_refused = False
+    #: The headers have left, so nothing can be told to the client any more.
+    is_late = False
+    is_atomic = False
+    #: The client came with a cookie of ours, whatever became of its session.
+    has_cookie = False
+    #: The id that the client came with and will come with again, unless it is told another.
+    client_id: str | None = None
+    #: When a request had used the session last, when this one began.
+    seen_at: float | None = None
+    #: The cookie was signed with an older secret.
+    is_stale = False
+    #: The ids of other sessions that the client came with cookies of.
+    strays: Sequence[str] = ()
+    #: The scopes of cookies whose sessions have scopes of their own.
+    scopes: Sequence[Scope] = ()
+    #: This request has ended a session; the client is to forget it, and the strays end, too.
+    has_ended = False
+    #: The app asked for a touch.
+    is_touched = False
+    #: The client is to be told, whether or not the app wrote anything.
+    is_announced = False
+    #: This request has stored the session, when, ...
+    is_written = False
+    written_at: float | None = None
+    #: ... with another content or id than before,
+    is_content_written = False
+    #: ... and with cookie settings of its own.
+    is_cookie_written = False
+
+    # Of the session that is loaded.
+
+    #: Order: threads of a request read it first, so it is set last.
+    status = Status.UNREAD
     #: The id that it is stored under; None: it is not stored, or was not given one yet.
     id: str | None
     record: Record | None
     contents: Contents
+    #: The next write gives it another id, for this reason.
     move: Move | None
+    #: The owner it gets at the next write, by a login; None: no login.
+    new_owner: str | None
+    #: The app has taken all data and the owner away: what it set since is all there is.
+    is_cleared: bool
     _cookie: SessionCookie | None
     _new_id: str | None
 
@@ -96,46 +121,24 @@ class State:
         """Begin with a request; nothing is parsed or loaded yet."""
         self.rules = rules
         self.environ = environ
-        self.status = Status.UNREAD
-        #: Whether the app has looked at the session in any way.
-        self.is_looked_at = False
-        #: Whether the store was asked for it.
-        self.is_tried = False
-        #: The request has failed: nothing of what it made of the session is to be kept.
-        self.is_abandoned = False
-        #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
-        self.is_anonymous = False
-        #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
-        self.is_refused = False
-        #: The headers have left, so nothing can be told to the client any more.
-        self.is_late = False
-        self.is_atomic = False
+        # Held while the session is loaded: a request may have several threads or greenlets.  May be
+        # taken again, as an app's own store or genid may ask for the session.
+        self._first_look = RLock()
 
     # What the client came with.
 
+    def look(self) -> Self:
+        """Load the session if nobody has looked at it before; return this."""
+        self.is_looked_at = True
+        if self.status is Status.UNREAD:
+            with self._first_look:
+                if self.status is Status.UNREAD:
+                    self.is_tried = True
+                    self.find()
+        return self
+
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
-        #: The client came with a cookie of ours, whatever became of its session.
-        self.has_cookie = False
-        #: The ids of other sessions that the client came with cookies of.
-        self.strays: list[str] = []
-        #: The scopes of cookies whose sessions have scopes of their own.
-        self.scopes: list[Scope] = []
-        #: This request has ended a session; the client is to forget it, and the strays end, too.
-        self.has_ended = False
-        #: The cookie was signed with an older secret.
-        self.is_stale = False
-        #: The app asked for a touch.
-        self.is_touched = False
-        #: The client is to be told, whether or not the app wrote anything.
-        self.is_announced = False
-        #: This request has stored the session, when, ...
-        self.is_written = False
-        self.written_at: float | None = None
-        #: ... with another content or id than before,
-        self.is_content_written = False
-        #: ... and with cookie settings of its own.
-        self.is_cookie_written = False
         try:
             live = self.candidates()
         except StoreUnavailable as error:
@@ -153,8 +156,12 @@ class State:
             verified, record = chosen
             session_id, self.is_stale = verified.session_id, verified.is_stale
             self.has_cookie = True
-        self.scopes += self._own_scopes(each for _, each in live if each.cookie)
-        self.strays += [item.session_id for item, _ in live if item.session_id != session_id]
+            self.client_id = session_id
+            self.seen_at = record.last_seen_at
+        if any(each.cookie for _, each in live):
+            self.scopes = self._own_scopes(live)
+        if len(live) > 1:
+            self.strays = [item.session_id for item, _ in live if item.session_id != session_id]
         if self.strays:
             logger.warning(
                 "a request came with cookies of %d sessions, so it has %s; another site on a"
@@ -162,21 +169,19 @@ class State:
                 len(self.strays) + (record is not None),
                 "none" if record is None else "the newest, as all are of one owner",
             )
-        #: The id that the client came with and will come with again, unless it is told another.
-        self.client_id = session_id
-        #: When a request had used the session last, when this one began.
-        self.seen_at = None if record is None else record.last_seen_at
         # An id that is not stored is never adopted: whoever chose it may know it.
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         self.load(session_id, record)
 
-    def _own_scopes(self, records: Iterable[Record]) -> Iterator[Scope]:
-        """Yield the scopes of sessions with cookie settings that name another than configured."""
-        for record in records:
-            settings, own = self.rules.settings_of(self.environ), record.cookie or {}
+    def _own_scopes(self, live: list[Candidate]) -> list[Scope]:
+        """Return the scopes of sessions with cookie settings that name another than configured."""
+        settings, found = self.rules.settings_of(self.environ), []
+        for _, record in live:
+            own = record.cookie or {}
             scope = scope_of(own.get("domain", settings.domain), own.get("path", settings.path))
             if scope != scope_of(settings.domain, settings.path):
-                yield scope
+                found.append(scope)
+        return found
 
     def candidates(self) -> list[Candidate]:
         """Return the live sessions that the client has cookies of, and note whether it has any.
@@ -202,16 +207,12 @@ class State:
 
     def load(self, session_id: str | None, record: Record | None) -> None:
         """Stand for a stored session, or for a new one if *record* is None."""
-        self.status = Status.NEW if record is None else Status.STORED
         self.id = session_id
         self.record = record
         self.contents = self.empty() if record is None else self.of(record.frames)
-        self._cookie = None
-        self.move = self._new_id = None
-        #: The owner it gets at the next write, by a login; None: no login.
-        self.new_owner: str | None = None
-        #: The app has taken all data and the owner away: what it set since is all there is.
+        self.move = self.new_owner = self._cookie = self._new_id = None
         self.is_cleared = False
+        self.status = Status.NEW if record is None else Status.STORED
 
     def empty(self) -> Contents:
         """Return the contents of a session that has none."""
@@ -311,10 +312,10 @@ class State:
 
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""
-        self.status = status
         self.contents = self.empty()
         self.move = self._new_id = self.new_owner = None
         self.is_cleared = False
+        self.status = status
 
     # What an integration may know better.
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from litesess import ids
-from litesess.caches import Headers
-from litesess.cookie import SessionCookie, expire_cookie, is_accepted, set_cookie
-from litesess.state import State, Status
-from litesess.strays import Scope, scope_of, scopes
+from litesess.web.caching import Headers
+from litesess.web.cookie import (
+    SessionCookie,
+    expire_cookie,
+    is_accepted,
+    is_host_prefixed,
+    set_cookie,
+)
+from litesess.web.state import State, Status
+from litesess.web.strays import Scope, scope_of, scopes
 
 
 def cookies(state: State) -> list[str]:
@@ -120,7 +126,7 @@ def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
     name, own = rules.signer.name, state.current_cookie()
     kept = [scope_of(own.domain, own.path), scope_of(settings.domain, settings.path), *state.scopes]
     # Source: RFC 6265bis section 4.1.3.2: a cookie with that prefix has one scope alone.
-    is_fixed = name.lower().startswith("__host-")
+    is_fixed = is_host_prefixed(name)
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     found = kept[:1] if is_fixed else scopes(rules.host(environ), path, kept[0])
     return [

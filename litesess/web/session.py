@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from litesess import ids
 from litesess.errors import SessionGone
-from litesess.messages import Messages
-from litesess.state import GONE
-from litesess.visit import Visit
+from litesess.stores.keeping import keys_of
+from litesess.web.csrf import CsrfToken
+from litesess.web.flash import FlashMessages
+from litesess.web.state import GONE
+from litesess.web.visit import Visit
 
 if TYPE_CHECKING:
-    from litesess.cookie import SessionCookie
+    from litesess.web.cookie import SessionCookie
 
 ResultT = TypeVar("ResultT")
 
 
-class Session(Messages):
+class Session(FlashMessages, CsrfToken):
     """The data of one client's session, and what can be done with it.
 
     It is a mapping of the app's own keys; in-place changes of its values, at any depth, are
-    noticed.  It belongs to one request and is not to be shared between threads.
+    noticed.  It belongs to one request.  Threads and greenlets of that request may share it:
+    whoever looks first loads it.
     """
 
-    __slots__ = ("visit",)
+    __slots__ = ("_visit",)
 
     def __init__(self, visit: Visit) -> None:
         """Stand for the session of a request; nothing is parsed or loaded yet."""
-        #: For integrations: the request's use of it.
-        self.visit = visit
+        self._visit = visit
 
     # Attributes.
 
     @property
     def id(self) -> str:
         """The session id: the client's secret, not for logs or pages."""
-        return self.visit.look().current_id()
+        return self._visit.look().current_id()
 
     @property
     def handle(self) -> str:
@@ -50,7 +53,7 @@ class Session(Messages):
         Raises:
             SessionGone: the session was destroyed.
         """
-        visit = self.visit.look()
+        visit = self._visit.look()
         if visit.status in GONE:
             raise SessionGone("the session is gone, and its cookie settings with it")
         return visit.current_cookie()
@@ -58,17 +61,17 @@ class Session(Messages):
     @property
     def accessed(self) -> bool:
         """Whether the app has looked at it in any way."""
-        return self.visit.is_looked_at
+        return self._visit.is_looked_at
 
     @property
     def is_new(self) -> bool:
         """Whether nothing of it is stored yet."""
-        return self.visit.look().standing() is None
+        return self._visit.look().standing() is None
 
     @property
     def created_at(self) -> float | None:
         """When it was created, in Unix seconds; None: not stored yet."""
-        record = self.visit.look().standing()
+        record = self._visit.look().standing()
         return None if record is None else record.created_at
 
     @property
@@ -78,19 +81,19 @@ class Session(Messages):
         To within ``touch_interval``: what is not worth a touch leaves no trace, nor does one that
         only reads a session whose end no request moves.  None: it is not stored yet.
         """
-        visit = self.visit.look()
+        visit = self._visit.look()
         return None if visit.standing() is None else visit.seen_at
 
     @property
     def expires_at(self) -> float | None:
         """When it expires as it is stored now, in Unix seconds; None: not stored yet."""
-        record = self.visit.look().standing()
+        record = self._visit.look().standing()
         return None if record is None else record.expires_at
 
     @property
     def modified(self) -> bool:
         """Whether the id or the content, at any depth, differs from what is stored."""
-        visit = self.visit.look()
+        visit = self._visit.look()
         return visit.is_moved() or any(visit.contents.changes())
 
     @property
@@ -106,16 +109,11 @@ class Session(Messages):
             SessionGone: the session was destroyed.
             HeadersSent: it would be a login, and the client can't be told the new id any more.
         """
-        return self.visit.look().owner()
+        return self._visit.look().owner()
 
     @owner.setter
     def owner(self, value: str | int | None) -> None:
-        if value is None:
-            self.visit.look().disown()
-            return
-        visit, owner = self.visit.writable(), ids.owner_of(value)
-        if owner != visit.owner():
-            visit.log_in(owner)
+        self._visit.look().set_owner(value)
 
     def login(self, owner: str | int) -> None:
         """Make this the session of *owner*, who has just proved who they are.
@@ -136,7 +134,7 @@ class Session(Messages):
 
         Source: OWASP ASVS 5.0, 7.2.4.
         """
-        self.visit.writable().log_in(ids.owner_of(owner))
+        self._visit.writable().log_in(ids.owner_of(owner))
 
     def logout(self) -> None:
         """Do as :meth:`destroy` does."""
@@ -155,7 +153,7 @@ class Session(Messages):
             HeadersSent: it is new, and the client can't be told its id any more.
             StoreError: the store can't work.
         """
-        self.visit.writable().save()
+        self._visit.writable().save()
 
     def reload(self) -> None:
         """Read the session's data again from the store, and drop what was changed since.
@@ -164,7 +162,7 @@ class Session(Messages):
             SessionGone: it was destroyed, has expired or was never stored.
             StoreError: the store can't work.
         """
-        self.visit.writable().reload()
+        self._visit.writable().reload()
 
     def atomic(self, function: Callable[[Session], ResultT]) -> ResultT:
         """Call *function* with this session as it is stored now, and store what it made of it.
@@ -187,11 +185,11 @@ class Session(Messages):
             SessionGone: the session was destroyed, has expired or was given another id.
             Exception: what *function* raised; nothing that it did is stored.
         """
-        return self.visit.writable().atomic(lambda: function(self))
+        return self._visit.writable().atomic(lambda: function(self))
 
     def touch(self) -> None:
         """Let the session's life begin anew when the request ends, also if that is throttled."""
-        self.visit.writable().is_touched = True
+        self._visit.writable().is_touched = True
 
     def destroy(self) -> None:
         """Delete the session now, durably, and let the client forget its cookie.
@@ -200,7 +198,7 @@ class Session(Messages):
             StoreError: the store can't work; the session lives on.
         """
         # Also if another request has moved it, or was faster.
-        self.visit.look().destroy()
+        self._visit.look().destroy()
 
     def regenerate(self) -> None:
         """Go on as a new, empty session with another id; the old one ends at the next write.
@@ -208,7 +206,7 @@ class Session(Messages):
         Raises:
             HeadersSent: the client can't be told the id any more.
         """
-        self.visit.look().regenerate()
+        self._visit.look().regenerate()
 
     def rotate(self) -> None:
         """Go on with another id and the same data; the old id is dead from the next write on.
@@ -219,27 +217,27 @@ class Session(Messages):
             SessionGone: the session was destroyed.
             HeadersSent: the client can't be told the id any more.
         """
-        self.visit.writable().rotate()
+        self._visit.writable().rotate()
 
     # The mapping.
 
     def __getitem__(self, key: str) -> Any:
-        return self.visit.look().contents[key]
+        return self._visit.look().contents[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self.visit.writable().contents[key] = value
+        self._visit.writable().contents[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self.visit.writable().contents[key]
+        del self._visit.writable().contents[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.visit.look().contents)
+        return iter(self._visit.look().contents)
 
     def __len__(self) -> int:
-        return len(self.visit.look().contents)
+        return len(self._visit.look().contents)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.visit.look().contents
+        return key in self._visit.look().contents
 
     def clear(self) -> None:
         """Remove all data and the owner, at the next write.
@@ -252,7 +250,25 @@ class Session(Messages):
         Raises:
             SessionGone: the session was destroyed.
         """
-        self.visit.look().clear()
+        self._visit.look().clear()
+
+    def copy(self) -> dict[str, Any]:
+        """Return the data as a dict, with the same values."""
+        return dict(self)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(dict(self), memo)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self) | dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(other) | dict(self) if isinstance(other, Mapping) else NotImplemented
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
         self.update(other)
@@ -260,4 +276,14 @@ class Session(Messages):
 
     def __repr__(self) -> str:
         # Neither id nor data: reprs end up in logs.
-        return f"<Session {self.visit.status.name.lower()}>"
+        return f"<Session {self._visit.status.name.lower()}>"
+
+
+def visit_of(session: Session) -> Visit:
+    """Return the request's use of *session*: for integrations, which commit it."""
+    return session._visit  # noqa: SLF001  # what an app sees of a session has no name for it
+
+
+@keys_of.register
+def _(session: Session) -> set[str]:
+    return visit_of(session).look().keys()

@@ -1,0 +1,43 @@
+"""Everything about one request: its session, the cookie, the answer's headers.
+
+An app imports its names from ``litesess``; integrations import theirs from here.
+"""
+
+from litesess.web.cookie import (
+    LONGEST_MAX_AGE,
+    CookieSettings,
+    Secrets,
+    SessionCookie,
+    Verified,
+    check_name,
+    check_secrets,
+    values_of,
+)
+from litesess.web.manager import Manager
+from litesess.web.middleware import SessionMiddleware
+from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
+from litesess.web.session import Session, visit_of
+from litesess.web.state import MAX_CANDIDATES, Move, Status
+from litesess.web.visit import Visit
+
+__all__ = [
+    "LONGEST_MAX_AGE",
+    "MAX_CANDIDATES",
+    "REFUSED",
+    "STORE_KEY",
+    "CookieSettings",
+    "Manager",
+    "ManagerOptions",
+    "Move",
+    "Secrets",
+    "Session",
+    "SessionCookie",
+    "SessionMiddleware",
+    "Status",
+    "Verified",
+    "Visit",
+    "check_name",
+    "check_secrets",
+    "values_of",
+    "visit_of",
+]

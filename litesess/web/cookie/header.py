@@ -1,0 +1,102 @@
+"""The ``Set-Cookie`` header of a session, and the requests that its cookie comes with."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import quote
+
+from webob.cookies import make_cookie
+
+from litesess.web.cookie.own import LAST_DATE, SessionCookie
+from litesess.web.cookie.settings import is_prefixed
+from litesess.web.cookie.signer import CookieSigner
+
+#: Browsers ignore what a longer life says.  Source: RFC 6265bis section 5.5.
+LONGEST_MAX_AGE: Final = 400 * 86_400
+# Source: RFC 3986 section 3.3, what may stand in a path as it is.
+_PATH_SAFE: Final = "/!$&'()*+,=:@~.-_"
+
+
+def set_cookie(
+    signer: CookieSigner,
+    session_id: str,
+    cookie: SessionCookie,
+    *,
+    https: bool,
+    now: float,
+    ends_at: float | None,
+) -> str | None:
+    """Return the ``Set-Cookie`` value that announces a session.
+
+    None: a client that asks over plain http would not take it.
+
+    Args:
+        signer: of the cookie.
+        session_id: what the client is to send back.
+        cookie: the session's settings.
+        https: whether the request came that way.
+        now: in Unix seconds; the life is counted from it.
+        ends_at: when the cookie ends, in Unix seconds; None: with the browser.
+    """
+    return _header(signer.name, signer.sign(session_id), cookie, https, ends_at, now)
+
+
+def expire_cookie(name: str, cookie: SessionCookie, *, https: bool) -> str | None:
+    """Return the ``Set-Cookie`` value that makes a client forget the cookie; None as above."""
+    return _header(name, "", cookie, https, 0.0, 0.0)
+
+
+def is_accepted(name: str, cookie: SessionCookie, *, https: bool) -> bool:
+    """Return whether a client takes a cookie of this name and these settings.
+
+    Over plain http a browser takes no secure cookie.  Source: RFC 6265bis section 5.7.
+    """
+    return https or not (cookie.secure is True or is_prefixed(name))
+
+
+def _header(
+    name: str, value: str, cookie: SessionCookie, https: bool, ends_at: float | None, now: float
+) -> str | None:
+    if not is_accepted(name, cookie, https=https):
+        return None
+    secure = https if cookie.secure == "auto" else cookie.secure
+    samesite = cookie.samesite
+    if samesite == "auto" or (samesite == "none" and not secure):
+        samesite = "none" if secure else "lax"
+    # WebOb gets no max_age: it would ask the deprecated datetime.utcnow for the date.
+    header: str = make_cookie(
+        name,
+        value,
+        path=None,
+        domain=cookie.domain,
+        secure=secure,
+        httponly=cookie.httponly,
+        samesite=samesite.capitalize() if samesite else None,
+    )
+    # WebOb would write a comma as \054, which browsers take as it stands.
+    header += "; Path=" + quote(cookie.path.encode("latin-1"), safe=_PATH_SAFE)
+    if ends_at is not None:
+        life = min(max(ends_at - now, 0.0), LONGEST_MAX_AGE)
+        header += f"; Max-Age={int(life)}; Expires={formatdate(_date(ends_at, now), usegmt=True)}"
+    if cookie.partitioned and secure:
+        header += "; Partitioned"
+    if cookie.priority:
+        header += f"; Priority={cookie.priority.capitalize()}"
+    return header
+
+
+def _date(ends_at: float, now: float) -> float:
+    return max(min(ends_at, now + LONGEST_MAX_AGE, LAST_DATE), 0.0)
+
+
+def in_scope(path: str, cookie_path: str) -> bool:
+    """Say whether a cookie of *cookie_path* is sent with a request for *path*.
+
+    Source: RFC 6265 section 5.1.4.
+    """
+    if path == cookie_path:
+        return True
+    return path.startswith(cookie_path) and (
+        cookie_path[-1] == "/" or path[len(cookie_path)] == "/"
+    )

@@ -1,0 +1,158 @@
+"""One session's cookie settings: those configured, and what the app changed on this session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+from litesess.errors import ConfigError
+from litesess.web.cookie.settings import CookieSettings, check_name
+
+#: 9999-12-31, the last day that a cookie date can name, in Unix seconds.
+LAST_DATE: Final = 253_402_300_799
+
+_UNCHANGED: Final = object()
+_LIFE: Final = frozenset({"max_age", "expires"})
+_CHECKS: Final = {item.name: item.metadata["check"] for item in fields(CookieSettings)}
+
+
+class _Attribute:
+    """A cookie attribute: as configured, unless the app set it on this session."""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cookie: SessionCookie | None, _owner: type) -> Any:
+        if cookie is None:
+            return self
+        return cookie.changes.get(self._name, getattr(cookie.settings, self._name))
+
+    def __set__(self, cookie: SessionCookie, value: object) -> None:
+        checked = _CHECKS[self._name](self._name, value)
+        # The rules that bind attributes to each other hold for one session's cookie, too.
+        if cookie.is_agreed():
+            check_name(cookie.name, replace(cookie.own_settings(), **{self._name: checked}))
+        cookie.change(self._name, checked)
+
+
+class SessionCookie:
+    """One session's cookie settings: those configured, and what the app changed on this session.
+
+    Only the changes are stored with the session; the rest follows the configuration.
+
+    Attributes:
+        path, domain, secure, httponly, samesite, partitioned, priority: see
+            :class:`CookieSettings`; settable.
+        original_max_age: the whole life, in seconds, of which ``max_age`` is what remains.
+    """
+
+    __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
+
+    path = _Attribute()
+    domain = _Attribute()
+    secure = _Attribute()
+    httponly = _Attribute()
+    samesite = _Attribute()
+    partitioned = _Attribute()
+    priority = _Attribute()
+
+    def __init__(
+        self,
+        name: str,
+        settings: CookieSettings,
+        changes: Mapping[str, Any] | None,
+        stored_until: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.changes = dict(changes or ())
+        self.is_changed = False
+        self._clock = clock
+        self._ends_at = stored_until
+
+    @property
+    def original_max_age(self) -> float | None:
+        """The whole life that a request gives the session, in seconds; None: see ``ttl``."""
+        if "max_age" in self.changes or "expires" in self.changes:
+            life: float | None = self.changes.get("max_age")
+            return life
+        return self.settings.max_age
+
+    @property
+    def max_age(self) -> float | None:
+        """How much of that life remains, in seconds; settable."""
+        end = self._end()
+        return None if end is None else end - self._clock()
+
+    @max_age.setter
+    def max_age(self, value: float | timedelta | None) -> None:
+        life = _CHECKS["max_age"]("max_age", value)
+        if self.changes.pop("expires", None) is not None:
+            self.is_changed = True
+        self._ends_at = None
+        self.change("max_age", life)
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the session ends, if nobody comes back, in UTC; settable, then it is final."""
+        end = self._end()
+        return None if end is None else datetime.fromtimestamp(min(end, LAST_DATE), timezone.utc)
+
+    @expires.setter
+    def expires(self, value: datetime | float | None) -> None:
+        end = _CHECKS["expires"]("expires", value)
+        if end is None:
+            self.max_age = None
+            return
+        if self.changes.get("expires") != end:
+            self.change("expires", end)
+            self.change("max_age", max(end - self._clock(), 0.0))
+
+    def is_agreed(self) -> bool:
+        """Say whether the settings agree; what was stored may not, after the configuration's."""
+        try:
+            check_name(self.name, self.own_settings())
+        except ConfigError:
+            return False
+        return True
+
+    def own_settings(self) -> CookieSettings:
+        """Return the attributes as they are for this session."""
+        own = {name: value for name, value in self.changes.items() if name not in _LIFE}
+        return replace(self.settings, **own)
+
+    def change(self, name: str, value: object) -> None:
+        """Set what this session's cookie differs in from the configured one."""
+        if self.changes.get(name, _UNCHANGED) != value:
+            self.changes[name] = value
+            self.is_changed = True
+
+    def ends_at(self, now: float) -> float | None:
+        """Return when a session that is used at *now* expires; None: the store's ttl decides."""
+        final = self._final()
+        if final is not None:
+            return final
+        life = self.original_max_age
+        return None if life is None else now + life
+
+    def stored_until(self, expires_at: float) -> None:
+        """Take note of when the session expires as it is stored now."""
+        self._ends_at = expires_at
+        self.is_changed = False
+
+    def _final(self) -> float | None:
+        if "max_age" in self.changes:
+            final: float | None = self.changes.get("expires")
+            return final
+        return self.settings.expires
+
+    def _end(self) -> float | None:
+        final = self._final()
+        if final is not None:
+            return final
+        if self._ends_at is None or self.original_max_age is None:
+            self._ends_at = self.ends_at(self._clock())
+        return self._ends_at
