@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Mapping, Sequence
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from litesess import codec, ids
@@ -41,6 +41,9 @@ Candidate: TypeAlias = "tuple[Verified, Record]"
 #: Most sessions that are loaded for one request.
 MAX_CANDIDATES: Final = 4
 
+# Guards: State._first_look, while it is made.
+_looking: Final = Lock()
+
 GONE: Final = (Status.DESTROYED, Status.LOST)
 
 
@@ -54,56 +57,46 @@ class Move(enum.Enum):
 class State:
     """The session of one request, as far as the request knows.
 
-    The attributes have two lifetimes.  Those of the request are set at most once; a reload and a
-    new beginning leave them as they are.  Those of the session that is loaded are all set by
-    :meth:`load`, whenever the request goes on with another session.
+    The attributes have two lifetimes.  Those of the request are set when it begins and by
+    :meth:`find`; a reload and a new beginning leave them as they are.  Those of the session that is
+    loaded are set by :meth:`load`, all of them, whenever the request goes on with another session.
     """
 
-    # Of the request.
+    __slots__ = (
+        "_cookie",
+        "_first_look",
+        "_new_id",
+        "client_id",
+        "contents",
+        "environ",
+        "has_cookie",
+        "has_ended",
+        "id",
+        "is_abandoned",
+        "is_announced",
+        "is_anonymous",
+        "is_atomic",
+        "is_cleared",
+        "is_content_written",
+        "is_cookie_written",
+        "is_late",
+        "is_looked_at",
+        "is_refused",
+        "is_stale",
+        "is_touched",
+        "is_tried",
+        "is_written",
+        "move",
+        "new_owner",
+        "record",
+        "rules",
+        "scopes",
+        "seen_at",
+        "status",
+        "strays",
+        "written_at",
+    )
 
-    #: Whether the app has looked at the session in any way.
-    is_looked_at = False
-    #: Whether the store was asked for it.
-    is_tried = False
-    #: The request has failed: nothing of what it made of the session is to be kept.
-    is_abandoned = False
-    #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
-    is_anonymous = False
-    #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
-    is_refused = False
-    #: The headers have left, so nothing can be told to the client any more.
-    is_late = False
-    is_atomic = False
-    #: The client came with a cookie of ours, whatever became of its session.
-    has_cookie = False
-    #: The id that the client came with and will come with again, unless it is told another.
-    client_id: str | None = None
-    #: When a request had used the session last, when this one began.
-    seen_at: float | None = None
-    #: The cookie was signed with an older secret.
-    is_stale = False
-    #: The ids of other sessions that the client came with cookies of.
-    strays: Sequence[str] = ()
-    #: The scopes of cookies whose sessions have scopes of their own.
-    scopes: Sequence[Scope] = ()
-    #: This request has ended a session; the client is to forget it, and the strays end, too.
-    has_ended = False
-    #: The app asked for a touch.
-    is_touched = False
-    #: The client is to be told, whether or not the app wrote anything.
-    is_announced = False
-    #: This request has stored the session, when, ...
-    is_written = False
-    written_at: float | None = None
-    #: ... with another content or id than before,
-    is_content_written = False
-    #: ... and with cookie settings of its own.
-    is_cookie_written = False
-
-    # Of the session that is loaded.
-
-    #: Order: threads of a request read it first, so it is set last.
-    status = Status.UNREAD
     #: The id that it is stored under; None: it is not stored, or was not given one yet.
     id: str | None
     record: Record | None
@@ -112,8 +105,6 @@ class State:
     move: Move | None
     #: The owner it gets at the next write, by a login; None: no login.
     new_owner: str | None
-    #: The app has taken all data and the owner away: what it set since is all there is.
-    is_cleared: bool
     _cookie: SessionCookie | None
     _new_id: str | None
 
@@ -121,9 +112,21 @@ class State:
         """Begin with a request; nothing is parsed or loaded yet."""
         self.rules = rules
         self.environ = environ
-        # Held while the session is loaded: a request may have several threads or greenlets.  May be
-        # taken again, as an app's own store or genid may ask for the session.
-        self._first_look = RLock()
+        self.status = Status.UNREAD
+        self._first_look: RLock | None = None
+        #: Whether the app has looked at the session in any way.
+        self.is_looked_at = False
+        #: Whether the store was asked for it.
+        self.is_tried = False
+        #: The request has failed: nothing of what it made of the session is to be kept.
+        self.is_abandoned = False
+        #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
+        self.is_anonymous = False
+        #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
+        self.is_refused = False
+        #: The headers have left, so nothing can be told to the client any more.
+        self.is_late = False
+        self.is_atomic = False
 
     # What the client came with.
 
@@ -131,14 +134,47 @@ class State:
         """Load the session if nobody has looked at it before; return this."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
-            with self._first_look:
-                if self.status is Status.UNREAD:
-                    self.is_tried = True
-                    self.find()
+            self._look_first()
         return self
+
+    def _look_first(self) -> None:
+        """Load the session: of the threads and greenlets of a request, the one that comes first."""
+        with _looking:
+            if self._first_look is None:
+                self._first_look = RLock()
+        # May be taken again: a callable of the app's may look at the session, too.
+        with self._first_look:
+            if self.status is Status.UNREAD:
+                self.is_tried = True
+                self.find()
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
+        #: The client came with a cookie of ours, whatever became of its session.
+        self.has_cookie = False
+        #: The id that the client came with and will come with again, unless it is told another.
+        self.client_id: str | None = None
+        #: When a request had used the session last, when this one began.
+        self.seen_at: float | None = None
+        #: The ids of other sessions that the client came with cookies of.
+        self.strays: Sequence[str] = ()
+        #: The scopes of cookies whose sessions have scopes of their own.
+        self.scopes: Sequence[Scope] = ()
+        #: This request has ended a session; the client is to forget it, and the strays end, too.
+        self.has_ended = False
+        #: The cookie was signed with an older secret.
+        self.is_stale = False
+        #: The app asked for a touch.
+        self.is_touched = False
+        #: The client is to be told, whether or not the app wrote anything.
+        self.is_announced = False
+        #: This request has stored the session, when, ...
+        self.is_written = False
+        self.written_at: float | None = None
+        #: ... with another content or id than before,
+        self.is_content_written = False
+        #: ... and with cookie settings of its own.
+        self.is_cookie_written = False
         try:
             live = self.candidates()
         except StoreUnavailable as error:
@@ -211,7 +247,9 @@ class State:
         self.record = record
         self.contents = self.empty() if record is None else self.of(record.frames)
         self.move = self.new_owner = self._cookie = self._new_id = None
+        #: The app has taken all data and the owner away: what it set since is all there is.
         self.is_cleared = False
+        # Order: last, as other threads of the request go on when they see it.
         self.status = Status.NEW if record is None else Status.STORED
 
     def empty(self) -> Contents:

@@ -38,6 +38,8 @@ _LONGEST_WAIT: Final = 5e-2
 class Visit(State):
     """One request's use of its session."""
 
+    __slots__ = ()
+
     # What the app asks for.
 
     def writable(self) -> Self:

@@ -116,6 +116,7 @@ class _TransitionManager(Manager):
 class _TransitionVisit(Visit):
     """A visit of a client that may come with a cookie of Beaker's."""
 
+    __slots__ = ()
     rules: _TransitionManager
 
     def candidates(self) -> list[tuple[Verified, Record]]:

@@ -63,13 +63,13 @@ class FlaskSession(Session, SessionMixin):
 class FlaskVisit(Visit):
     """A request's use of its session, as Flask's config has it."""
 
+    __slots__ = ("was_permanent",)
     rules: FlaskManager
-    #: Whether the session was permanent when this request came.
-    was_permanent = False
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
         super().find()
+        #: Whether it was permanent when this request came.
         self.was_permanent = self.contents.frames.get(PERMANENT) == _TRUE
 
     def current_cookie(self) -> SessionCookie:
