@@ -17,7 +17,7 @@ from litesess.web.manager import Manager
 from litesess.web.middleware import SessionMiddleware
 from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
 from litesess.web.session import Session, visit_of
-from litesess.web.state import MAX_CANDIDATES, Move, Status
+from litesess.web.state import MAX_CANDIDATES, Arrival, Candidate, Move, Status
 from litesess.web.visit import Visit
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "MAX_CANDIDATES",
     "REFUSED",
     "STORE_KEY",
+    "Arrival",
+    "Candidate",
     "CookieSettings",
     "Manager",
     "ManagerOptions",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from litesess import ids
 from litesess.web.caching import Headers
 from litesess.web.cookie import (
     SessionCookie,
@@ -17,11 +16,15 @@ from litesess.web.strays import Scope, scope_of, scopes
 
 def cookies(state: State) -> list[str]:
     """Return the ``Set-Cookie`` values that the client is to get."""
-    found: list[str | None] = []
     is_told = state.status is Status.STORED and _is_told(state)
     if is_told and state.written_at is None and _is_gone(state):
         state.lose()
         is_told = False
+    if not (is_told or state.strays or state.has_ended):
+        # A session that this request only found gone says nothing: what is in the browser by now
+        # may be the cookie that a login has just set.
+        return []
+    found: list[str | None] = []
     if state.strays and not state.has_ended:
         # Order: the strays go first, and nothing is said of ours: at the next request the user's
         # own session is alone, and who planted another has no part in this one.
@@ -30,12 +33,10 @@ def cookies(state: State) -> list[str]:
         found += _expired_strays(state, is_own_kept=is_told or not state.has_ended)
     elif state.has_ended and state.has_cookie and not is_told:
         found.append(_expired(state, state.current_cookie()))
-    if state.has_ended or (is_told and state.id != state.client_id):
+    if state.scopes and (state.has_ended or (is_told and state.id != state.client_id)):
         found += _expired_elsewhere(state)
     if is_told:
         found.append(_set_cookie(state, state.current_id()))
-    # A session that this request only found gone says nothing: what is in the browser by now
-    # may be the cookie that a login has just set.
     return [cookie for cookie in found if cookie is not None]
 
 
@@ -92,8 +93,8 @@ def _is_told(state: State) -> bool:
 
 def _is_gone(state: State) -> bool:
     """Say whether a session that this request has not written may be told of no more."""
-    session_id, _ = state.stored()
-    return state.rules.store.load(ids.key_of(session_id)) is None
+    key, _ = state.stored()
+    return state.rules.store.load(key) is None
 
 
 def _expired(state: State, cookie: SessionCookie) -> str | None:
@@ -142,7 +143,7 @@ def _set_cookie(state: State, session_id: str) -> str | None:
     now = rules.clock() if state.written_at is None else state.written_at
     ends_at = cookie.ends_at(now)
     if ends_at is not None:
-        ends_at = rules.expiry(cookie, now if record is None else record.created_at, now)
+        ends_at = state.expiry(now if record is None else record.created_at, now)
     return set_cookie(
         rules.signer, session_id, cookie, https=state.is_https(), now=now, ends_at=ends_at
     )

@@ -40,18 +40,22 @@ class Manager(Rules):
 
     def open(self, environ: dict[str, Any]) -> Session | None:
         """Return the session of a request, not loaded yet; None outside the cookie's path."""
-        if self._is_limited_to_path or self._watched_by != os.getpid():
-            self._prepare(environ)
-        if self._is_limited_to_path:
-            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-            if not in_scope(path or "/", self.settings_of(environ).path):
-                return None
-        return self.session_class(self.visit_class(self, environ))
+        visit = self.begin(environ)
+        return None if visit is None else self.session_class(visit)
 
     def open_anywhere(self, environ: dict[str, Any]) -> Session:
         """Return the session of a request, not loaded yet, whatever its path."""
         self._prepare(environ)
         return self.session_class(self.visit_class(self, environ))
+
+    def begin(self, environ: dict[str, Any]) -> Visit | None:
+        """Return a request's use of its session; None outside the cookie's path."""
+        if self._is_limited_to_path or self._watched_by != os.getpid():
+            self._prepare(environ)
+            path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+            if not in_scope(path or "/", self.settings_of(environ).path):
+                return None
+        return self.visit_class(self, environ)
 
     def _prepare(self, environ: dict[str, Any]) -> None:
         if self._watched_by != os.getpid():

@@ -17,7 +17,6 @@ from litesess.options import signature
 from litesess.web.caching import Headers
 from litesess.web.manager import Manager
 from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
-from litesess.web.session import visit_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from litesess.stores.base import Store
     from litesess.web.session import Session
+    from litesess.web.visit import Visit
 
 
 logger = logging.getLogger("litesess")
@@ -86,36 +86,25 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request."""
-        key = self._key
+        key, manager = self._key, self.manager
         # Another middleware of ours around this one has it in hand.
-        session = None if key in environ else self.manager.open(environ)
-        if session is None:
+        visit = None if key in environ else manager.begin(environ)
+        if visit is None:
             return self._app(environ, start_response)
-        environ[key] = session
-        environ[STORE_KEY] = self.manager.store
-        response = _Response(session, environ, start_response)
+        environ[key] = session = manager.session_class(visit)
+        environ[STORE_KEY] = manager.store
+        response = _Response(session, visit, environ, start_response)
         try:
-            body = self._serve(environ, response)
+            body = self._app(environ, response.start)
+            if isinstance(body, (list, tuple)) or _is_file(body, environ):
+                # Nothing runs in there any more.  Handed over as it is, the server can take its
+                # length, or send the file itself.
+                response.send_whole(body)
+                return body
         except StoreUnavailable as error:
             if response.is_sent or not self._answers_for_the_store:
                 raise
             return response.refuse(error)
-        return body
-
-    def _serve(self, environ: WSGIEnvironment, response: _Response) -> Iterable[bytes]:
-        body = self._app(environ, response.start)
-        if isinstance(body, (list, tuple)) or _is_file(body, environ):
-            # Nothing runs in there any more.  Handed over as it is, the server can take its
-            # length, or send the file itself.
-            try:
-                response.send_whole()
-            except BaseException:
-                # Nobody else closes what nobody else gets.
-                close = getattr(body, "close", None)
-                if close is not None:
-                    close()
-                raise
-            return body
         return _Body(response, body, answers_for_the_store=self._answers_for_the_store)
 
 
@@ -144,11 +133,12 @@ class _Response:
     def __init__(
         self,
         session: Session,
+        visit: Visit,
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> None:
         self._session = session
-        self._visit = visit_of(session)
+        self._visit = visit
         # Our own reference: the app may hand a copy on, or empty it.
         self._environ = environ
         self._start = start_response
@@ -176,10 +166,14 @@ class _Response:
         """Commit the session and call the server's ``start_response``, once."""
         if self.is_sent or self._status is None:
             return
-        if self._visit.is_refused:
+        visit = self._visit
+        if visit.is_refused:
             self._excuse(self._status)
-        self._cookies = self._visit.commit(is_unset=self._is_unset())
-        headers = self._visit.decorate(self._headers, self._cookies)
+        is_unset = self._environ.get(visit.rules.environ_key) is not self._session
+        self._cookies = cookies = visit.commit(is_unset=is_unset)
+        headers = self._headers
+        if cookies or visit.is_looked_at:
+            headers = visit.decorate(headers, cookies)
         self.is_sent = True
         exc_info, self._exc_info = self._exc_info, None
         try:
@@ -200,17 +194,25 @@ class _Response:
             kept = (header for header in self._headers if header[0].lower() not in left_out)
             self._headers = [*kept, *REFUSED]
 
-    def send_whole(self) -> None:
+    def send_whole(self, body: Iterable[bytes]) -> None:
         """Commit all that the app did, before or after it called ``write()``."""
-        if self.is_sent:
-            self.finish()
-        else:
-            self.send()
+        try:
+            if self.is_sent:
+                self.finish()
+            else:
+                self.send()
+        except BaseException:
+            # Nobody else closes what nobody else gets.
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+            raise
 
     def finish(self) -> None:
         """Commit what was changed since."""
         if self.is_sent and not self.is_broken:
-            self._visit.finish_late(is_unset=self._is_unset())
+            is_unset = self._environ.get(self._visit.rules.environ_key) is not self._session
+            self._visit.finish_late(is_unset=is_unset)
 
     def refuse(self, error: StoreUnavailable) -> list[bytes]:
         """Answer for the app, which can't without its sessions."""
@@ -218,9 +220,6 @@ class _Response:
         self.is_sent = self.is_broken = True
         self.write = self._start(_UNAVAILABLE, [*_REFUSAL_HEADERS])
         return [_REFUSAL]
-
-    def _is_unset(self) -> bool:
-        return self._environ.get(self._visit.rules.environ_key) is not self._session
 
     def _write(self, data: bytes) -> None:
         self.send()

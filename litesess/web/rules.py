@@ -30,10 +30,10 @@ from litesess.web.cookie import (
     ID,
     CookieSettings,
     CookieSigner,
-    SessionCookie,
     check_name,
     check_secrets,
     cookie_settings,
+    life_ends_at,
 )
 
 logger = logging.getLogger("litesess")
@@ -185,6 +185,10 @@ class Rules:
         if self._settings is not None and self._settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
         self._settings_key = f"{self.environ_key}.cookie"
+        #: Whether a session that the app did not look at may need something at a request's end.
+        self.commits_unread = (
+            checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
+        )
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
 
@@ -220,9 +224,18 @@ class Rules:
             check_name(self.signer.name, settings)
         return settings
 
-    def expiry(self, cookie: SessionCookie, created_at: float, now: float) -> float:
-        """Return when a session that is used at *now* expires."""
-        ends_at = cookie.ends_at(now)
+    def expiry(
+        self, settings: CookieSettings, own: Mapping[str, Any], created_at: float, now: float
+    ) -> float:
+        """Return when a session expires that is used at *now*, in Unix seconds.
+
+        Args:
+            settings: the configured ones.
+            own: what the session's own settings differ in.
+            created_at: when it was created, in Unix seconds.
+            now: in Unix seconds.
+        """
+        ends_at = life_ends_at(settings, own, now)
         if ends_at is None:
             ends_at = now + self.store.ttl
         if self.options.absolute_timeout is not None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from litesess import codec, ids
 from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
 from litesess.events import Event
 from litesess.stores.base import KEEP, Owner, Record
 from litesess.web import announcing
-from litesess.web.cookie import SessionCookie
 from litesess.web.rules import ID_TRIES, ids_are_taken
 from litesess.web.state import Move, State, Status
 
@@ -41,7 +40,7 @@ def create(state: State) -> None:
     record = _record(state, changed)
     for _ in range(ID_TRIES):
         if state.rules.store.create(ids.key_of(state.current_id()), record):
-            state.stored_as(state.current_id(), record, changed)
+            state.stored_as(record, changed)
             return
         state.drop_id()
     raise ids_are_taken()
@@ -50,9 +49,9 @@ def create(state: State) -> None:
 def write(state: State, *, is_forced: bool = False) -> bool:
     """Write a stored session if it was changed; it is lost, and False returned, if gone."""
     changed, removed = state.contents.changes()
-    cookie = state.current_cookie()
     is_content = bool(changed or removed or state.move)
-    is_cookie = cookie.is_changed
+    settings = state.changed_cookie()
+    is_cookie = settings is not None
     if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
@@ -63,11 +62,11 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         return False
     if state.move is not None:
         _end_strays(state)
-    record = _store_changes(state, cookie, changed, removed)
+    record = _store_changes(state, settings, changed, removed)
     if record is None and state.new_owner is not None:
         record = _begin_own(state, changed)
         state.is_content_written = True
-        state.stored_as(state.current_id(), record, changed)
+        state.stored_as(record, changed)
         return True
     if record is None:
         _discard(state)
@@ -83,7 +82,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     _count_life_anew(state, record, is_cookie=is_cookie)
     state.is_content_written |= is_content
     state.is_cookie_written |= is_cookie
-    state.stored_as(state.current_id(), record, changed)
+    state.stored_as(record, changed)
     return True
 
 
@@ -92,17 +91,17 @@ def write_if_current(state: State) -> bool:
     changed, removed = state.contents.changes()
     if not (changed or removed or state.is_cleared):
         return True
-    session_id, record = state.stored()
-    cookie, rules = state.current_cookie(), state.rules
+    key, record = state.stored()
+    rules, settings = state.rules, state.changed_cookie()
     _check_size(state, changed, removed)
     now = state.written_at = rules.clock()
     try:
         saved = rules.store.update(
-            ids.key_of(session_id),
+            key,
             codec.Encoded(changed),
             removed,
-            expires_at=rules.expiry(cookie, record.created_at, now),
-            cookie=cookie.changes if cookie.is_changed else None,
+            expires_at=state.expiry(record.created_at, now),
+            cookie=settings,
             owner=None if state.is_cleared else KEEP,
             if_version=record.version,
         )
@@ -112,19 +111,19 @@ def write_if_current(state: State) -> bool:
         _discard(state)
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
-    state.is_cookie_written |= cookie.is_changed
+    state.is_cookie_written |= settings is not None
     is_cleared = state.is_cleared  # its id has to change still
-    state.stored_as(session_id, saved, changed)
+    state.stored_as(saved, changed)
     state.is_cleared = is_cleared
     return True
 
 
 def prolong(state: State) -> None:
     """Let a session that was used and not changed live longer."""
-    session_id, record = state.stored()
-    rules, key = state.rules, ids.key_of(session_id)
+    key, record = state.stored()
+    rules = state.rules
     now = rules.clock()
-    expires_at = rules.expiry(state.current_cookie(), record.created_at, now)
+    expires_at = state.expiry(record.created_at, now)
     if rules.options.resave:
         try:
             saved = rules.store.update(
@@ -135,7 +134,7 @@ def prolong(state: State) -> None:
         if saved is None:
             state.lose()
         else:
-            state.stored_as(session_id, saved, {})
+            state.stored_as(saved, {})
             state.written_at = now
         return
     life = expires_at - now
@@ -143,9 +142,7 @@ def prolong(state: State) -> None:
         return
     try:
         if rules.store.touch(key, expires_at, version=record.version):
-            record.expires_at = expires_at
-            state.written_at = now
-            state.current_cookie().stored_until(expires_at)
+            state.prolonged(expires_at, now)
         elif rules.store.load(key) is None:
             state.lose()
     except StoreError:
@@ -194,11 +191,11 @@ def _end_strays(state: State) -> None:
 
 
 def _store_changes(
-    state: State, cookie: SessionCookie, changed: codec.Frames, removed: list[str]
+    state: State, settings: Mapping[str, Any] | None, changed: codec.Frames, removed: list[str]
 ) -> Record | None:
     """Make the one call to the store that the changes need; None: the session is gone."""
-    session_id, before = state.stored()
-    rules, old = state.rules, ids.key_of(session_id)
+    old, before = state.stored()
+    rules = state.rules
     store = rules.store
     if state.move is Move.REGENERATE:
         fresh = _record(state, changed)
@@ -207,8 +204,7 @@ def _store_changes(
     now = state.written_at = rules.clock()
     changes = codec.Encoded(changed)
     owner: Owner = KEEP if state.new_owner is None else state.new_owner
-    expires_at = rules.expiry(cookie, before.created_at if owner is KEEP else now, now)
-    settings = cookie.changes if cookie.is_changed else None
+    expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
     if state.move is not Move.ROTATE:
         return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
     # Not to a store of somebody else's that was not asked to keep it.
@@ -241,14 +237,14 @@ def _move(state: State, work: Callable[[str], ResultT]) -> ResultT:
 
 def _record(state: State, frames: codec.Frames) -> Record:
     """Return what a session that begins now is stored as."""
-    rules, cookie = state.rules, state.current_cookie()
+    rules = state.rules
     now = state.written_at = rules.clock()
-    state.is_cookie_written = cookie.is_changed
+    state.is_cookie_written = state.changed_cookie() is not None
     return Record(
         codec.Encoded(frames),
         now,
-        rules.expiry(cookie, now, now),
-        cookie.changes or None,
+        state.expiry(now, now),
+        state.own_cookie(),
         state.new_owner,
         client=rules.client(state.environ),
     )
@@ -264,8 +260,7 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
     )
     if not is_other or state.move is Move.REGENERATE:
         return
-    cookie = SessionCookie(rules.signer.name, state.settings(), record.cookie, None, rules.clock)
-    expires_at = rules.expiry(cookie, record.created_at, now)
+    expires_at = rules.expiry(state.settings(), record.cookie or {}, record.created_at, now)
     key = ids.key_of(state.current_id())
     if expires_at != record.expires_at and rules.store.touch(
         key, expires_at, version=record.version
@@ -278,8 +273,8 @@ def _discard(state: State) -> None:
     store = state.rules.store
     store.tally.add_discarded()
     logger.info("a session was gone when a late write to it came; the write was dropped")
-    session_id, record = state.stored()
-    store.tell(Event("discarded", ids.handle_of(ids.key_of(session_id)), record))
+    key, record = state.stored()
+    store.tell(Event("discarded", ids.handle_of(key), record))
     state.lose()
 
 

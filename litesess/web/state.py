@@ -9,7 +9,7 @@ import enum
 import logging
 from collections.abc import Mapping, Sequence
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from litesess import codec, ids
 from litesess.errors import StoreUnavailable
@@ -38,6 +38,18 @@ class Status(enum.Enum):
 #: A cookie's session, and its record.
 Candidate: TypeAlias = "tuple[Verified, Record]"
 
+
+class Arrival(NamedTuple):
+    """What a client came with."""
+
+    #: The live sessions that it has cookies of.
+    live: list[Candidate]
+    #: The ids of sessions that it has too many cookies of.
+    strays: Sequence[str]
+    #: Whether it has a cookie of ours at all.
+    has_cookie: bool
+
+
 #: Most sessions that are loaded for one request.
 MAX_CANDIDATES: Final = 4
 
@@ -65,6 +77,7 @@ class State:
     __slots__ = (
         "_cookie",
         "_first_look",
+        "_key",
         "_new_id",
         "client_id",
         "contents",
@@ -134,10 +147,10 @@ class State:
         """Load the session if nobody has looked at it before; return this."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
-            self._look_first()
+            self.look_first()
         return self
 
-    def _look_first(self) -> None:
+    def look_first(self) -> None:
         """Load the session: of the threads and greenlets of a request, the one that comes first."""
         with _looking:
             if self._first_look is None:
@@ -150,20 +163,18 @@ class State:
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
+        came = self._arrival_or_outage()
+        if self.status is not Status.UNREAD:
+            return  # another greenlet of this thread was faster
+        live, chosen = came.live, _chosen(came.live)
         #: The client came with a cookie of ours, whatever became of its session.
-        self.has_cookie = False
-        #: The id that the client came with and will come with again, unless it is told another.
-        self.client_id: str | None = None
-        #: When a request had used the session last, when this one began.
-        self.seen_at: float | None = None
+        self.has_cookie = came.has_cookie or chosen is not None
         #: The ids of other sessions that the client came with cookies of.
-        self.strays: Sequence[str] = ()
+        self.strays: Sequence[str] = came.strays
         #: The scopes of cookies whose sessions have scopes of their own.
         self.scopes: Sequence[Scope] = ()
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
-        #: The cookie was signed with an older secret.
-        self.is_stale = False
         #: The app asked for a touch.
         self.is_touched = False
         #: The client is to be told, whether or not the app wrote anything.
@@ -175,39 +186,64 @@ class State:
         self.is_content_written = False
         #: ... and with cookie settings of its own.
         self.is_cookie_written = False
+        #: The id that the client came with and will come with again, unless it is told another.
+        self.client_id: str | None = None
+        #: When a request had used the session last, when this one began.
+        self.seen_at: float | None = None
+        #: The cookie was signed with an older secret.
+        self.is_stale = False
+        if len(live) > 1 or (live and live[0][1].cookie):
+            self.scopes = self._own_scopes(live)
+            self.strays = [
+                *came.strays,
+                *(each[0].session_id for each in live if each is not chosen),
+            ]
+        if self.strays:
+            self._warn_of_strays(is_served=chosen is not None)
+        # An id that is not stored is never adopted: whoever chose it may know it.
+        # Source: OWASP Session Management Cheat Sheet, "strict" session management.
+        if chosen is None:
+            self.load(None, None)
+        else:
+            verified, record = chosen
+            self.client_id, self.is_stale = verified.session_id, verified.is_stale
+            self.seen_at = record.last_seen_at
+            self.load(verified.session_id, record, verified.key)
+
+    def _arrival_or_outage(self) -> Arrival:
         try:
-            live = self.candidates()
+            return self.arrival()
         except StoreUnavailable as error:
             self.is_refused = True
             if self.rules.options.if_unavailable != "anonymous":
                 raise
             # No cookie is sent, or whoever is logged in would not be when the store is back.
             log_outage("a request is served as nobody's", error)
-            live = []
-            self.has_cookie = False
             self.is_anonymous = True
-        session_id = record = None
-        chosen = _chosen(live)
-        if chosen is not None:
-            verified, record = chosen
-            session_id, self.is_stale = verified.session_id, verified.is_stale
-            self.has_cookie = True
-            self.client_id = session_id
-            self.seen_at = record.last_seen_at
-        if any(each.cookie for _, each in live):
-            self.scopes = self._own_scopes(live)
-        if len(live) > 1:
-            self.strays = [item.session_id for item, _ in live if item.session_id != session_id]
-        if self.strays:
-            logger.warning(
-                "a request came with cookies of %d sessions, so it has %s; another site on a"
-                " neighbouring subdomain can plant them, the name __Host-... prevents that",
-                len(self.strays) + (record is not None),
-                "none" if record is None else "the newest, as all are of one owner",
-            )
-        # An id that is not stored is never adopted: whoever chose it may know it.
-        # Source: OWASP Session Management Cheat Sheet, "strict" session management.
-        self.load(session_id, record)
+            return Arrival([], (), has_cookie=False)
+
+    def arrival(self) -> Arrival:
+        """Return what the client came with.
+
+        Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
+        them must not make each request cost as many look-ups.
+        """
+        rules = self.rules
+        header = self.environ.get("HTTP_COOKIE", "")
+        verified = rules.signer.verified(header) if header else []
+        if len(verified) > MAX_CANDIDATES:
+            return Arrival([], [item.session_id for item in verified], has_cookie=True)
+        if len(verified) > 1:
+            records = rules.store.load_all([item.key for item in verified])
+        else:
+            records = [rules.store.load(item.key) for item in verified]
+        now = rules.clock() if verified else 0.0
+        live = [
+            (item, record)
+            for item, record in zip(verified, records, strict=True)
+            if record is not None and rules.ends_at(record) > now
+        ]
+        return Arrival(live, (), has_cookie=bool(verified))
 
     def _own_scopes(self, live: list[Candidate]) -> list[Scope]:
         """Return the scopes of sessions with cookie settings that name another than configured."""
@@ -219,31 +255,24 @@ class State:
                 found.append(scope)
         return found
 
-    def candidates(self) -> list[Candidate]:
-        """Return the live sessions that the client has cookies of, and note whether it has any.
+    def _warn_of_strays(self, *, is_served: bool) -> None:
+        logger.warning(
+            "a request came with cookies of %d sessions, so it has %s; another site on a"
+            " neighbouring subdomain can plant them, the name __Host-... prevents that",
+            len(self.strays) + is_served,
+            "the newest, as all are of one owner" if is_served else "none",
+        )
 
-        Of more than ``MAX_CANDIDATES`` none is loaded, and all are strays: whoever planted them
-        must not make each request cost as many look-ups.
+    def load(self, session_id: str | None, record: Record | None, key: str | None = None) -> None:
+        """Stand for a stored session, or for a new one if *record* is None.
+
+        Args:
+            session_id: of a stored session.
+            record: what is stored.
+            key: where it is stored, if that was computed already.
         """
-        rules = self.rules
-        header = self.environ.get("HTTP_COOKIE", "")
-        verified = rules.signer.verified(header) if header else []
-        self.has_cookie = bool(verified)
-        if len(verified) > MAX_CANDIDATES:
-            self.strays = [item.session_id for item in verified]
-            return []
-        keys = [ids.key_of(item.session_id) for item in verified]
-        records = rules.store.load_all(keys) if len(keys) > 1 else map(rules.store.load, keys)
-        now = rules.clock()
-        return [
-            (item, record)
-            for item, record in zip(verified, records, strict=True)
-            if record is not None and rules.ends_at(record) > now
-        ]
-
-    def load(self, session_id: str | None, record: Record | None) -> None:
-        """Stand for a stored session, or for a new one if *record* is None."""
         self.id = session_id
+        self._key = key
         self.record = record
         self.contents = self.empty() if record is None else self.of(record.frames)
         self.move = self.new_owner = self._cookie = self._new_id = None
@@ -268,10 +297,12 @@ class State:
         return self.record if is_stored else None
 
     def stored(self) -> tuple[str, Record]:
-        """Return the id and the record of a session that is stored."""
+        """Return the key and the record of a session that is stored."""
         assert self.id is not None
         assert self.record is not None
-        return self.id, self.record
+        if self._key is None:
+            self._key = ids.key_of(self.id)
+        return self._key, self.record
 
     def owner(self) -> str | None:
         """Return the owner that the session has, or gets at the next write."""
@@ -282,7 +313,7 @@ class State:
 
     def is_changed(self) -> bool:
         """Return whether there is anything to store: content, id, owner or cookie settings."""
-        is_cookie_changed = self._cookie is not None and self._cookie.is_changed
+        is_cookie_changed = self.changed_cookie() is not None
         return self.is_moved() or is_cookie_changed or any(self.contents.changes())
 
     def is_moved(self) -> bool:
@@ -312,9 +343,25 @@ class State:
     def drop_id(self) -> None:
         """Take another id: this one is taken."""
         if self.move is None:
-            self.id = None
+            self.id = self._key = None
         else:
             self._new_id = self.rules.make_id(self.environ)
+
+    def expiry(self, created_at: float, now: float) -> float:
+        """Return when the session expires if it is used at *now*, in Unix seconds."""
+        return self.rules.expiry(self.settings(), self.own_cookie() or {}, created_at, now)
+
+    def own_cookie(self) -> Mapping[str, Any] | None:
+        """Return the session's own cookie settings; None: it has none."""
+        if self._cookie is not None:
+            return self._cookie.changes or None
+        record = self.record if self.move is not Move.REGENERATE else None
+        return None if record is None else record.cookie
+
+    def changed_cookie(self) -> Mapping[str, Any] | None:
+        """Return the session's own cookie settings if the app has changed them; otherwise None."""
+        cookie = self._cookie
+        return cookie.changes if cookie is not None and cookie.is_changed else None
 
     def current_cookie(self) -> SessionCookie:
         """Return its cookie settings; this is no look of the app's."""
@@ -323,30 +370,42 @@ class State:
             self._cookie = SessionCookie(
                 self.rules.signer.name,
                 self.settings(),
-                None if record is None else record.cookie,
+                self.own_cookie(),
                 None if record is None else record.expires_at,
                 self.rules.clock,
             )
         return self._cookie
 
-    def stored_as(self, session_id: str, record: Record, changed: Any) -> None:
-        """Take note of what was just stored.
+    def stored_as(self, record: Record, changed: Any) -> None:
+        """Take note of what was just stored, under the id that the session was to get.
 
         Args:
-            session_id: under which it was stored.
             record: what is stored now, others' changes included.
             changed: the values this request changed, encoded.
         """
-        self.id = session_id
+        if self._new_id is not None:
+            self.id, self._key = self._new_id, None
         self.record = record
         self.contents.stored(record.frames, changed)
-        self.move = self._new_id = None
-        self.new_owner = None
+        self.move = self._new_id = self.new_owner = None
         self.is_cleared = False
         self.status = Status.STORED
         self.is_written = True
         if self._cookie is not None:
             self._cookie.stored_until(record.expires_at)
+
+    def prolonged(self, expires_at: float, now: float) -> None:
+        """Take note that only the session's life was prolonged.
+
+        Args:
+            expires_at: when it expires now, in Unix seconds.
+            now: in Unix seconds.
+        """
+        _, record = self.stored()
+        record.expires_at = expires_at
+        self.written_at = now
+        if self._cookie is not None:
+            self._cookie.stored_until(expires_at)
 
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""

@@ -44,12 +44,16 @@ class Visit(State):
 
     def writable(self) -> Self:
         """Do as :meth:`look`, and raise what keeps the app from changing the session."""
-        self.look()
+        self.is_looked_at = True
+        if self.status is Status.UNREAD:
+            self.look_first()
+        if self.status is Status.STORED:
+            return self
         if self.status is Status.DESTROYED:
             raise SessionGone("the session was destroyed; call regenerate() to begin another")
         if self.status is Status.LOST:
             raise SessionGone("the session is gone; call regenerate() to begin another")
-        if self.is_late and self.status is Status.NEW:
+        if self.is_late:
             raise HeadersSent("the client can't be told of a new session any more")
         return self
 
@@ -72,8 +76,9 @@ class Visit(State):
 
     def _reload(self) -> None:
         record = None
-        if self.status is Status.STORED and self.id is not None:
-            record = self.rules.store.load(ids.key_of(self.id))
+        if self.status is Status.STORED:
+            key, _ = self.stored()
+            record = self.rules.store.load(key)
         if record is None:
             # A session that was never stored goes on: no other request has ended it.
             if self.status is not Status.NEW or self.has_cookie:
@@ -81,7 +86,7 @@ class Visit(State):
             raise SessionGone(
                 "the session was destroyed, has expired, was given another id or was never stored"
             )
-        self.load(self.id, record)
+        self.load(self.id, record, key)
 
     def atomic(self, work: Callable[[], ResultT]) -> ResultT:
         """Store what *work* does to the session if nobody else has written it meanwhile."""
@@ -100,7 +105,7 @@ class Visit(State):
                 self.contents.revert(before)
                 self.new_owner, self.is_cleared = login, is_cleared
             elif self.status is Status.STORED:
-                self.load(*self.stored())
+                self.load(self.id, self.record, self._key)
                 self.is_touched = is_touched
             raise
         finally:
@@ -249,6 +254,9 @@ class Visit(State):
             EncodeError: a value can't be stored; nothing is.
             StoreError: the store can't work.
         """
+        if self.status is Status.UNREAD and not (is_unset or self.rules.commits_unread):
+            self.is_late = True
+            return []
         try:
             cookies = self._outcome(is_unset=is_unset)
         except StoreUnavailable as error:
@@ -284,15 +292,14 @@ class Visit(State):
         if options.rolling or options.resave:
             return True
         # Not for one who has a cookie: to tell whether it is good, its session would be loaded.
-        name = self.rules.signer.name
-        return options.save_uninitialized and name not in self.environ.get("HTTP_COOKIE", "")
+        return self.rules.signer.name not in self.environ.get("HTTP_COOKIE", "")
 
     def _commit(self) -> list[str]:
         if self.status is Status.UNREAD:
             self.find()
         if self.is_anonymous:
             return []
-        if self.is_blank() and (self.status is Status.STORED or self.strays):
+        if self.is_cleared and self.is_blank() and (self.status is Status.STORED or self.strays):
             self._end_cleared()
         elif self.status is Status.NEW:
             if saving.is_due(self) and announcing.is_possible(self):
@@ -326,7 +333,7 @@ class Visit(State):
             logger.warning("the app sets cookie %s too; the session's comes last", name)
         if self.rules.options.cache_headers:
             headers = guard_caches(headers, cookies)
-        return [*headers, *(("Set-Cookie", cookie) for cookie in cookies)]
+        return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers
 
     def excuses(self, status: int) -> bool:
         """Say whether an answer is to be 503: the store is away, and an app took it for a fault.

@@ -16,7 +16,16 @@ from litesess.errors import ConfigError
 from litesess.ids import key_of
 from litesess.integrations.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.stores.base import Record
-from litesess.web import MAX_CANDIDATES, Manager, SessionMiddleware, Verified, Visit, values_of
+from litesess.web import (
+    MAX_CANDIDATES,
+    Arrival,
+    Candidate,
+    Manager,
+    SessionMiddleware,
+    Verified,
+    Visit,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -119,23 +128,22 @@ class _TransitionVisit(Visit):
     __slots__ = ()
     rules: _TransitionManager
 
-    def candidates(self) -> list[tuple[Verified, Record]]:
-        """Return the live sessions that the client has cookies of, ours or Beaker's."""
-        found = super().candidates()
-        if found or self.strays:
-            return found
-        live: dict[str, Record] = {}
+    def arrival(self) -> Arrival:
+        """Return what the client came with: cookies of ours, or else Beaker's."""
+        came = super().arrival()
+        if came.live or came.strays:
+            return came
+        live: dict[str, Candidate] = {}
         cookies = self.rules.beaker_cookies
         for beaker_id in islice(cookies.ids(self.environ.get("HTTP_COOKIE", "")), MAX_CANDIDATES):
             session_id = cookies.successor(beaker_id)
-            record = self._brought_over(key_of(beaker_id), key_of(session_id))
+            key = key_of(session_id)
+            record = self._brought_over(key_of(beaker_id), key)
             if record is not None:
-                live[session_id] = record
-        # As signed with an older secret, so that the client gets a cookie of ours.  If it can't be
-        # told now, because the headers have left, Beaker's cookie leads here again.
-        return [
-            (Verified(session_id, is_stale=True), record) for session_id, record in live.items()
-        ]
+                # As signed with an older secret, so that the client gets a cookie of ours.  If the
+                # headers have left, Beaker's cookie leads here again.
+                live[key] = Verified(session_id, key, is_stale=True), record
+        return came._replace(live=[*live.values()])
 
     def _brought_over(self, old: str, new: str) -> Record | None:
         """Return the session at the key *new*, moved there from *old* if that was not done yet."""

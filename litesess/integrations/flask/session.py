@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flask.sessions import SessionMixin
 
-from litesess import codec, ids
+from litesess import codec
 from litesess.errors import StoreError
 from litesess.web import CookieSettings, Manager, Move, Session, Status, Visit
 
@@ -131,8 +131,8 @@ class FlaskVisit(Visit):
 
     def _is_current(self) -> bool:
         """Say whether a stored session is stored now as it was when this request loaded it."""
-        session_id, record = self.stored()
-        stored = self.rules.store.load(ids.key_of(session_id))
+        key, record = self.stored()
+        stored = self.rules.store.load(key)
         return stored is not None and stored.version == record.version
 
     def _is_blank(self) -> bool:

@@ -7,7 +7,7 @@ from litesess.web.cookie.header import (
     is_accepted,
     set_cookie,
 )
-from litesess.web.cookie.own import SessionCookie
+from litesess.web.cookie.own import SessionCookie, life_ends_at
 from litesess.web.cookie.secrets import Secrets, check_secrets
 from litesess.web.cookie.settings import (
     CookieSettings,
@@ -34,6 +34,7 @@ __all__ = [
     "is_accepted",
     "is_host_prefixed",
     "is_prefixed",
+    "life_ends_at",
     "set_cookie",
     "values_of",
 ]

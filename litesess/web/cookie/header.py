@@ -60,8 +60,10 @@ def _header(
 ) -> str | None:
     if not is_accepted(name, cookie, https=https):
         return None
-    secure = https if cookie.secure == "auto" else cookie.secure
-    samesite = cookie.samesite
+    # The usual session has no settings of its own.
+    own = cookie if cookie.changes else cookie.settings
+    secure = https if own.secure == "auto" else own.secure
+    samesite = own.samesite
     if samesite == "auto" or (samesite == "none" and not secure):
         samesite = "none" if secure else "lax"
     # WebOb gets no max_age: it would ask the deprecated datetime.utcnow for the date.
@@ -69,20 +71,20 @@ def _header(
         name,
         value,
         path=None,
-        domain=cookie.domain,
+        domain=own.domain,
         secure=secure,
-        httponly=cookie.httponly,
+        httponly=own.httponly,
         samesite=samesite.capitalize() if samesite else None,
     )
     # WebOb would write a comma as \054, which browsers take as it stands.
-    header += "; Path=" + quote(cookie.path.encode("latin-1"), safe=_PATH_SAFE)
+    header += "; Path=" + quote(own.path.encode("latin-1"), safe=_PATH_SAFE)
     if ends_at is not None:
         life = min(max(ends_at - now, 0.0), LONGEST_MAX_AGE)
         header += f"; Max-Age={int(life)}; Expires={formatdate(_date(ends_at, now), usegmt=True)}"
-    if cookie.partitioned and secure:
+    if own.partitioned and secure:
         header += "; Partitioned"
-    if cookie.priority:
-        header += f"; Priority={cookie.priority.capitalize()}"
+    if own.priority:
+        header += f"; Priority={own.priority.capitalize()}"
     return header
 
 

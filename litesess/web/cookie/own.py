@@ -122,7 +122,7 @@ class SessionCookie:
     def own_settings(self) -> CookieSettings:
         """Return the attributes as they are for this session."""
         own = {name: value for name, value in self.changes.items() if name not in _LIFE}
-        return replace(self.settings, **own)
+        return replace(self.settings, **own) if own else self.settings
 
     def change(self, name: str, value: object) -> None:
         """Set what this session's cookie differs in from the configured one."""
@@ -132,11 +132,7 @@ class SessionCookie:
 
     def ends_at(self, now: float) -> float | None:
         """Return when a session that is used at *now* expires; None: the store's ttl decides."""
-        final = self._final()
-        if final is not None:
-            return final
-        life = self.original_max_age
-        return None if life is None else now + life
+        return life_ends_at(self.settings, self.changes, now)
 
     def stored_until(self, expires_at: float) -> None:
         """Take note of when the session expires as it is stored now."""
@@ -156,3 +152,22 @@ class SessionCookie:
         if self._ends_at is None or self.original_max_age is None:
             self._ends_at = self.ends_at(self._clock())
         return self._ends_at
+
+
+def life_ends_at(settings: CookieSettings, own: Mapping[str, Any], now: float) -> float | None:
+    """Return when a session that is used at *now* ends, in Unix seconds; None: by the store's ttl.
+
+    Args:
+        settings: the configured ones.
+        own: what the session's own settings differ in.
+        now: in Unix seconds.
+    """
+    final: float | None
+    life: float | None
+    if "max_age" in own or "expires" in own:
+        final, life = own.get("expires"), own.get("max_age")
+    else:
+        final, life = settings.expires, settings.max_age
+    if final is not None:
+        return final
+    return None if life is None else now + life

@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 
 from webob.cookies import SignedSerializer
 
+from litesess.ids import key_of
 from litesess.web.cookie.settings import is_prefixed
 
 #: Browsers send far less; parsing more is work for an attacker.
 LONGEST_HEADER: Final = 16_384
 LONGEST_VALUE: Final = 512
-#: So many verified values are remembered: 0.3 MB.
+#: So many verified values are remembered: 0.4 MB.
 _KNOWN_VALUES: Final = 1024
 # Base64url without padding, in the one spelling that its bytes have: the bits of the last
 # character that stand for nothing are zero.  Source: RFC 4648 section 3.5.
@@ -33,7 +34,10 @@ class Verified(NamedTuple):
     """A session id whose signature holds."""
 
     session_id: str
-    is_stale: bool  # signed with a secret that is not the first
+    #: Where the session is stored: see :func:`litesess.ids.key_of`.
+    key: str
+    #: It is signed with a secret that is not the first.
+    is_stale: bool
 
     def __repr__(self) -> str:
         return f"<Verified is_stale={self.is_stale}>"
@@ -54,10 +58,10 @@ def values_of(name: str, header: str) -> list[str]:
     """
     if name not in header or len(header) > LONGEST_HEADER:
         return []
-    values = []
-    if not is_prefixed(name):
+    if "," in header and not is_prefixed(name):
         # Not for those names: a neighbour may not set them, but one with a comma before them.
         header = header.replace(",", ";")
+    values = []
     for piece in header.split(";"):
         given_name, _, value = piece.partition("=")
         if given_name.strip(" \t") != name:
@@ -80,7 +84,7 @@ class CookieSigner:
         self._serializers = [_serializer(secret, salt) for secret in secrets]
         # Values that were verified: a client that comes back is not checked again.  Forged ones
         # never get in, and no dict tells by its time how much of a key was right.
-        self._known: dict[bytes, Verified] = {}
+        self._known: dict[str, Verified] = {}
 
     def sign(self, session_id: str) -> str:
         """Return the cookie value that carries *session_id*."""
@@ -94,31 +98,28 @@ class CookieSigner:
         """
         found: dict[str, Verified] = {}
         for value in values_of(self.name, header):
-            verified = self._verify(value.encode("ascii"))
+            verified = self._known.get(value) or self._check(value)
             if verified is not None:
                 found.setdefault(verified.session_id, verified)
-        return list(found.values())
+        return [*found.values()]
 
-    def _verify(self, value: bytes) -> Verified | None:
-        known = self._known.get(value)
-        if known is None:
-            known = self._check(value)
-            if known is not None:
-                if len(self._known) >= _KNOWN_VALUES:
-                    self._known.clear()
-                self._known[value] = known
-        return known
-
-    def _check(self, value: bytes) -> Verified | None:
+    def _check(self, text: str) -> Verified | None:
         # WebOb would accept junk between the characters, and lax padding.
-        if len(value) > LONGEST_VALUE or not _SIGNED.match(value):
+        value = text.encode("ascii")
+        if not _SIGNED.match(value):
             return None
         for position, serializer in enumerate(self._serializers):
             try:
                 session_id = serializer.loads(value)
             except ValueError:  # not signed with this secret
                 continue
-            return Verified(session_id, position > 0) if ID.match(session_id) else None
+            if not ID.match(session_id):
+                return None
+            if len(self._known) >= _KNOWN_VALUES:
+                self._known.clear()
+            verified = Verified(session_id, key_of(session_id), position > 0)
+            self._known[text] = verified
+            return verified
         return None
 
 
