@@ -3,6 +3,7 @@
 An app imports its names from ``litesess``; integrations import theirs from here.
 """
 
+from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
 from litesess.web.cookie import (
     LONGEST_MAX_AGE,
     CookieSettings,
@@ -17,7 +18,7 @@ from litesess.web.manager import Manager
 from litesess.web.middleware import SessionMiddleware
 from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
 from litesess.web.session import Session, visit_of
-from litesess.web.state import MAX_CANDIDATES, Arrival, Candidate, Move, Status
+from litesess.web.state import Move, Status
 from litesess.web.visit import Visit
 
 __all__ = [

@@ -9,15 +9,16 @@ import enum
 import logging
 from collections.abc import Mapping, Sequence
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from litesess import codec, ids
 from litesess.errors import StoreUnavailable
 from litesess.stores.base import Record
+from litesess.web.arrival import Arrival, arrival_of, chosen_of, own_scopes
 from litesess.web.contents import Contents
-from litesess.web.cookie import CookieSettings, SessionCookie, Verified
+from litesess.web.cookie import CookieSettings, SessionCookie
 from litesess.web.rules import Rules
-from litesess.web.strays import Scope, scope_of
+from litesess.web.strays import Scope
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,24 +35,6 @@ class Status(enum.Enum):
     DESTROYED = "destroyed by this request"
     LOST = "was gone when this request came to write or reload it"
 
-
-#: A cookie's session, and its record.
-Candidate: TypeAlias = "tuple[Verified, Record]"
-
-
-class Arrival(NamedTuple):
-    """What a client came with."""
-
-    #: The live sessions that it has cookies of.
-    live: list[Candidate]
-    #: The ids of sessions that it has too many cookies of.
-    strays: Sequence[str]
-    #: Whether it has a cookie of ours at all.
-    has_cookie: bool
-
-
-#: Most sessions that are loaded for one request.
-MAX_CANDIDATES: Final = 4
 
 # Guards: State._first_look, while it is made.
 _looking: Final = Lock()
@@ -166,7 +149,7 @@ class State:
         came = self._arrival_or_outage()
         if self.status is not Status.UNREAD:
             return  # another greenlet of this thread was faster
-        live, chosen = came.live, _chosen(came.live)
+        live, chosen = came.live, chosen_of(came.live)
         #: The client came with a cookie of ours, whatever became of its session.
         self.has_cookie = came.has_cookie or chosen is not None
         #: The ids of other sessions that the client came with cookies of.
@@ -193,7 +176,7 @@ class State:
         #: The cookie was signed with an older secret.
         self.is_stale = False
         if len(live) > 1 or (live and live[0][1].cookie):
-            self.scopes = self._own_scopes(live)
+            self.scopes = own_scopes(self.rules, self.environ, live)
             self.strays = [
                 *came.strays,
                 *(each[0].session_id for each in live if each is not chosen),
@@ -223,37 +206,8 @@ class State:
             return Arrival([], (), has_cookie=False)
 
     def arrival(self) -> Arrival:
-        """Return what the client came with.
-
-        Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
-        them must not make each request cost as many look-ups.
-        """
-        rules = self.rules
-        header = self.environ.get("HTTP_COOKIE", "")
-        verified = rules.signer.verified(header) if header else []
-        if len(verified) > MAX_CANDIDATES:
-            return Arrival([], [item.session_id for item in verified], has_cookie=True)
-        if len(verified) > 1:
-            records = rules.store.load_all([item.key for item in verified])
-        else:
-            records = [rules.store.load(item.key) for item in verified]
-        now = rules.clock() if verified else 0.0
-        live = [
-            (item, record)
-            for item, record in zip(verified, records, strict=True)
-            if record is not None and rules.ends_at(record) > now
-        ]
-        return Arrival(live, (), has_cookie=bool(verified))
-
-    def _own_scopes(self, live: list[Candidate]) -> list[Scope]:
-        """Return the scopes of sessions with cookie settings that name another than configured."""
-        settings, found = self.rules.settings_of(self.environ), []
-        for _, record in live:
-            own = record.cookie or {}
-            scope = scope_of(own.get("domain", settings.domain), own.get("path", settings.path))
-            if scope != scope_of(settings.domain, settings.path):
-                found.append(scope)
-        return found
+        """Return what the client came with."""
+        return arrival_of(self.rules, self.environ)
 
     def _warn_of_strays(self, *, is_served: bool) -> None:
         logger.warning(
@@ -427,20 +381,6 @@ class State:
     def is_https(self) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         return self.rules.is_https(self.environ)
-
-
-def _chosen(live: list[Candidate]) -> Candidate | None:
-    """Return the session of a request that came with *live* ones.
-
-    Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
-    cookie of a former scope, say; then it has the newest.
-    """
-    if len(live) < 2:
-        return live[0] if live else None
-    owners = {record.owner for _, record in live}
-    if len(owners) > 1 or None in owners:
-        return None
-    return max(live, key=lambda candidate: candidate[1].created_at)
 
 
 def log_outage(what: str, error: StoreUnavailable) -> None:

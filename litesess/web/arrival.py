@@ -1,0 +1,81 @@
+"""What a client comes with: the cookies of ours that are good, and the sessions they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from litesess.stores.base import Record
+from litesess.web.cookie import Verified
+from litesess.web.rules import Rules
+from litesess.web.strays import Scope, scope_of
+
+#: Most sessions that are loaded for one request.
+MAX_CANDIDATES: Final = 4
+
+#: A cookie's session, and its record.
+Candidate: TypeAlias = "tuple[Verified, Record]"
+
+
+class Arrival(NamedTuple):
+    """What a client came with."""
+
+    #: The live sessions that it has cookies of.
+    live: list[Candidate]
+    #: The ids of sessions that it has too many cookies of.
+    strays: Sequence[str]
+    #: Whether it has a cookie of ours at all.
+    has_cookie: bool
+
+
+def arrival_of(rules: Rules, environ: Mapping[str, Any]) -> Arrival:
+    """Return what the client of a request came with.
+
+    Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
+    them must not make each request cost as many look-ups.
+
+    Raises:
+        StoreError: the store can't work.
+    """
+    header = environ.get("HTTP_COOKIE", "")
+    verified = rules.signer.verified(header) if header else []
+    if not verified:
+        return Arrival([], (), has_cookie=False)
+    if len(verified) > MAX_CANDIDATES:
+        return Arrival([], [item.session_id for item in verified], has_cookie=True)
+    if len(verified) > 1:
+        records = rules.store.load_all([item.key for item in verified])
+    else:
+        records = [rules.store.load(verified[0].key)]
+    now = rules.clock()
+    live = [
+        (item, record)
+        for item, record in zip(verified, records, strict=True)
+        if record is not None and rules.ends_at(record) > now
+    ]
+    return Arrival(live, (), has_cookie=True)
+
+
+def chosen_of(live: list[Candidate]) -> Candidate | None:
+    """Return the session of a request that came with *live* ones.
+
+    Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
+    cookie of a former scope, say; then it has the newest.
+    """
+    if len(live) < 2:
+        return live[0] if live else None
+    owners = {record.owner for _, record in live}
+    if len(owners) > 1 or None in owners:
+        return None
+    return max(live, key=lambda candidate: candidate[1].created_at)
+
+
+def own_scopes(rules: Rules, environ: Mapping[str, Any], live: list[Candidate]) -> list[Scope]:
+    """Return the scopes of sessions whose cookie settings name another one than configured."""
+    settings, found = rules.settings_of(environ), []
+    for _, record in live:
+        own = record.cookie or {}
+        scope = scope_of(own.get("domain", settings.domain), own.get("path", settings.path))
+        if scope != scope_of(settings.domain, settings.path):
+            found.append(scope)
+    return found
