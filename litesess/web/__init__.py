@@ -14,11 +14,11 @@ from litesess.web.cookie import (
     check_secrets,
     values_of,
 )
+from litesess.web.loaded import Move, Status
 from litesess.web.manager import Manager
 from litesess.web.middleware import SessionMiddleware
 from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
 from litesess.web.session import Session, visit_of
-from litesess.web.state import Move, Status
 from litesess.web.visit import Visit
 
 __all__ = [

@@ -10,7 +10,8 @@ from litesess.web.cookie import (
     is_host_prefixed,
     set_cookie,
 )
-from litesess.web.state import State, Status
+from litesess.web.loaded import Status
+from litesess.web.state import State
 from litesess.web.strays import Scope, scope_of, scopes
 
 

@@ -11,8 +11,9 @@ from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflic
 from litesess.events import Event
 from litesess.stores.base import KEEP, Owner, Record
 from litesess.web import announcing
+from litesess.web.loaded import Move, Status
 from litesess.web.rules import ID_TRIES, ids_are_taken
-from litesess.web.state import Move, State, Status
+from litesess.web.state import State
 
 logger = logging.getLogger("litesess")
 

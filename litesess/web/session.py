@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from litesess import ids
 from litesess.errors import SessionGone
 from litesess.stores.keeping import keys_of
+from litesess.web import atomic
 from litesess.web.csrf import CsrfToken
 from litesess.web.flash import FlashMessages
-from litesess.web.state import GONE
+from litesess.web.loaded import GONE
 from litesess.web.visit import Visit
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ class Session(FlashMessages, CsrfToken):
             SessionGone: it was destroyed, has expired or was never stored.
             StoreError: the store can't work.
         """
-        self._visit.writable().reload()
+        visit = self._visit.writable()
+        visit.check_not_atomic()
+        visit.reload()
 
     def atomic(self, function: Callable[[Session], ResultT]) -> ResultT:
         """Call *function* with this session as it is stored now, and store what it made of it.
@@ -185,7 +188,7 @@ class Session(FlashMessages, CsrfToken):
             SessionGone: the session was destroyed, has expired or was given another id.
             Exception: what *function* raised; nothing that it did is stored.
         """
-        return self._visit.writable().atomic(lambda: function(self))
+        return atomic.apply(self._visit.writable(), lambda: function(self))
 
     def touch(self) -> None:
         """Let the session's life begin anew when the request ends, also if that is throttled."""

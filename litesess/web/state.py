@@ -5,18 +5,15 @@ What outlives a reload is set by :meth:`State.find` alone; what is loaded, by :m
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Mapping, Sequence
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from litesess import codec, ids
 from litesess.errors import StoreUnavailable
 from litesess.stores.base import Record
 from litesess.web.arrival import Arrival, arrival_of, chosen_of, own_scopes
-from litesess.web.contents import Contents
-from litesess.web.cookie import CookieSettings, SessionCookie
+from litesess.web.loaded import Loaded, Status
 from litesess.web.rules import Rules
 from litesess.web.strays import Scope
 
@@ -26,30 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("litesess")
 
 
-class Status(enum.Enum):
-    """Where a session stands."""
-
-    UNREAD = "nobody has looked at it"
-    NEW = "not stored"
-    STORED = "stored"
-    DESTROYED = "destroyed by this request"
-    LOST = "was gone when this request came to write or reload it"
-
-
 # Guards: State._first_look, while it is made.
 _looking: Final = Lock()
 
-GONE: Final = (Status.DESTROYED, Status.LOST)
 
-
-class Move(enum.Enum):
-    """Why a session gets another id at the next write."""
-
-    ROTATE = "same data"
-    REGENERATE = "empty"
-
-
-class State:
+class State(Loaded):
     """The session of one request, as far as the request knows.
 
     The attributes have two lifetimes.  Those of the request are set when it begins and by
@@ -58,21 +36,14 @@ class State:
     """
 
     __slots__ = (
-        "_cookie",
         "_first_look",
-        "_key",
-        "_new_id",
         "client_id",
-        "contents",
-        "environ",
         "has_cookie",
         "has_ended",
-        "id",
         "is_abandoned",
         "is_announced",
         "is_anonymous",
         "is_atomic",
-        "is_cleared",
         "is_content_written",
         "is_cookie_written",
         "is_late",
@@ -82,27 +53,11 @@ class State:
         "is_touched",
         "is_tried",
         "is_written",
-        "move",
-        "new_owner",
-        "record",
-        "rules",
         "scopes",
         "seen_at",
-        "status",
         "strays",
         "written_at",
     )
-
-    #: The id that it is stored under; None: it is not stored, or was not given one yet.
-    id: str | None
-    record: Record | None
-    contents: Contents
-    #: The next write gives it another id, for this reason.
-    move: Move | None
-    #: The owner it gets at the next write, by a login; None: no login.
-    new_owner: str | None
-    _cookie: SessionCookie | None
-    _new_id: str | None
 
     def __init__(self, rules: Rules, environ: Mapping[str, Any]) -> None:
         """Begin with a request; nothing is parsed or loaded yet."""
@@ -217,119 +172,6 @@ class State:
             "the newest, as all are of one owner" if is_served else "none",
         )
 
-    def load(self, session_id: str | None, record: Record | None, key: str | None = None) -> None:
-        """Stand for a stored session, or for a new one if *record* is None.
-
-        Args:
-            session_id: of a stored session.
-            record: what is stored.
-            key: where it is stored, if that was computed already.
-        """
-        self.id = session_id
-        self._key = key
-        self.record = record
-        self.contents = self.empty() if record is None else self.of(record.frames)
-        self.move = self.new_owner = self._cookie = self._new_id = None
-        #: The app has taken all data and the owner away: what it set since is all there is.
-        self.is_cleared = False
-        # Order: last, as other threads of the request go on when they see it.
-        self.status = Status.NEW if record is None else Status.STORED
-
-    def empty(self) -> Contents:
-        """Return the contents of a session that has none."""
-        return self.of({})
-
-    def of(self, frames: codec.Frames) -> Contents:
-        """Return contents that are stored as *frames*."""
-        return Contents(frames, self.rules.options.max_session_bytes)
-
-    # Where the session stands.
-
-    def standing(self) -> Record | None:
-        """Return what is stored of this session; None: nothing yet, or it begins anew."""
-        is_stored = self.status is Status.STORED and self.move is not Move.REGENERATE
-        return self.record if is_stored else None
-
-    def stored(self) -> tuple[str, Record]:
-        """Return the key and the record of a session that is stored."""
-        assert self.id is not None
-        assert self.record is not None
-        if self._key is None:
-            self._key = ids.key_of(self.id)
-        return self._key, self.record
-
-    def owner(self) -> str | None:
-        """Return the owner that the session has, or gets at the next write."""
-        if self.new_owner is not None or self.is_cleared:
-            return self.new_owner
-        record = self.standing()
-        return None if record is None else record.owner
-
-    def is_changed(self) -> bool:
-        """Return whether there is anything to store: content, id, owner or cookie settings."""
-        is_cookie_changed = self.changed_cookie() is not None
-        return self.is_moved() or is_cookie_changed or any(self.contents.changes())
-
-    def is_moved(self) -> bool:
-        """Return whether the session gets another id, or ends, at the next write."""
-        return self.move is not None or (self.is_cleared and self.status is Status.STORED)
-
-    def is_blank(self) -> bool:
-        """Return whether the session was cleared and nothing was set since: it is to end."""
-        return self.is_cleared and self.new_owner is None and not self.has_content()
-
-    def has_content(self) -> bool:
-        """Return whether there is anything worth keeping in the session."""
-        return len(self.contents) > 0
-
-    def current_id(self) -> str:
-        """Return the id it has, or gets at the next write."""
-        if self._new_id is not None:
-            return self._new_id
-        if self.id is None:
-            self.id = self.rules.make_id(self.environ)
-        return self.id
-
-    def keys(self) -> set[str]:
-        """Return the keys that the session is, and will be, stored under."""
-        return {ids.key_of(each) for each in (self.id, self.current_id()) if each is not None}
-
-    def drop_id(self) -> None:
-        """Take another id: this one is taken."""
-        if self.move is None:
-            self.id = self._key = None
-        else:
-            self._new_id = self.rules.make_id(self.environ)
-
-    def expiry(self, created_at: float, now: float) -> float:
-        """Return when the session expires if it is used at *now*, in Unix seconds."""
-        return self.rules.expiry(self.settings(), self.own_cookie() or {}, created_at, now)
-
-    def own_cookie(self) -> Mapping[str, Any] | None:
-        """Return the session's own cookie settings; None: it has none."""
-        if self._cookie is not None:
-            return self._cookie.changes or None
-        record = self.record if self.move is not Move.REGENERATE else None
-        return None if record is None else record.cookie
-
-    def changed_cookie(self) -> Mapping[str, Any] | None:
-        """Return the session's own cookie settings if the app has changed them; otherwise None."""
-        cookie = self._cookie
-        return cookie.changes if cookie is not None and cookie.is_changed else None
-
-    def current_cookie(self) -> SessionCookie:
-        """Return its cookie settings; this is no look of the app's."""
-        if self._cookie is None:
-            record = self.record if self.move is not Move.REGENERATE else None
-            self._cookie = SessionCookie(
-                self.rules.signer.name,
-                self.settings(),
-                self.own_cookie(),
-                None if record is None else record.expires_at,
-                self.rules.clock,
-            )
-        return self._cookie
-
     def stored_as(self, record: Record, changed: Any) -> None:
         """Take note of what was just stored, under the id that the session was to get.
 
@@ -361,26 +203,9 @@ class State:
         if self._cookie is not None:
             self._cookie.stored_until(expires_at)
 
-    def lose(self, status: Status = Status.LOST) -> None:
-        """Stand for nothing any more."""
-        self.contents = self.empty()
-        self.move = self._new_id = self.new_owner = None
-        self.is_cleared = False
-        self.status = status
-
-    # What an integration may know better.
-
-    def settings(self) -> CookieSettings:
-        """Return the cookie settings that the session has, but for its own changes to them."""
-        return self.rules.settings_of(self.environ)
-
     def is_rolling(self) -> bool:
         """Say whether the response sends the cookie of the session if it was looked at."""
         return self.rules.options.rolling
-
-    def is_https(self) -> bool:
-        """Say whether the client's request came by https, or counts as if it had."""
-        return self.rules.is_https(self.environ)
 
 
 def log_outage(what: str, error: StoreUnavailable) -> None:

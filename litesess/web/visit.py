@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 from litesess import ids
-from litesess.clocks import pauses
 from litesess.errors import (
     EncodeError,
     HeadersSent,
@@ -16,23 +14,17 @@ from litesess.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
-    VersionConflict,
 )
 from litesess.web import announcing, saving
 from litesess.web.caching import Headers, guard_caches
 from litesess.web.csrf import CSRF_KEY
-from litesess.web.state import GONE, Move, State, Status, log_outage
+from litesess.web.loaded import GONE, Move, Status
+from litesess.web.state import State, log_outage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger("litesess")
-
-ResultT = TypeVar("ResultT")
-
-#: How long, in seconds, one waits at most before it tries again to write what others write, too.
-_FIRST_WAIT: Final = 5e-4
-_LONGEST_WAIT: Final = 5e-2
 
 
 class Visit(State):
@@ -59,10 +51,10 @@ class Visit(State):
 
     def save(self) -> None:
         """Store the session now; raises SessionGone if it is not there any more."""
-        self._check_not_atomic()
+        self.check_not_atomic()
         self._check_reached()
         if self.is_blank():
-            self._end_cleared()
+            self.end_cleared()
         elif self.status is Status.NEW:
             if announcing.is_possible(self):
                 saving.create(self)
@@ -71,10 +63,6 @@ class Visit(State):
 
     def reload(self) -> None:
         """Load the session again; raises SessionGone if it is not there any more."""
-        self._check_not_atomic()
-        self._reload()
-
-    def _reload(self) -> None:
         record = None
         if self.status is Status.STORED:
             key, _ = self.stored()
@@ -87,59 +75,6 @@ class Visit(State):
                 "the session was destroyed, has expired, was given another id or was never stored"
             )
         self.load(self.id, record, key)
-
-    def atomic(self, work: Callable[[], ResultT]) -> ResultT:
-        """Store what *work* does to the session if nobody else has written it meanwhile."""
-        self._check_not_atomic()
-        if self.status is Status.STORED and self.is_changed():
-            self.save()
-        is_touched, login, is_cleared = self.is_touched, self.new_owner, self.is_cleared
-        before = self.contents.changes()[0] if self.status is Status.NEW else {}
-        self.is_atomic = True
-        try:
-            result = work() if self.status is Status.NEW else self._repeat(work)
-        except BaseException:
-            # By what is in memory: the store may be what failed.  Else it would be stored when
-            # the request ends, over what others have stored by then.
-            if self.status is Status.NEW:
-                self.contents.revert(before)
-                self.new_owner, self.is_cleared = login, is_cleared
-            elif self.status is Status.STORED:
-                self.load(self.id, self.record, self._key)
-                self.is_touched = is_touched
-            raise
-        finally:
-            self.is_atomic = False
-        self._apply_clear()
-        return result
-
-    def _apply_clear(self) -> None:
-        """Let a session that was cleared inside of atomic() end, or go on under another id."""
-        if self.status is not Status.STORED or not self.is_cleared:
-            return
-        if self.is_late or self.is_blank():
-            self._end_cleared()
-        else:
-            self.contents.forget_stored()
-            self._cookie = None
-            self._renew_id(Move.REGENERATE)
-
-    def _repeat(self, work: Callable[[], ResultT]) -> ResultT:
-        rules = self.rules
-        timeout = rules.store.lock_timeout
-        deadline = rules.monotonic() + timeout
-        waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
-        while True:
-            self._reload()
-            result = work()
-            if self.status is not Status.STORED or saving.write_if_current(self):
-                return result
-            if rules.monotonic() >= deadline:
-                raise VersionConflict(
-                    f"others have written the session whenever atomic() was about to, for"
-                    f" {timeout:g} s"
-                )
-            rules.sleep(next(waits))
 
     def destroy(self) -> None:
         """Delete the session now."""
@@ -167,7 +102,7 @@ class Visit(State):
             self.new_owner = None
             self.is_cleared = True
         elif self.is_late:
-            self._end_cleared()  # as the client can't be told another id
+            self.end_cleared()  # as the client can't be told another id
         else:
             self._begin_empty()
             self.is_cleared = True
@@ -187,11 +122,11 @@ class Visit(State):
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()
-        self._cookie = None
+        self.forget_cookie()
         self.new_owner = None
-        self._renew_id(Move.REGENERATE)
+        self.renew_id(Move.REGENERATE)
 
-    def _end_cleared(self) -> None:
+    def end_cleared(self) -> None:
         """End a session that was cleared; what is set from now on begins another one."""
         self.destroy()
         self.load(None, None)
@@ -218,9 +153,10 @@ class Visit(State):
         """Go on with another id and the same data."""
         self._check_announceable()
         if self.move is None:
-            self._renew_id(Move.ROTATE)
+            self.renew_id(Move.ROTATE)
 
-    def _renew_id(self, move: Move) -> None:
+    def renew_id(self, move: Move) -> None:
+        """Give the session another id, at the next write if it is stored."""
         if self.status is Status.NEW:
             self.id = None  # nobody has seen it
             self.move = None
@@ -228,14 +164,15 @@ class Visit(State):
             self.move = move
             self._new_id = self.rules.make_id(self.environ)
 
-    def _check_not_atomic(self) -> None:
+    def check_not_atomic(self) -> None:
+        """Raise RuntimeError inside of ``atomic()``."""
         if self.is_atomic:
             raise RuntimeError("inside atomic() a session can't be saved, reloaded or rotated")
 
     def _check_announceable(self) -> None:
         if self.is_late:
             raise HeadersSent("the client can't be told another session id any more")
-        self._check_not_atomic()
+        self.check_not_atomic()
 
     def _check_reached(self) -> None:
         """Raise :class:`StoreUnavailable` for what must not be passed over in silence."""
@@ -300,7 +237,7 @@ class Visit(State):
         if self.is_anonymous:
             return []
         if self.is_cleared and self.is_blank() and (self.status is Status.STORED or self.strays):
-            self._end_cleared()
+            self.end_cleared()
         elif self.status is Status.NEW:
             if saving.is_due(self) and announcing.is_possible(self):
                 saving.create(self)

@@ -1,0 +1,86 @@
+"""Changes that are made to a session as it is stored, again and again until nobody was faster.
+
+Optimistic concurrency control: a write is refused if the session's version is not the one that was
+read.  Source: H. T. Kung and J. T. Robinson, "On Optimistic Methods for Concurrency Control", 1981.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from litesess.clocks import pauses
+from litesess.errors import VersionConflict
+from litesess.web import saving
+from litesess.web.loaded import Move, Status
+from litesess.web.visit import Visit
+
+ResultT = TypeVar("ResultT")
+
+#: Upper bound of the first pause after a write conflict, and of every pause, in seconds.
+_FIRST_WAIT: Final = 5e-4
+_LONGEST_WAIT: Final = 5e-2
+
+
+def apply(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
+    """Store what *work* does to the session if nobody else has written it meanwhile.
+
+    Returns:
+        What *work* returned the last time.
+
+    Raises:
+        VersionConflict: others were faster for as long as the store's ``lock_timeout``.
+        SessionGone: the session was destroyed, has expired or was given another id.
+        Exception: what *work* raised; nothing that it did is stored.
+    """
+    visit.check_not_atomic()
+    if visit.status is Status.STORED and visit.is_changed():
+        visit.save()
+    is_touched, login, is_cleared = visit.is_touched, visit.new_owner, visit.is_cleared
+    before = visit.contents.changes()[0] if visit.status is Status.NEW else {}
+    visit.is_atomic = True
+    try:
+        result = work() if visit.status is Status.NEW else _repeat(visit, work)
+    except BaseException:
+        # By what is in memory: the store may be what failed.  Else it would be stored when the
+        # request ends, over what others have stored by then.
+        if visit.status is Status.NEW:
+            visit.contents.revert(before)
+            visit.new_owner, visit.is_cleared = login, is_cleared
+        elif visit.status is Status.STORED:
+            key, record = visit.stored()
+            visit.load(visit.id, record, key)
+            visit.is_touched = is_touched
+        raise
+    finally:
+        visit.is_atomic = False
+    if visit.status is Status.STORED and visit.is_cleared:
+        _finish_clear(visit)
+    return result
+
+
+def _repeat(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
+    rules = visit.rules
+    timeout = rules.store.lock_timeout
+    deadline = rules.monotonic() + timeout
+    waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
+    while True:
+        visit.reload()
+        result = work()
+        if visit.status is not Status.STORED or saving.write_if_current(visit):
+            return result
+        if rules.monotonic() >= deadline:
+            raise VersionConflict(
+                f"others have written the session whenever atomic() was about to, for {timeout:g} s"
+            )
+        rules.sleep(next(waits))
+
+
+def _finish_clear(visit: Visit) -> None:
+    """Let a session that was cleared end, or go on under another id."""
+    if visit.is_late or visit.is_blank():
+        visit.end_cleared()
+    else:
+        visit.contents.forget_stored()
+        visit.forget_cookie()
+        visit.renew_id(Move.REGENERATE)
