@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from catalogues import Row, missing, rows_with_tests
+
+from tests.tools.catalogues import Row, missing, rows_with_tests
 
 ROWS: dict[int, Row] = {
     # A. Construction
@@ -68,7 +69,7 @@ ROWS: dict[int, Row] = {
     53: "test_loading::test_a_record_that_makes_no_sense_is_absent_and_logged",
     54: "test_loading::test_no_key_is_reserved",
     55: "test_loading::test_the_id_can_be_read_and_not_set",
-    56: "test_engine_db::test_on_a_network_a_second_process_is_refused_with_path_owner_and_cure",
+    56: "test_db::test_on_a_network_a_second_process_is_refused_with_path_owner_and_cure",
     # E. saveUninitialized
     57: "test_manager::test_what_is_written_and_said_follows_the_decision_rules",
     58: "test_loading::test_the_default_leaves_an_untouched_visitor_alone",
@@ -116,7 +117,7 @@ ROWS: dict[int, Row] = {
     80: "test_promises::test_touches_are_throttled",
     81: "test_session::test_touch_moves_the_end_though_it_is_throttled",
     82: "test_session::test_touch_sends_the_cookie_if_it_has_an_end",
-    83: "test_store_contract::test_a_store_that_lacks_an_operation_cant_be_made",
+    83: "test_contract::test_a_store_that_lacks_an_operation_cant_be_made",
     84: (
         "test_manager::test_cookie_and_record_end_in_the_same_second",
         "test_manager::test_cookie_and_record_end_in_the_same_second_after_a_slow_touch",
@@ -427,19 +428,19 @@ ROWS: dict[int, Row] = {
     266: "test_wsgi::test_a_response_without_a_body_carries_the_cookie",
     267: "test_wsgi::test_the_status_makes_no_difference",
     # W. Stores
-    268: "test_store_contract::test_a_store_that_lacks_an_operation_cant_be_made",
-    269: "test_store_contract::test_a_store_that_lacks_an_operation_cant_be_made",
+    268: "test_contract::test_a_store_that_lacks_an_operation_cant_be_made",
+    269: "test_contract::test_a_store_that_lacks_an_operation_cant_be_made",
     270: (
         "testing::test_records_are_the_sessions_with_their_keys",
         "testing::test_clearing_deletes_all",
         "testing::test_expired_sessions_are_neither_counted_nor_listed",
     ),
     271: (
-        "test_engine_commit::test_after_a_failed_sync_nothing_is_written_and_reading_goes_on",
+        "test_commit::test_after_a_failed_sync_nothing_is_written_and_reading_goes_on",
         "test_wal_store::test_each_operation_on_a_closed_store_says_so",
         "test_manager::test_an_operation_that_fails_leaves_as_it_is",
     ),
-    272: "test_engine_commit::test_a_full_disk_refuses_the_write_and_keeps_nothing_of_it",
+    272: "test_commit::test_a_full_disk_refuses_the_write_and_keeps_nothing_of_it",
     273: (
         "test_loading::test_data_persists_and_can_be_loaded_outside_a_request",
         "testing::test_an_update_of_another_version_is_a_conflict",
@@ -530,7 +531,7 @@ ROWS: dict[int, Row] = {
         "testing::test_overlapping_updates_of_different_keys_all_win",
     ),
     306: (
-        "test_engine_db::test_a_forked_child_shares_what_its_parent_has_open",
+        "test_db::test_a_forked_child_shares_what_its_parent_has_open",
         "test_collector::test_making_a_middleware_starts_no_thread",
     ),
     307: "test_processes::test_what_four_processes_of_eight_threads_do_has_one_order_for_each"
