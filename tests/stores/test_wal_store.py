@@ -186,6 +186,7 @@ def test_a_planted_link_is_refused(tmp_path):
 
 
 def test_collections_share_a_directory_and_nothing_else(tmp_path):
+    """CVE-2011-4136 (Django): a client could name another thing in the cache as its session."""
     with WALStore(tmp_path, collection="one") as one, WALStore(tmp_path, collection="two") as two:
         put(one, a=1)
         assert two.load(KEY) is None

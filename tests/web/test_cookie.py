@@ -247,6 +247,7 @@ def test_what_is_no_secret_is_a_type_error(secret):
     ],
 )
 def test_a_well_known_secret_is_refused(secret):
+    """CVE-2020-17526 (Airflow): one default secret signed the sessions of all sites."""
     with pytest.raises(ConfigError, match="litesess secret"):
         check_secrets("secret", secret)
 

@@ -87,7 +87,7 @@ FLAGS = [False, True]
 
 
 def expected(state, action, save_uninitialized, resave, rolling, max_age):
-    """Return the writes and what is said of the cookie, by the catalogue's decision rules."""
+    """Return the writes, and what the response says of the cookie."""
     is_known = state == "live"
     is_looked_up = rolling or resave or (save_uninitialized and state == "none")
     if action == "ignore" and not is_looked_up:
@@ -170,6 +170,7 @@ def test_a_dead_cookie_is_left_alone(site):
 
 
 def test_an_id_that_is_not_stored_is_never_adopted(site):
+    """CVE-2024-38513 (Fiber), Flask-Session before 0.7: the client chose the id."""
     chosen = new_id()
     site.visit(write(a=1), cookie=signed(chosen))
     assert site.store.load(key_of(chosen)) is None

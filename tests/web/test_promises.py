@@ -54,6 +54,7 @@ def other_tab(site: Site):
     ids=["reader", "writer", "same value", "touch", "rotation"],
 )
 def test_a_request_under_way_never_undoes_a_logout(site, late):
+    """CVE-2025-46336 (rack-session), express-session: the slow request stored it again."""
     site.visit(write(user="ada"))
     tab = other_tab(site)
 
@@ -96,6 +97,7 @@ def test_a_late_request_does_not_delete_the_cookie_of_a_new_login(site):
 
 
 def test_a_logout_expires_the_cookie_and_its_replay_is_a_stranger(site):
+    """CVE-2024-31999 (@fastify/secure-session): a copied cookie still worked."""
     site.visit(write(user="ada"))
     header = site.header
     assert site.visit(lambda session: session.destroy()).said == "expired"
@@ -135,6 +137,7 @@ def test_after_a_logout_writing_says_that_the_session_is_gone(site):
 
 
 def test_the_old_id_is_dead_after_a_rotation(site):
+    """CVE-2022-25896 (Passport): the id from before the login stayed."""
     site.visit(write(user="ada"))
     old = site.header
     assert site.visit(lambda session: session.rotate()).said == "set"
@@ -524,6 +527,7 @@ def test_a_visitor_whose_session_is_not_written_leaves_nothing(site):
 
 
 def test_invented_and_forged_cookies_leave_the_store_empty(site):
+    """CVE-2015-5143 (Django): each invented id left a record."""
     known = site.manager.signer
     for number in range(10_000):
         value = known.sign(f"invented{number}") if number % 2 else f"forged{number:090}"
@@ -549,6 +553,7 @@ def test_touches_are_throttled(site):
 
 
 def test_a_session_expires_exactly_at_its_end(site):
+    """CVE-2018-1000814 (aiohttp-session), CVE-2022-2888 (OctoPrint), CVE-2022-3362 (rdiffweb)."""
     site.visit(write(a=1))
     site.clock.advance(86_400)
     response = site.visit(look)
