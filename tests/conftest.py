@@ -6,16 +6,22 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import engines
 import pytest
-from apps import Watched, WatchedMemoryStore, WatchedWALStore
-from commands import Outcome, Run
-from engines import seed_salts
-from redises import WatchedRedisStore, cluster_url, needs_redis, redis_cluster, redis_server
 
 from litesess.cli import main
 from litesess.crypto import EncryptionKey
 from litesess.testing import FakeClock
+from tests.tools import engines
+from tests.tools.apps import Watched, WatchedMemoryStore, WatchedWALStore
+from tests.tools.commands import Outcome, Run
+from tests.tools.engines import seed_salts
+from tests.tools.redises import (
+    WatchedRedisStore,
+    cluster_url,
+    needs_redis,
+    redis_cluster,
+    redis_server,
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,12 +9,12 @@ import tracemalloc
 from contextlib import nullcontext
 
 import pytest
-from apps import Site, WatchedMemoryStore, WatchedWALStore, write
 
 from litesess import ConfigError, MemoryStore, Record, WALStore, codec, events
 from litesess.events import NAMES
 from litesess.ids import handle_of, key_of
 from litesess.stores.embedded import DELETE_BATCH
+from tests.tools.apps import Site, WatchedMemoryStore, WatchedWALStore, write
 
 
 @pytest.fixture(params=["memory", "wal"])

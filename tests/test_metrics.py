@@ -6,12 +6,12 @@ import sys
 from dataclasses import fields
 
 import pytest
-from apps import Site, WatchedWALStore, write
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from litesess import ConfigError, Record, WALStore, metrics
 from litesess.ids import key_of
 from litesess.stores.base import Stats
+from tests.tools.apps import Site, WatchedWALStore, write
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import math
 from datetime import timedelta
 
 import pytest
-from apps import SECRET, hello
 
 from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware, WALStore, options
 from litesess.stores.memory import MemoryOptions
 from litesess.stores.wal import WALOptions
 from litesess.web import ManagerOptions
+from tests.tools.apps import SECRET, hello
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

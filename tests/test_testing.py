@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from apps import SECRET
 from webtest import TestApp
 
 from litesess import ConfigError, MemoryStore, SessionMiddleware
 from litesess.testing import SessionTestApp, edit_session
+from tests.tools.apps import SECRET
 
 
 def app(environ, start_response):

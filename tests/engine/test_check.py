@@ -1,0 +1,176 @@
+"""Verifying a store, and salvaging a damaged one."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+
+import pytest
+
+from litesess import ConfigError, Corruption, Record, StoreError, WALStore
+from litesess.engine import format as form
+from litesess.ids import key_of
+from tests.tools.engines import abandon, content, delete, key, make_engine, put, small_files
+from tests.tools.simdisk import SimDisk
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    small_files(monkeypatch)
+    return SimDisk()
+
+
+def filled(disk: SimDisk):
+    """A store with entries in a snapshot and more in the log behind it, closed."""
+    engine = make_engine(disk)
+    for number in range(10):
+        put(engine, number, str(number).encode() * 9)
+    engine.compact()
+    for number in range(10, 20):
+        put(engine, number, str(number).encode() * 9)
+    delete(engine, 3)
+    engine.close()
+    return disk.files()
+
+
+def kept(files) -> set[bytes]:
+    entries, _ = make_engine(SimDisk(files)).salvage()
+    return set(entries)
+
+
+def names(*numbers: int) -> set[bytes]:
+    return {key(number) for number in numbers}
+
+
+def test_a_good_store_is_verified_and_counted(disk):
+    files = filled(disk)
+    found = make_engine(SimDisk(files)).verify()
+    # The MARK of the compaction, ten puts, a deletion, and the MARK of the close.
+    assert (found.entries, found.records) == (10, 13)
+
+
+def test_verifying_changes_nothing(disk):
+    files = filled(disk)
+    fresh = SimDisk(files)
+    make_engine(fresh).verify()
+    assert fresh.files() == files
+
+
+def test_any_flipped_bit_that_counts_is_found(disk):
+    files = filled(disk)
+    rng = random.Random(1)
+    for name, data in files.items():
+        end = len(data.rstrip(b"\0"))
+        if not end or name.endswith(".live"):
+            continue
+        for _ in range(150):
+            at, bit = rng.randrange(end), rng.randrange(8)
+            damaged = bytearray(data)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(StoreError):
+                make_engine(SimDisk(files | {name: bytes(damaged)})).verify()
+
+
+def test_a_store_is_verified_while_it_is_written_and_compacted(tmp_path):
+    path = str(tmp_path / "data")
+    engine = make_engine(path=path, wal_limit=1 << 16)
+    put(engine, "first", b"1")
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            put(engine, number % 50, b"x" * 300, sync=False)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        deadline = time.monotonic() + 30
+        for number in itertools.count():
+            assert make_engine(path=path).verify().log_bytes > 0
+            if number >= 20 and (
+                engine._open.follower.live.log.header.generation > 1 or time.monotonic() > deadline
+            ):
+                break
+    finally:
+        stop.set()
+        writing.join()
+    assert engine._open.follower.live.log.header.generation > 1
+    engine.close()
+
+
+def test_salvage_takes_all_that_is_good(disk):
+    assert kept(filled(disk)) == names(*range(20)) - names(3)
+
+
+def test_salvage_leaves_what_a_hole_may_have_deleted(disk):
+    files = filled(disk)
+    name = "sessions.0000000000000002.wal"
+    damaged = bytearray(files[name])
+    damaged[damaged.index(b"14" * 9)] ^= 1
+    files[name] = bytes(damaged)
+    with pytest.raises(Corruption):
+        content(make_engine(SimDisk(files)))
+    entries, report = make_engine(SimDisk(files)).salvage()
+    assert set(entries) == names(*range(15, 20))
+    assert (report.kept, report.doubtful) == (5, 13)
+    assert "sequence 18 after 16" in str(report.holes[0])
+
+
+def test_salvage_never_brings_back_a_session_whose_deletion_is_damaged(disk):
+    files = filled(disk)
+    name = "sessions.0000000000000002.wal"
+    damaged = bytearray(files[name])
+    at = damaged.rindex(key(3))
+    damaged[at] ^= 1
+    files[name] = bytes(damaged)
+    assert key(3) not in kept(files)
+
+
+@pytest.mark.parametrize("count", range(0, 700, 7))
+def test_salvage_of_a_truncated_log_never_brings_back_a_session(disk, count):
+    files = filled(disk)
+    name = "sessions.0000000000000002.wal"
+    files[name] = files[name].rstrip(b"\0")[:-count] if count else files[name]
+    assert key(3) not in kept(files)
+
+
+def test_salvage_loses_one_damaged_entry_of_a_snapshot_and_no_other(disk):
+    files = filled(disk)
+    name = "sessions.0000000000000002.snapshot"
+    damaged = bytearray(files[name])
+    damaged[damaged.index(b"7" * 9)] ^= 1
+    files[name] = bytes(damaged)
+    assert kept(files) == names(*range(20)) - names(3, 7)
+
+
+def test_salvage_goes_on_where_a_snapshot_can_t_be_read_at_all(disk):
+    files = filled(disk)
+    files["sessions.0000000000000002.snapshot"] = b"?"
+    assert kept(files) == names(*range(10, 20))
+
+
+def test_data_that_looks_like_records_is_never_salvaged_as_records(disk):
+    engine = make_engine(disk)
+    put(
+        engine,
+        "forger",
+        form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0, None, 0) * 3,
+    )
+    abandon(engine)
+    assert kept(disk.files()) == {key("forger")}
+
+
+def test_a_salvaged_store_is_a_store(tmp_path):
+    source = WALStore(tmp_path / "source")
+    source.create(key_of("a"), Record({"user": "ada"}, 0.0, 1e10))
+    source.close()
+    target = WALStore(tmp_path / "target")
+    assert target.salvage(tmp_path / "source").kept == 1
+    assert target.load(key_of("a")).data == {"user": "ada"}
+    with pytest.raises(ConfigError, match="not an empty store"):
+        target.salvage(tmp_path / "source")
+    target.close()

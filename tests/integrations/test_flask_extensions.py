@@ -1,0 +1,221 @@
+"""Flask-Login, Flask-WTF and Flask's command line over sessions that the extension keeps."""
+
+from __future__ import annotations
+
+import os
+
+import flask
+import pytest
+from flask import redirect
+from flask_login import (
+    LoginManager,
+    UserMixin,
+    current_user,
+    login_required,
+    login_user,
+    logout_user,
+    user_logged_in,
+    user_logged_out,
+)
+from flask_wtf import FlaskForm
+from flask_wtf.csrf import CSRFProtect, generate_csrf
+from wtforms import StringField
+
+from litesess.ids import handle_of
+from litesess.integrations.flask import session
+from tests.tools.flask_apps import copy_of, data, make_app
+
+
+@pytest.fixture
+def app():
+    return make_app()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+class User(UserMixin):
+    """Whoever gives a name."""
+
+    def __init__(self, name):
+        self.id = name
+
+
+@pytest.fixture(params=[False, True], ids=["as it is", "with owners"])
+def club(app, request):
+    """An app with Flask-Login; with owners, as docs/flask.rst shows."""
+    manager = LoginManager(app)
+    manager.login_view = "enter"
+    manager.user_loader(User)
+
+    @app.route("/enter")
+    @app.route("/enter/<name>")
+    def enter(name="nobody"):
+        login_user(User(name), remember="remember" in flask.request.args)
+        return redirect("/club")
+
+    @app.route("/club")
+    @login_required
+    def inside():
+        return current_user.id
+
+    @app.route("/leave")
+    def leave():
+        logout_user()
+        return "left"
+
+    if request.param:
+
+        def kept():
+            names = ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds")
+            return {name: session[name] for name in names if name in session}
+
+        def own(_app, user, **_):
+            mine = kept()
+            session.login(user.get_id())
+            session.update(mine)
+
+        def disown(_app, **_):
+            mine = kept()
+            session.clear()
+            session.update(mine)
+
+        user_logged_in.connect(own, app, weak=False)
+        user_logged_out.connect(disown, app, weak=False)
+        app.has_owners = True
+    else:
+        app.has_owners = False
+    return app
+
+
+def test_flask_login_lets_a_user_in_and_out(club):
+    client = club.test_client()
+    assert client.get("/club").status_code == 302
+    assert client.get("/enter/ada", follow_redirects=True).text == "ada"
+    assert client.get("/club").text == "ada"
+    assert len(club.store.find("ada")) == club.has_owners
+    stolen = copy_of(client)
+    assert client.get("/leave").text == "left"
+    assert client.get("/club").status_code == 302
+    assert stolen.get("/club").status_code == 302
+    assert not any("_user_id" in held for held in data(club))
+
+
+def test_flask_login_remembers_and_forgets(club):
+    client = club.test_client()
+    client.get("/enter/ada?remember=1")
+    client.delete_cookie("session")
+    assert client.get("/club").text == "ada"
+    client.get("/leave")
+    assert client.get_cookie("remember_token") is None
+    assert client.get("/club").status_code == 302
+
+
+def test_a_slow_request_keeps_nobody_in_flask_login(club):
+    client = club.test_client()
+
+    @club.route("/slow")
+    def slow():
+        session["seen"] = current_user.id
+        copy_of(client).get("/leave")
+        return "slow"
+
+    client.get("/enter/ada")
+    client.get("/slow")
+    assert client.get("/club").status_code == 302
+
+
+def test_flask_wtf_accepts_a_form_with_its_token_and_no_other(app, client):
+    CSRFProtect(app)
+
+    class Form(FlaskForm):
+        name = StringField()
+
+    @app.route("/form", methods=["GET", "POST"])
+    def form():
+        made = Form()
+        return f"hello {made.name.data}" if made.validate_on_submit() else generate_csrf()
+
+    token = client.get("/form").text
+    fields = {"csrf_token": token, "name": "ada"}
+    assert client.post("/form", data=fields).text == "hello ada"
+    assert client.post("/form", data=fields | {"csrf_token": "forged"}).status_code == 400
+    assert app.test_client().post("/form", data=fields).status_code == 400
+    assert copy_of(client).post("/form", data=fields).text == "hello ada"
+
+
+# Commands.
+
+
+@pytest.fixture
+def operator(tmp_path):
+    """A client, and what runs ``flask litesess`` beside it."""
+    app = make_app(LITESESS_PATH=tmp_path / "data", LITESESS_TTL=100)
+
+    @app.route("/login/<name>")
+    def login(name):
+        session.owner = name
+        return session.handle
+
+    run = app.test_cli_runner()
+    app.run = lambda *words: run.invoke(args=["litesess", *words])
+    yield app
+    app.extension.close()
+
+
+def test_the_operator_sees_what_there_is(operator):
+    operator.test_client().get("/set/a/1")
+    shown = operator.run("stats").output.splitlines()
+    assert "live 1" in shown
+    assert "expired 0" in shown
+    assert operator.run("verify").exit_code == 0
+
+
+def test_the_operator_collects_and_compacts(operator):
+    operator.test_client().get("/set/a/1")
+    operator.clock.advance(100)
+    assert operator.run("gc").output == "1 expired sessions deleted\n"
+    assert operator.run("compact").output == "compacted\n"
+
+
+def test_the_operator_revokes(operator):
+    clients = [operator.test_client() for _ in range(4)]
+    handles = [
+        client.get(f"/login/{name}").text for client, name in zip(clients, "aabc", strict=True)
+    ]
+    assert operator.run("revoke", "--owner", "a").output == "2 sessions revoked\n"
+    assert operator.run("revoke", handles[2]).exit_code == 0
+    stored = [handle_of(key) for key, _ in operator.store.records()]
+    assert len(stored) == 1
+    missing = operator.run("revoke", "0123456789abcdef")
+    assert (missing.exit_code, "no session has the handle" in missing.output) == (1, True)
+    assert operator.run("revoke", "--all").exit_code == 0
+    assert data(operator) == []
+    for words in ([], ["--all", "--owner", "a"]):
+        assert operator.run("revoke", *words).exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what it does not own")
+def test_root_makes_no_directory_among_those_of_another_user(tmp_path):
+    """The workers, who run as that user, could not enter it."""
+    os.chown(tmp_path, 54321, 54321)
+    app = make_app(LITESESS_PATH=tmp_path / "data")
+    told = app.test_cli_runner().invoke(args=["litesess", "gc"])
+    assert (told.exit_code, told.output) == (
+        1,
+        f"Error: {tmp_path} belongs to uid 54321, and this is root; run the command as that user\n",
+    )
+    assert not (tmp_path / "data").exists()
+    app.extension.close()
+
+
+def test_what_a_store_cant_do_ends_the_command(app, operator):
+    run = app.test_cli_runner()
+    for word in ("stats", "verify"):
+        assert "is not a WALStore" in run.invoke(args=["litesess", word]).output
+    operator.store.close()
+    closed = operator.run("gc")
+    assert closed.exit_code == 1
+    assert closed.output.startswith("Error: ")

@@ -1,0 +1,69 @@
+"""RedisStore against the suite of every store, on real servers."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from litesess import Store
+from litesess.stores.redis import RedisStore
+from litesess.testing import FakeClock, StoreContract
+from tests.tools.redises import PROGRAMS, needs_redis, redis_cluster, redis_server
+
+pytestmark = [pytest.mark.slow, needs_redis]
+
+#: A prefix for each test: they share the servers.
+_numbers = count()
+
+
+@pytest.fixture(scope="module", params=[*PROGRAMS])
+def url(request, tmp_path_factory):
+    with redis_server(tmp_path_factory.mktemp("redis"), program=PROGRAMS[request.param]) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory):
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        ports = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        yield f"redis+cluster://{ports}"
+
+
+class InRedis(StoreContract):
+    options: dict[str, object] = {}
+
+    @pytest.fixture(autouse=True)
+    def _server(self, url):
+        self.store.close()
+        self.server = url
+        self.store = self.make_store(self.clock)
+
+    server = "redis://127.0.0.1:1"  # until there is one
+
+    def make_store(self, clock: FakeClock) -> Store:
+        return RedisStore(self.server, prefix=f"test{next(_numbers)}:", clock=clock, **self.options)
+
+
+class TestRedisStore(InRedis):
+    pass
+
+
+class TestRedisStoreThatIsEncrypted(InRedis):
+    options = {"encryption_key": bytes(range(32))}
+
+
+class TestRedisStoreOnACluster(InRedis):
+    @pytest.fixture(autouse=True)
+    def _server(self, cluster_url):
+        self.store.close()
+        self.server = cluster_url
+        self.store = self.make_store(self.clock)
+
+
+class TestRedisStoreOnOneNodeOfACluster(TestRedisStoreOnACluster):
+    """Braces in the prefix keep all sessions on one node, so that each step is one script."""
+
+    def make_store(self, clock: FakeClock) -> Store:
+        prefix = f"{{test{next(_numbers)}}}:"
+        return RedisStore(self.server, prefix=prefix, clock=clock, **self.options)

@@ -1,0 +1,119 @@
+"""How the engine's tests make engines, keys and plans."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+from litesess.crypto import EncryptionKey
+from litesess.engine import format as form
+from litesess.engine import log
+from litesess.engine.db import Engine
+from litesess.engine.fs import FileSystem
+from litesess.engine.lock import FileLock
+from tests.tools.simdisk import SimDisk, SimLock
+
+PATH = "/store"
+FAR = 1e10
+
+
+#: What every store of a test is encrypted by; the fixture ``encrypted`` sets it.
+encryption_key: EncryptionKey | None = None
+
+_salts = random.Random()
+
+
+def seed_salts() -> None:
+    """Let the stores of each test be the same every time, whichever tests ran before."""
+    _salts.seed(1)
+
+
+def make_engine(
+    fs: FileSystem | None = None,
+    path: str = PATH,
+    *,
+    wal_limit: int = 1 << 20,
+    lock: FileLock | None = None,
+    random_bytes: Callable[[int], bytes] | None = None,
+    lock_timeout: float = 0.05,
+    read_only: bool = False,
+    monotonic: Callable[[], float] | None = None,
+    encrypted_by: EncryptionKey | None = None,
+) -> Engine:
+    """Return an engine, on a simulated disk with locks of that."""
+    if lock is None:
+        lock = SimLock(fs) if isinstance(fs, SimDisk) else FileLock()
+    return Engine(
+        path,
+        collection="sessions",
+        wal_limit=wal_limit,
+        lock_timeout=lock_timeout,
+        read_only=read_only,
+        before_compaction=lambda: None,
+        after_compaction=lambda seconds: None,
+        encryption_key=encrypted_by or encryption_key,
+        random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
+        fs=fs or FileSystem(),
+        lock=lock,
+        monotonic=monotonic or _ticks(),
+    )
+
+
+def _ticks() -> Callable[[], float]:
+    """Return a clock that goes on by a millisecond whenever it is asked."""
+    milliseconds = count()
+    return lambda: next(milliseconds) / 1000
+
+
+def key(name: object) -> bytes:
+    return sha256(str(name).encode()).digest()
+
+
+def change(engine: Engine, *changes: form.Change, sync: bool = True) -> int:
+    """Make changes in one record; return its sequence number."""
+    _, sequence = engine.transact(lambda _stored: (changes, None), sync=sync)
+    return sequence
+
+
+def put(engine: Engine, name: object, value: bytes, expires_at: float = FAR, **how: Any) -> int:
+    return change(engine, form.Put(key(name), value, expires_at), **how)
+
+
+def delete(engine: Engine, name: object, **how: Any) -> int:
+    return change(engine, form.Delete(key(name)), **how)
+
+
+def touch(engine: Engine, name: object, expires_at: float) -> None:
+    """Touch what is stored, if it is."""
+
+    def plan(stored: Any) -> tuple[list[form.Change], None]:
+        entry = stored.get(key(name))
+        return [form.Touch(key(name), entry.version, expires_at)] if entry else [], None
+
+    engine.transact(plan, sync=False)
+
+
+def content(engine: Engine) -> dict[bytes, tuple[bytes, float]]:
+    """Return all that is stored, with its expiry."""
+    return {found: (entry.value, entry.expires_at) for found, entry in engine.scan()}
+
+
+def small_files(monkeypatch: Any) -> None:
+    """Reserve little, so that a simulated disk is quick to copy."""
+    monkeypatch.setattr(log, "RESERVE_STEP", 2048)
+    monkeypatch.setattr(log, "DELETE_RESERVE", 256)
+
+
+def abandon(engine: Engine) -> None:
+    """Leave an engine as a killed process would: nothing is written any more."""
+    opened, engine._open = engine._open, None
+    if opened is not None:
+        opened.forget()
+
+
+def seeded_bytes(seed: int) -> Callable[[int], bytes]:
+    return random.Random(seed).randbytes

@@ -1,0 +1,237 @@
+"""Sweeps over everything that can be damaged or can fail in a small store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+from litesess import StoreError
+from litesess.crypto import SEALING_BYTES
+from litesess.engine import format as form
+from tests.tools import engines
+from tests.tools.crashes import Workload
+from tests.tools.engines import (
+    FAR,
+    abandon,
+    change,
+    content,
+    delete,
+    key,
+    make_engine,
+    put,
+    seeded_bytes,
+    touch,
+)
+from tests.tools.simdisk import SimDisk
+
+ERRNOS = [
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.EACCES, errno.EROFS, errno.EINTR, errno.ESTALE,
+]  # fmt: skip
+
+
+def small_store(
+    *, closed: bool, seed: int = 1
+) -> tuple[dict[str, bytes], list[dict[bytes, tuple[bytes, float]]]]:
+    """Return the files of a store with a snapshot and a log, and what it held, step by step."""
+    disk = SimDisk()
+    rng = random.Random(seed)
+    engine = make_engine(disk, random_bytes=seeded_bytes(seed))
+    for name in "abc":
+        put(engine, name, rng.randbytes(rng.randrange(10)))
+    engine.compact()
+    states = [content(engine)]
+    for step in (
+        lambda: put(engine, "d", rng.randbytes(rng.randrange(10))),
+        lambda: delete(engine, "a"),
+        lambda: touch(engine, "b", FAR + 1),
+        lambda: change(engine, form.Put(key("e"), b"e", FAR), form.Delete(key("c"))),
+        lambda: put(engine, "f", b"ffff"),
+    ):
+        step()
+        states.append(content(engine))
+    if closed:
+        engine.close()
+    else:
+        abandon(engine)
+    return disk.files(), states
+
+
+def used(data: bytes) -> int:
+    return len(data.rstrip(b"\0"))
+
+
+def look(files: dict[str, bytes]) -> dict[bytes, tuple[bytes, float]] | None:
+    """Return what a store shows, all values read; None if it refuses."""
+    try:
+        return content(make_engine(SimDisk(files)))
+    except StoreError:
+        return None
+
+
+def flips(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    for name, data in files.items():
+        for bit in range(8 * used(data)):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            yield name, bytes(damaged)
+
+
+def truncations(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    for name, data in files.items():
+        for length in range(used(data)):
+            yield name, data[:length]
+
+
+def pages(files: dict[str, bytes], rng: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Pages of zeros and of noise at every 64 bytes."""
+    for name, data in files.items():
+        for at in range(0, used(data), 64):
+            for page in bytes(512), rng.randbytes(512):
+                yield name, data[:at] + page + data[at + 512 :]
+
+
+def every_flip(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, int]:
+    """Damage small stores in every way; nothing wrong may be shown, nothing go silently."""
+    counts = {"tried": 0, "refused": 0, "harmless": 0, "last batch lost": 0}
+    for seed, closed in product(seeds, (True, False)):
+        rng = random.Random(seed)
+        files, states = small_store(closed=closed, seed=seed)
+        assert look(files) == states[-1]
+        for source in flips(files), truncations(files), pages(files, rng):
+            for name, damaged in source:
+                if rng.random() >= share:
+                    continue
+                counts["tried"] += 1
+                found = look(files | {name: damaged})
+                if found is None:
+                    counts["refused"] += 1
+                elif found == states[-1]:
+                    counts["harmless"] += 1
+                else:
+                    # After a crash the last batch, that nothing behind it vouches for, may
+                    # have been torn for all one can know.
+                    assert not closed, f"seed {seed} rolled back silently: {name}"
+                    assert name.endswith(".wal"), f"seed {seed}: {name}"
+                    assert_prefix(found, states, damaged, files[name])
+                    counts["last batch lost"] += 1
+    return counts
+
+
+def assert_prefix(found: object, states: list[object], damaged: bytes, whole: bytes) -> None:
+    """A roll-back is excused only where the damage hits the last record, which vouches for all."""
+    damaged = damaged.ljust(len(whole), b"\0")
+    last_damaged = max(at for at, byte in enumerate(whole) if damaged[at] != byte)
+    sealing = SEALING_BYTES if engines.encryption_key is not None else 0
+    last_record = form.RECORD_BYTES + form.KEY_BYTES + 8 + 4 + sealing
+    assert last_damaged >= used(whole) - last_record, "what later records vouch for went"
+    assert found in states, "what is shown was never stored"
+
+
+def every_lost_record() -> int:
+    """Drop, double and swap the records of a log; each must be refused or change nothing."""
+    files, _ = small_store(closed=True)
+    (name,) = [name for name in files if name.endswith(".wal")]
+    data = files[name][: used(files[name])]
+    fd_log = SimDisk(files)
+    engine = make_engine(fd_log)
+    log = (engine._open or engine._opened()).follower.live.log
+    records = [data[r.offset : r.end] for r in log.replay() if r.end <= len(data)]
+    head = data[: form.HEADER_BYTES]
+    tried = 0
+    for at in range(len(records) - 1):
+        dropped = [*records[:at], *records[at + 1 :]]
+        doubled = [*records[: at + 1], *records[at:]]
+        swapped = [*records[:at], records[at + 1], records[at], *records[at + 2 :]]
+        for changed in dropped, doubled, swapped:
+            tried += 1
+            found = look(files | {name: head + b"".join(changed)})
+            assert found is None, f"record {at}"
+    return tried
+
+
+def failing_runs(numbers: list[int], seeds: range, steps: int) -> Iterator[tuple[Workload, int]]:
+    """Run work in which one call fails, for every call and errno; yield it when it has ended."""
+    for seed in seeds:
+        count = SimDisk()
+        Workload(seed, steps, count).run()
+        for at in range(1, count.calls + 1):
+            number = numbers[at % len(numbers)]
+            disk = SimDisk()
+
+            def fault(_call: str, disk: SimDisk = disk, at: int = at, number: int = number) -> None:
+                if disk.calls == at:
+                    raise OSError(number, os.strerror(number))
+
+            disk.fault = fault
+            work = Workload(seed, steps, disk)
+            yield work, at
+
+
+def every_errno(seeds: range, steps: int = 25) -> int:
+    """Let each call of some work fail once; only documented errors, and the oracle holds."""
+    tried = 0
+    for work, at in failing_runs(ERRNOS, seeds, steps):
+        tried += 1
+        go_on_through_errors(work)
+        opened = len(work.disk.open_files)
+        assert opened <= 8, f"{opened} descriptors after call {at} failed"
+        found = content(make_engine(work.disk.twin()))
+        assert found in work.possible(), f"call {at}"
+    return tried
+
+
+def every_sync(seeds: range = range(3), steps: int = 25) -> int:
+    """Let each sync fail once, as Linux does it, and cut the power some time later."""
+    tried = 0
+    for seed in seeds:
+        count = SimDisk()
+        syncs = 0
+
+        def counting(call: str) -> None:
+            nonlocal syncs
+            syncs += call == "sync"
+
+        count.fault = counting
+        Workload(seed, steps, count).run()
+        for at in range(1, syncs + 1):
+            for restart in False, True:
+                tried += 1
+                disk = SimDisk()
+                seen = 0
+
+                def fault(call: str, at: int = at) -> None:
+                    nonlocal seen
+                    seen += call == "sync"
+                    if call == "sync" and seen == at:
+                        raise OSError(errno.EIO, "Input/output error")
+
+                disk.fault = fault
+                work = Workload(seed, steps, disk)
+                go_on_through_errors(work)
+                left = work.disk
+                if restart:
+                    engine = make_engine(left)
+                    shown = content(engine)
+                    assert shown in work.possible()
+                    engine.close()
+                durable = {name: inode.durable for name, inode in left.durable_names.items()}
+                found = content(make_engine(SimDisk(durable)))
+                assert found in work.possible(), f"seed {seed} sync {at}"
+    return tried
+
+
+def go_on_through_errors(work: Workload) -> None:
+    """Run work to its end; what a step is refused is not acknowledged."""
+    for _ in range(work.steps):
+        try:
+            work.step()
+        except StoreError:
+            work.forgive()
+    try:
+        work.engine.close()
+    finally:
+        work.disk.fault = lambda call: None
