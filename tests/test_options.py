@@ -261,7 +261,7 @@ def test_what_is_no_wsgi_app_is_refused():
 
 
 DEFAULTS = {
-    "cookie_name": "litesess.sid",
+    "cookie_name": None,
     "save_uninitialized": False,
     "resave": False,
     "rolling": False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from litesess.web.caching import Headers
 from litesess.web.cookie import (
     SessionCookie,
@@ -12,7 +14,7 @@ from litesess.web.cookie import (
 )
 from litesess.web.loaded import Status
 from litesess.web.state import State
-from litesess.web.strays import Scope, scope_of, scopes
+from litesess.web.strays import MAX_HEADERS, Scope, scope_of, scopes
 
 
 def cookies(state: State) -> list[str]:
@@ -21,7 +23,7 @@ def cookies(state: State) -> list[str]:
     if is_told and state.written_at is None and _is_gone(state):
         state.lose()
         is_told = False
-    if not (is_told or state.strays or state.has_ended):
+    if not (is_told or state.strays or state.has_ended or state.ignored):
         # A session that this request only found gone says nothing: what is in the browser by now
         # may be the cookie that a login has just set.
         return []
@@ -36,7 +38,12 @@ def cookies(state: State) -> list[str]:
         found.append(_expired(state, state.current_cookie()))
     if state.scopes and (state.has_ended or (is_told and state.id != state.client_id)):
         found += _expired_elsewhere(state)
+    if state.ignored:
+        found += _expired_ignored(state)
     if is_told:
+        if state.is_host and state.signer() is not state.client_signer():
+            # By the other name from now on; the one it came by would win.
+            found.append(_expired(state, _in_scope(state, Scope(None, "/"))))
         found.append(_set_cookie(state, state.current_id()))
     return [cookie for cookie in found if cookie is not None]
 
@@ -48,7 +55,7 @@ def is_possible(state: State) -> bool:
     """
     if not may_begin(state):
         return False
-    if is_accepted(state.rules.signer.name, state.current_cookie(), https=state.is_https()):
+    if is_accepted(state.signer().name, state.current_cookie(), https=state.is_https()):
         return True
     state.rules.warn_once(
         "a secure cookie can't be sent over plain http, so the session is not stored;"
@@ -84,6 +91,7 @@ def _is_told(state: State) -> bool:
     if (
         state.id != state.client_id
         or state.is_stale
+        or (state.is_host and state.signer() is not state.client_signer())
         or state.is_cookie_written
         or state.is_rolling()
     ):
@@ -98,8 +106,9 @@ def _is_gone(state: State) -> bool:
     return state.rules.store.load(key) is None
 
 
-def _expired(state: State, cookie: SessionCookie) -> str | None:
-    return expire_cookie(state.rules.signer.name, cookie, https=state.is_https())
+def _expired(state: State, cookie: SessionCookie, name: str = "") -> str | None:
+    name = name or state.client_signer().name
+    return expire_cookie(name, cookie, https=state.is_https())
 
 
 def _expired_elsewhere(state: State) -> list[str | None]:
@@ -125,7 +134,7 @@ def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
         is_own_kept: not in the scope that we set ours in.
     """
     rules, settings, environ = state.rules, state.settings(), state.environ
-    name, own = rules.signer.name, state.current_cookie()
+    name, own = state.client_signer().name, state.current_cookie()
     kept = [scope_of(own.domain, own.path), scope_of(settings.domain, settings.path), *state.scopes]
     # Source: RFC 6265bis section 4.1.3.2: a cookie with that prefix has one scope alone.
     is_fixed = is_host_prefixed(name)
@@ -138,6 +147,16 @@ def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
     ]
 
 
+def _expired_ignored(state: State) -> list[str | None]:
+    """Return what makes a client forget the cookies by the other name, which don't count."""
+    rules, settings, environ = state.rules, state.settings(), state.environ
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    own = scope_of(settings.domain, settings.path)
+    # One less than may be: ours comes with them.
+    found = islice(scopes(rules.host(environ), path, own), MAX_HEADERS - 1)
+    return [_expired(state, _in_scope(state, scope), rules.signer.name) for scope in found]
+
+
 def _set_cookie(state: State, session_id: str) -> str | None:
     rules, cookie, record = state.rules, state.current_cookie(), state.record
     # One reading of the clock for the record and for the cookie.
@@ -146,5 +165,5 @@ def _set_cookie(state: State, session_id: str) -> str | None:
     if ends_at is not None:
         ends_at = state.expiry(now if record is None else record.created_at, now)
     return set_cookie(
-        rules.signer, session_id, cookie, https=state.is_https(), now=now, ends_at=ends_at
+        state.signer(), session_id, cookie, https=state.is_https(), now=now, ends_at=ends_at
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from litesess.stores.base import Record
-from litesess.web.cookie import Verified
+from litesess.web.cookie import CookieSigner, Verified, may_be_host
 from litesess.web.rules import Rules
 from litesess.web.strays import Scope, scope_of
 
@@ -26,6 +26,13 @@ class Arrival(NamedTuple):
     strays: Sequence[str]
     #: Whether it has a cookie of ours at all.
     has_cookie: bool
+    #: Whether that has the name that browsers take over https alone.
+    is_host: bool = False
+    #: The ids in cookies that don't count, as they have the other name.
+    ignored: Sequence[str] = ()
+
+
+_NOTHING: Final = Arrival([], (), has_cookie=False)
 
 
 def arrival_of(rules: Rules, environ: Mapping[str, Any]) -> Arrival:
@@ -38,9 +45,43 @@ def arrival_of(rules: Rules, environ: Mapping[str, Any]) -> Arrival:
         StoreError: the store can't work.
     """
     header = environ.get("HTTP_COOKIE", "")
-    verified = rules.signer.verified(header) if header else []
+    if not header:
+        return _NOTHING
+    if rules.host_signer is None:
+        return _loaded(rules, rules.signer.verified(header))
+    return _by_either_name(rules, rules.host_signer, environ, header)
+
+
+def _by_either_name(
+    rules: Rules, host_signer: CookieSigner, environ: Mapping[str, Any], header: str
+) -> Arrival:
+    """Return what came by the name for https, which wins, or else by the other one.
+
+    Over https the other one counts only for a session whose own settings rule the first name out: a
+    neighbour, or somebody in the middle of a request over http, can have planted it.
+    """
+    plain = rules.signer
+    verified = host_signer.verified(header)
+    if verified:
+        # The one name ends in the other.
+        others = header.count(plain.name) > header.count(host_signer.name)
+        ignored = [item.session_id for item in plain.verified(header)] if others else ()
+        return _loaded(rules, verified)._replace(is_host=True, ignored=ignored)
+    verified = plain.verified(header)
+    came = _loaded(rules, verified)
+    settings = rules.settings_of(environ)
+    if not (verified and rules.is_https(environ) and may_be_host(settings, {})):
+        return came
+    live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
+    kept = {item.session_id for item, _ in live}
+    ignored = [item.session_id for item in verified if item.session_id not in kept]
+    return Arrival(live, (), has_cookie=bool(live), ignored=ignored)
+
+
+def _loaded(rules: Rules, verified: list[Verified]) -> Arrival:
+    """Return what a client came with whose cookies carry these ids."""
     if not verified:
-        return Arrival([], (), has_cookie=False)
+        return _NOTHING
     if len(verified) > MAX_CANDIDATES:
         return Arrival([], [item.session_id for item in verified], has_cookie=True)
     if len(verified) > 1:

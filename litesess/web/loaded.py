@@ -194,7 +194,3 @@ class Loaded:
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""
         return self.rules.settings_of(self.environ)
-
-    def is_https(self) -> bool:
-        """Say whether the client's request came by https, or counts as if it had."""
-        return self.rules.is_https(self.environ)

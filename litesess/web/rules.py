@@ -40,6 +40,9 @@ logger = logging.getLogger("litesess")
 
 #: Where the app finds the store in the environ.
 STORE_KEY: Final = "litesess.store"
+#: The cookie's names, unless the app gives it one: over http, and over https.
+COOKIE_NAME: Final = "litesess.sid"
+HOST_COOKIE_NAME: Final = f"__Host-{COOKIE_NAME}"
 #: The headers of an answer that is 503 because the store is away.
 #: Source: RFC 9110 section 15.6.4.
 REFUSED: Final = (("Retry-After", "5"), ("Cache-Control", "no-store"))
@@ -84,7 +87,12 @@ class ManagerOptions(Options):
         secret=True,
     )
     store: Store = required("Where the sessions are kept", check=_store)
-    cookie_name: str = option("litesess.sid", "The cookie's name", check=text)
+    cookie_name: str | None = option(
+        None,
+        "The cookie's name; ``None``: ``__Host-litesess.sid`` over https, where the cookie's path"
+        " and domain allow it, else ``litesess.sid``",
+        check=optional(text),
+    )
     cookie: CookieSettings | Callable[..., object] = option(
         None,
         "The cookie's attributes: ``CookieSettings``, a mapping, or a callable that gets the"
@@ -177,11 +185,18 @@ class Rules:
         self.clock = checked_options.clock
         self.monotonic = monotonic
         self.sleep = sleep
-        self.signer = CookieSigner(checked_options.cookie_name, checked_options.secret)
+        name = checked_options.cookie_name or COOKIE_NAME
+        #: Of the cookie by the name that is good everywhere.
+        self.signer = CookieSigner(name, checked_options.secret)
+        #: Of the cookie by the name that browsers take from this host over https alone; None: the
+        #: app has given the cookie a name of its own.
+        self.host_signer: CookieSigner | None = None
+        if checked_options.cookie_name is None:
+            self.host_signer = CookieSigner(HOST_COOKIE_NAME, checked_options.secret)
         self._settings = (
             checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
         )
-        check_name(checked_options.cookie_name, self._settings or CookieSettings())
+        check_name(name, self._settings or CookieSettings())
         if self._settings is not None and self._settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
         self._settings_key = f"{self.environ_key}.cookie"

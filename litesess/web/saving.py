@@ -153,7 +153,7 @@ def prolong(state: State) -> None:
 
 def delete(state: State) -> None:
     """Delete the session, wherever it is now, and the strays, in one step."""
-    doomed = [*state.strays]
+    doomed = [*state.strays, *state.ignored]
     if state.status in (Status.STORED, Status.LOST) and state.id is not None:
         doomed.append(state.id)
     keys, store = [ids.key_of(each) for each in doomed], state.rules.store
@@ -186,9 +186,12 @@ def _end_strays(state: State) -> None:
 
     Order: before the session is stored, so that none of them outlives a login that is acknowledged.
     """
-    if state.strays:
-        state.rules.store.delete_all([ids.key_of(each) for each in state.strays])
-        state.has_ended = True
+    doomed = [*state.strays]
+    if state.new_owner is not None:
+        doomed += state.ignored
+    if doomed:
+        state.rules.store.delete_all([ids.key_of(each) for each in doomed])
+        state.has_ended = bool(state.strays) or state.has_ended
 
 
 def _store_changes(

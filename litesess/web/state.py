@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from litesess.errors import StoreUnavailable
 from litesess.stores.base import Record
 from litesess.web.arrival import Arrival, arrival_of, chosen_of, own_scopes
+from litesess.web.cookie import CookieSigner, Verified, may_be_host
 from litesess.web.loaded import Loaded, Status
-from litesess.web.rules import Rules
+from litesess.web.rules import HOST_COOKIE_NAME, Rules
 from litesess.web.strays import Scope
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class State(Loaded):
         "client_id",
         "has_cookie",
         "has_ended",
+        "ignored",
         "is_abandoned",
         "is_announced",
         "is_anonymous",
         "is_atomic",
         "is_content_written",
         "is_cookie_written",
+        "is_host",
         "is_late",
         "is_looked_at",
         "is_refused",
@@ -107,6 +110,10 @@ class State(Loaded):
         live, chosen = came.live, chosen_of(came.live)
         #: The client came with a cookie of ours, whatever became of its session.
         self.has_cookie = came.has_cookie or chosen is not None
+        #: That cookie has the name that browsers take over https alone.
+        self.is_host = came.is_host
+        #: The ids in cookies by the other name, which don't count.
+        self.ignored = came.ignored
         #: The ids of other sessions that the client came with cookies of.
         self.strays: Sequence[str] = came.strays
         #: The scopes of cookies whose sessions have scopes of their own.
@@ -136,6 +143,12 @@ class State(Loaded):
                 *came.strays,
                 *(each[0].session_id for each in live if each is not chosen),
             ]
+        if self.is_host and not self.rules.is_https(self.environ):
+            self.rules.warn_once(
+                f"a request that seems to come by plain http carries {HOST_COOKIE_NAME}, so it"
+                " counts as https; if a proxy of yours speaks https, let it set"
+                " X-Forwarded-Proto, and set trust_proxy"
+            )
         if self.strays:
             self._warn_of_strays(is_served=chosen is not None)
         # An id that is not stored is never adopted: whoever chose it may know it.
@@ -144,7 +157,8 @@ class State(Loaded):
             self.load(None, None)
         else:
             verified, record = chosen
-            self.client_id, self.is_stale = verified.session_id, verified.is_stale
+            self.client_id = verified.session_id
+            self.is_stale = verified.is_stale or self._is_to_be_secure(verified, record)
             self.seen_at = record.last_seen_at
             self.load(verified.session_id, record, verified.key)
 
@@ -163,6 +177,13 @@ class State(Loaded):
     def arrival(self) -> Arrival:
         """Return what the client came with."""
         return arrival_of(self.rules, self.environ)
+
+    def _is_to_be_secure(self, verified: Verified, record: Record) -> bool:
+        """Return whether a cookie that was set without ``Secure`` is to be set with it now."""
+        if verified.is_secure or self.is_host or not self.is_https():
+            return False
+        own = record.cookie or {}
+        return own.get("secure", self.settings().secure) is not False
 
     def _warn_of_strays(self, *, is_served: bool) -> None:
         logger.warning(
@@ -202,6 +223,24 @@ class State(Loaded):
         self.written_at = now
         if self._cookie is not None:
             self._cookie.stored_until(expires_at)
+
+    def is_https(self) -> bool:
+        """Return whether the client's request came by https, or counts as if it had."""
+        return self.is_host or self.rules.is_https(self.environ)
+
+    def signer(self) -> CookieSigner:
+        """Return the signer of the cookie that the client is told of the session by."""
+        rules = self.rules
+        if rules.host_signer is None or not self.is_https():
+            return rules.signer
+        is_host = may_be_host(self.settings(), self.own_cookie() or {})
+        return rules.host_signer if is_host else rules.signer
+
+    def client_signer(self) -> CookieSigner:
+        """Return the signer of the cookie that the client came with."""
+        return (
+            self.rules.host_signer if self.is_host and self.rules.host_signer else self.rules.signer
+        )
 
     def is_rolling(self) -> bool:
         """Say whether the response sends the cookie of the session if it was looked at."""

@@ -213,27 +213,24 @@ class Visit(State):
             return self._unset()
         if self.status is not Status.UNREAD:
             return self._commit()
-        if self._may_need_commit():
-            try:
-                return self._commit()
-            except StoreFull:
-                # The page has nothing to do with it; who has a session keeps it.
-                logger.exception("a session that the app did not look at was not stored")
-        return []
-
-    def _may_need_commit(self) -> bool:
-        """Say whether a session that the app did not look at may need something at its end."""
-        options = self.rules.options
         if self.is_tried:  # the store has failed
-            return False
-        if options.rolling or options.resave:
-            return True
-        # Not for one who has a cookie: to tell whether it is good, its session would be loaded.
-        return self.rules.signer.name not in self.environ.get("HTTP_COOKIE", "")
+            return []
+        try:
+            return self._commit_unread()
+        except StoreFull:
+            # The page has nothing to do with it; who has a session keeps it.
+            logger.exception("a session that the app did not look at was not stored")
+            return []
+
+    def _commit_unread(self) -> list[str]:
+        """Commit a session that the app did not look at, as an option says that it may be due."""
+        options = self.rules.options
+        self.find()
+        if self.status is Status.STORED and not (options.rolling or options.resave):
+            return []
+        return self._commit()
 
     def _commit(self) -> list[str]:
-        if self.status is Status.UNREAD:
-            self.find()
         if self.is_anonymous:
             return []
         if self.is_cleared and self.is_blank() and (self.status is Status.STORED or self.strays):
@@ -265,9 +262,10 @@ class Visit(State):
         """
         if not (cookies or self.is_looked_at):
             return headers
-        if cookies and announcing.sets_cookie(headers, self.rules.signer.name):
-            name = self.rules.signer.name
-            logger.warning("the app sets cookie %s too; the session's comes last", name)
+        if cookies and announcing.sets_cookie(headers, self.signer().name):
+            logger.warning(
+                "the app sets cookie %s too; the session's comes last", self.signer().name
+            )
         if self.rules.options.cache_headers:
             headers = guard_caches(headers, cookies)
         return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers

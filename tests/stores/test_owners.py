@@ -967,7 +967,7 @@ def test_clearing_a_session_of_its_own_scope_expires_the_cookie_there(site):
 
 
 def test_a_login_that_the_client_cant_be_told_leaves_no_session(clock):
-    site = Site(clock=clock, cookie={"secure": True})
+    site = Site(clock=clock, cookie_name=COOKIE, cookie={"secure": True})
     https = {"wsgi.url_scheme": "https"}
     site.visit(lambda s: s.update(a=1), **https)
     site.visit(lambda s: s.login("ada"), cookie=site.header)

@@ -17,6 +17,7 @@ from litesess.testing import FakeClock
 SECRET = "c2f1e7a09b5d48366e1d7c40fa92b853"
 OLD_SECRET = "9e44d1b07a6f4c2385b0cc17d3f6ea21"
 COOKIE = "litesess.sid"
+HOST_COOKIE = "__Host-litesess.sid"
 KEY = "litesess.session"
 
 Action = Callable[[Session], Any]
@@ -98,7 +99,8 @@ class Response:
     @property
     def set_cookies(self) -> list[str]:
         """The ``Set-Cookie`` values of the session cookie."""
-        return [value for value in self.all("Set-Cookie") if value.startswith(f"{COOKIE}=")]
+        names = (f"{COOKIE}=", f"{HOST_COOKIE}=")
+        return [value for value in self.all("Set-Cookie") if value.startswith(names)]
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -112,7 +114,7 @@ class Response:
         """What became of the session cookie: ``""``, ``"set"`` or ``"expired"``."""
         if not self.set_cookies:
             return ""
-        return "expired" if self.set_cookies[-1].startswith(f"{COOKIE}=;") else "set"
+        return "expired" if "=;" in self.set_cookies[-1] else "set"
 
 
 def environ_of(path: str = "/", *, https: bool = False, **environ: Any) -> dict[str, Any]:
@@ -184,7 +186,7 @@ class Browser:
             name, _, rest = set_cookie.partition("=")
             self.cookies[name] = rest.partition(";")[0]
             if "Max-Age=0" in set_cookie:
-                del self.cookies[name]
+                del self.cookies[name]  # which is there by now
         return response
 
 
@@ -240,12 +242,16 @@ class Site:
     @property
     def cookie(self) -> str:
         """The value of the session cookie in the site's own browser."""
-        return self.browser.cookies[COOKIE]
+        return next(self.browser.cookies[name] for name in self._names)
 
     @property
     def header(self) -> str:
         """The Cookie header of the site's own browser."""
-        return f"{COOKIE}={self.cookie}"
+        return f"{next(iter(self._names))}={self.cookie}"
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name in (HOST_COOKIE, COOKIE) if name in self.browser.cookies]
 
     @property
     def data(self) -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ class _TransitionVisit(Visit):
             if record is not None:
                 # As signed with an older secret, so that the client gets a cookie of ours.  If the
                 # headers have left, Beaker's cookie leads here again.
-                live[key] = Verified(session_id, key, is_stale=True), record
+                live[key] = Verified(session_id, key, is_stale=True, is_secure=False), record
         return came._replace(live=[*live.values()])
 
     def _brought_over(self, old: str, new: str) -> Record | None:

@@ -5,6 +5,7 @@ from litesess.web.cookie.header import (
     expire_cookie,
     in_scope,
     is_accepted,
+    is_secure,
     set_cookie,
 )
 from litesess.web.cookie.own import SessionCookie, life_ends_at
@@ -15,6 +16,7 @@ from litesess.web.cookie.settings import (
     cookie_settings,
     is_host_prefixed,
     is_prefixed,
+    may_be_host,
 )
 from litesess.web.cookie.signer import ID, CookieSigner, Verified, values_of
 
@@ -34,7 +36,9 @@ __all__ = [
     "is_accepted",
     "is_host_prefixed",
     "is_prefixed",
+    "is_secure",
     "life_ends_at",
+    "may_be_host",
     "set_cookie",
     "values_of",
 ]

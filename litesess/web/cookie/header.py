@@ -9,7 +9,7 @@ from urllib.parse import quote
 from webob.cookies import make_cookie
 
 from litesess.web.cookie.own import LAST_DATE, SessionCookie
-from litesess.web.cookie.settings import is_prefixed
+from litesess.web.cookie.settings import CookieSettings, is_prefixed
 from litesess.web.cookie.signer import CookieSigner
 
 #: Browsers ignore what a longer life says.  Source: RFC 6265bis section 5.5.
@@ -39,7 +39,8 @@ def set_cookie(
         now: in Unix seconds; the life is counted from it.
         ends_at: when the cookie ends, in Unix seconds; None: with the browser.
     """
-    return _header(signer.name, signer.sign(session_id), cookie, https, ends_at, now)
+    value = signer.sign(session_id, is_secure=is_secure(cookie, https=https))
+    return _header(signer.name, value, cookie, https, ends_at, now)
 
 
 def expire_cookie(name: str, cookie: SessionCookie, *, https: bool) -> str | None:
@@ -55,6 +56,11 @@ def is_accepted(name: str, cookie: SessionCookie, *, https: bool) -> bool:
     return https or not (cookie.secure is True or is_prefixed(name))
 
 
+def is_secure(cookie: SessionCookie | CookieSettings, *, https: bool) -> bool:
+    """Return whether a cookie of these settings is set with ``Secure``."""
+    return https if cookie.secure == "auto" else cookie.secure is True
+
+
 def _header(
     name: str, value: str, cookie: SessionCookie, https: bool, ends_at: float | None, now: float
 ) -> str | None:
@@ -62,7 +68,7 @@ def _header(
         return None
     # The usual session has no settings of its own.
     own = cookie if cookie.changes else cookie.settings
-    secure = https if own.secure == "auto" else own.secure
+    secure = is_secure(own, https=https)
     samesite = own.samesite
     if samesite == "auto" or (samesite == "none" and not secure):
         samesite = "none" if secure else "lax"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import Options, boolean, build, option, optional, seconds_or_zero
@@ -182,3 +182,19 @@ def is_host_prefixed(name: str) -> bool:
     Source: RFC 6265bis section 4.1.3.2.
     """
     return name.lower().startswith("__host-")
+
+
+def may_be_host(settings: CookieSettings, own: Mapping[str, Any]) -> bool:
+    """Return whether a cookie can have a name that begins with ``__Host-``.
+
+    Source: RFC 6265bis section 4.1.3.2: with ``Secure``, without a domain, for the path ``/``.
+
+    Args:
+        settings: the configured ones.
+        own: what the session's own settings differ in.
+    """
+    return (
+        own.get("secure", settings.secure) is not False
+        and own.get("domain", settings.domain) is None
+        and own.get("path", settings.path) == "/"
+    )

@@ -1,7 +1,8 @@
 """The signed value of the session cookie: written, and found again in a ``Cookie`` header.
 
-The value is WebOb's ``SignedSerializer`` (HMAC-SHA-256) over the session id; the cookie's name is
-part of the salt, so that a value signed for one cookie is worth nothing in another.
+The value is WebOb's ``SignedSerializer`` (HMAC-SHA-256) over the session id.  The cookie's name is
+part of the salt, so that a value signed for one cookie is worth nothing in another.  So is whether
+the cookie was set with ``Secure``, which no ``Cookie`` header says.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ class Verified(NamedTuple):
     key: str
     #: It is signed with a secret that is not the first.
     is_stale: bool
+    #: It was set as a cookie for https alone.
+    is_secure: bool
 
     def __repr__(self) -> str:
-        return f"<Verified is_stale={self.is_stale}>"
+        return f"<Verified is_stale={self.is_stale} is_secure={self.is_secure}>"
 
 
 def values_of(name: str, header: str) -> list[str]:
@@ -81,14 +84,23 @@ class CookieSigner:
         self.name = name
         # A token has no NUL, so no other name and secret make the same key.
         salt = b"litesess/cookie/1/" + name.encode() + b"\0"
-        self._serializers = [_serializer(secret, salt) for secret in secrets]
+        #: One for each secret, newest first, and each for a cookie with and without Secure.
+        self._serializers = [
+            (_serializer(secret, salt), _serializer(secret, salt + b"secure\0"))
+            for secret in secrets
+        ]
         # Values that were verified: a client that comes back is not checked again.  Forged ones
         # never get in, and no dict tells by its time how much of a key was right.
         self._known: dict[str, Verified] = {}
 
-    def sign(self, session_id: str) -> str:
-        """Return the cookie value that carries *session_id*."""
-        signed: bytes = self._serializers[0].dumps(session_id)
+    def sign(self, session_id: str, *, is_secure: bool = False) -> str:
+        """Return the cookie value that carries *session_id*.
+
+        Args:
+            session_id: of 1 to 128 letters, digits, ``-`` and ``_``.
+            is_secure: the cookie is set with ``Secure``.
+        """
+        signed: bytes = self._serializers[0][is_secure].dumps(session_id)
         return signed.decode()
 
     def verified(self, header: str) -> list[Verified]:
@@ -108,19 +120,25 @@ class CookieSigner:
         value = text.encode("ascii")
         if not _SIGNED.match(value):
             return None
-        for position, serializer in enumerate(self._serializers):
-            try:
-                session_id = serializer.loads(value)
-            except ValueError:  # not signed with this secret
-                continue
-            if not ID.match(session_id):
-                return None
-            if len(self._known) >= _KNOWN_VALUES:
-                self._known.clear()
-            verified = Verified(session_id, key_of(session_id), position > 0)
-            self._known[text] = verified
-            return verified
+        for position, pair in enumerate(self._serializers):
+            for is_secure, serializer in enumerate(pair):
+                try:
+                    session_id = serializer.loads(value)
+                except ValueError:  # not signed with this secret
+                    continue
+                return self._remembered(text, session_id, position > 0, is_secure > 0)
         return None
+
+    def _remembered(
+        self, text: str, session_id: str, is_stale: bool, is_secure: bool
+    ) -> Verified | None:
+        if not ID.match(session_id):
+            return None
+        if len(self._known) >= _KNOWN_VALUES:
+            self._known.clear()
+        verified = Verified(session_id, key_of(session_id), is_stale, is_secure)
+        self._known[text] = verified
+        return verified
 
 
 def _serializer(secret: bytes, salt: bytes) -> SignedSerializer:
