@@ -10,13 +10,14 @@ from engines import make_engine, put, small_files
 from simdisk import SimDisk
 from test_engine_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, documented_files
 
-from litesess import Corruption, DecryptError, codec
+from litesess import Corruption, DecryptError
 from litesess.crypto import RAW, Derivation, EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.keys import KeyPlace, Keys, decode_keys
+from litesess.stores import packed
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
-VALUE = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
+VALUE = packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from litesess import codec, ids
+from litesess import ids
 from litesess.engine.commit import Lookup, Plan
 from litesess.engine.format import Change, Clear, Delete, Entry, Touch
 from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
-from litesess.stores import ending
+from litesess.stores import ending, packed
 from litesess.stores.base import KEEP, Owner, Record, Store
 from litesess.stores.keeping import kept
 from litesess.stores.stored import (
@@ -29,12 +29,11 @@ from litesess.stores.stored import (
     events_of,
     find_session,
     forwarding,
+    look_up,
     owned_sessions,
     put_of,
     raw_key,
-    record_of,
     session_in,
-    unpack,
 )
 
 logger = logging.getLogger("litesess.store")
@@ -80,14 +79,8 @@ class EmbeddedStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        raw = raw_key(key)
-        entry = self._engine.get(raw)
-        if entry is None or entry.expires_at <= self.clock():
-            return None
-        packed = unpack(raw, entry)
-        if packed is None or packed.moved_to is not None:
-            return None
-        return record_of(packed, entry.expires_at, entry.version)
+        content = look_up(self._engine, raw_key(key), self.clock())
+        return content if isinstance(content, Record) else None
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
@@ -132,11 +125,12 @@ class EmbeddedStore(Store):
                 return [], None
             if if_version is not None and found.key != merge.key:
                 return [], None
-            if if_version is not None and found.entry.version != if_version:
-                raise VersionConflict(f"version {found.entry.version} is stored, not {if_version}")
+            former = found.record.owner
+            if if_version is not None and found.record.version != if_version:
+                raise VersionConflict(f"version {found.record.version} is stored, not {if_version}")
             record = merge.into(found)
             record.is_moved = found.key != merge.key
-            evicted = self._evicted(stored, record, found, found.key, merge.now)
+            evicted = self._evicted(stored, record, former, found.key, merge.now)
             return [put_of(found.key, record, merge.now), *deletes(evicted)], Merged(
                 record, evicted
             )
@@ -153,7 +147,7 @@ class EmbeddedStore(Store):
                 return [], False
             if version is not None and entry.version != version:
                 return [], False
-            if version is None and codec.is_moved(entry.value):
+            if version is None and packed.is_forward(entry.value):
                 return [], False
             return [Touch(raw, entry.version, expires_at)], True
 
@@ -186,13 +180,14 @@ class EmbeddedStore(Store):
             # the one that belongs to a login.
             if found is None or found.key != merge.key:
                 return [], None
+            former = found.record.owner
             record = merge.into(found)
             put = put_of(raw_key(new), record, now)
             check_free(stored.get(put.key), now)
             # A request that started before a login can't change what the login began.
-            mark = forwarding(merge.key, new, now, takes_changes=not merge.is_login)
-            evicted = self._evicted(stored, record, found, merge.key, now)
-            return [mark, put, *deletes(evicted)], Merged(record, evicted)
+            forward = forwarding(merge.key, new, now, takes_changes=not merge.is_login)
+            evicted = self._evicted(stored, record, former, merge.key, now)
+            return [forward, put, *deletes(evicted)], Merged(record, evicted)
 
         record = self._merged(plan)
         if record is not None:
@@ -250,15 +245,14 @@ class EmbeddedStore(Store):
         """Yield the sessions that have not expired, one at a time, with their keys."""
         now = self.clock()
         for raw, entry in self._engine.scan():
-            if entry.expires_at > now:
-                packed = unpack(raw, entry)
-                if packed is not None and packed.moved_to is None:
-                    yield raw.hex(), record_of(packed, entry.expires_at, entry.version)
+            found = session_in(raw, entry) if entry.expires_at > now else None
+            if found is not None:
+                yield raw.hex(), found.record
 
     def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         sessions = owned_sessions(self._engine, ids.owner_of(owner), self.clock())
-        return [(found.key.hex(), found.record()) for found in sessions]
+        return [(found.key.hex(), found.record) for found in sessions]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
@@ -321,7 +315,7 @@ class EmbeddedStore(Store):
             if self.is_heard("expired"):
                 sessions = (session_in(key, entry) for key, entry in doomed)
                 found = [session for session in sessions if session is not None]
-            yield sum(not codec.is_moved(entry.value) for _, entry in doomed), found
+            yield sum(not packed.is_forward(entry.value) for _, entry in doomed), found
 
     def close(self) -> None:
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
@@ -345,7 +339,7 @@ class EmbeddedStore(Store):
         for evicted in ending.end(
             self._engine,
             keys,
-            lambda steps: steps[-1].packed.owner == owner,
+            lambda _steps, record: record.owner == owner,
             self.clock,
             sync=self._durable,
             rest=self._rest,
@@ -375,10 +369,10 @@ class EmbeddedStore(Store):
         return merged.record
 
     def _evicted(
-        self, stored: Lookup, record: Record, found: Found, key: bytes, now: float
+        self, stored: Lookup, record: Record, former: str | None, key: bytes, now: float
     ) -> list[Found]:
-        """Return what has to go as *record* takes the place of *found*, with its owner."""
-        if record.owner == found.packed.owner:
+        """Return the sessions that have to go for *record*, whose owner was *former*."""
+        if record.owner == former:
             return []
         return self._too_many(stored, record.owner, (key,), now)
 
@@ -397,5 +391,5 @@ class EmbeddedStore(Store):
         if limit is None or owner is None:
             return []
         others = [found for found in owned_sessions(stored, owner, now) if found.key not in spared]
-        others.sort(key=lambda found: (found.packed.created_at, found.entry.version))
+        others.sort(key=lambda found: (found.record.created_at, found.record.version))
         return others[: max(len(others) + 1 - limit, 0)]
