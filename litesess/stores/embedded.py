@@ -13,15 +13,15 @@ from typing import Any, Final, Protocol
 from litesess import ids
 from litesess.engine.commit import Lookup, Plan
 from litesess.engine.format import Change, Clear, Delete, Entry, Touch
-from litesess.errors import StoreFull, VersionConflict
+from litesess.errors import StoreFull
 from litesess.events import Event
 from litesess.stores import ending, packed
 from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
 from litesess.stores.stored import (
     Doomed,
     Found,
-    Merge,
     Merged,
     check_free,
     deletes,
@@ -116,24 +116,25 @@ class EmbeddedStore(Store):
         if_version: int | None = None,
     ) -> Record | None:
         """Merge changes into what is stored now; see :meth:`Store.update`."""
-        merge = Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
-        self._thin_out(merge.owner)
+        raw, now = raw_key(key), self.clock()
+        ours = Changes(
+            now, changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
+        )  # fmt: skip
+        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
-            found = find_session(stored, merge.key, merge.now, to_change=True)
+            found = find_session(stored, raw, now, to_change=True)
             if found is None:
                 return [], None
-            if if_version is not None and found.key != merge.key:
+            here, record = found
+            if here != raw and not ours.follows:
                 return [], None
-            former = found.record.owner
-            if if_version is not None and found.record.version != if_version:
-                raise VersionConflict(f"version {found.record.version} is stored, not {if_version}")
-            record = merge.into(found)
-            record.is_moved = found.key != merge.key
-            evicted = self._evicted(stored, record, former, found.key, merge.now)
-            return [put_of(found.key, record, merge.now), *deletes(evicted)], Merged(
-                record, evicted
-            )
+            ours.check_version(record.version)
+            former = record.owner
+            ours.merge_into(record, is_moved=here != raw)
+            evicted = self._evicted(stored, record, former, here, now)
+            return [put_of(here, record, now), *deletes(evicted)], Merged(record, evicted)
 
         return self._merged(plan)
 
@@ -167,27 +168,27 @@ class EmbeddedStore(Store):
         client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
-        now = self.clock()
-        merge = Merge(
-            old, now, changes, removed, expires_at, cookie, owner, client,
-            is_login=owner is not KEEP,
+        raw, raw_new, now = raw_key(old), raw_key(new), self.clock()
+        ours = Changes(
+            now, changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
         )  # fmt: skip
-        self._thin_out(merge.owner)
+        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
-            found = find_session(stored, merge.key, now)
-            # Not on from where another has moved it: whoever came with the old id would be given
-            # the one that belongs to a login.
-            if found is None or found.key != merge.key:
+            record = look_up(stored, raw, now)
+            # No forwarding record is followed: a client that comes with a former id must not get
+            # the new one, which can belong to a login.
+            if not isinstance(record, Record):
                 return [], None
-            former = found.record.owner
-            record = merge.into(found)
-            put = put_of(raw_key(new), record, now)
-            check_free(stored.get(put.key), now)
+            check_free(stored.get(raw_new), now)
+            former = record.owner
+            ours.merge_into(record)
             # A request that started before a login can't change what the login began.
-            forward = forwarding(merge.key, new, now, takes_changes=not merge.is_login)
-            evicted = self._evicted(stored, record, former, merge.key, now)
-            return [forward, put, *deletes(evicted)], Merged(record, evicted)
+            forward = forwarding(raw, new, now, takes_changes=not ours.is_login)
+            evicted = self._evicted(stored, record, former, raw, now)
+            made: list[Change] = [forward, put_of(raw_new, record, now), *deletes(evicted)]
+            return made, Merged(record, evicted)
 
         record = self._merged(plan)
         if record is not None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
 
-from litesess import codec, ids
+from litesess import ids
 from litesess.engine.format import Change, Delete, Entry, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
 from litesess.stores import packed
-from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, check_key, owner_or_keep
+from litesess.stores.base import MOVED_FOR, Record, check_key
 from litesess.stores.packed import Forward
 
 logger = logging.getLogger("litesess.store")
@@ -29,64 +29,6 @@ class Getter(Protocol):
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*."""
-
-
-class Merge:
-    """One request's changes, ready to be merged into whatever is stored by then."""
-
-    __slots__ = (
-        "_client", "_cookie", "_expires_at", "_frames", "_removed", "is_login", "key",
-        "now", "owner",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        key: str,
-        now: float,
-        changes: Mapping[str, Any],
-        removed: Collection[str],
-        expires_at: float | None,
-        cookie: Mapping[str, Any] | None,
-        owner: Owner,
-        client: Mapping[str, Any] | None = None,
-        *,
-        is_login: bool = False,
-    ) -> None:
-        #: The session begins anew, even if its owner stays the same.
-        self.is_login = is_login
-        self.key = raw_key(key)
-        self.now = now
-        # Encoded before the lock is taken, and before anything is written.
-        self._frames = codec.encode_items(changes)
-        self._removed = removed
-        self._expires_at = expires_at
-        self._cookie = cookie
-        self.owner = owner_or_keep(owner)
-        self._client = client
-
-    def into(self, found: Found) -> Record:
-        """Return the session that was found, changed."""
-        record = found.record
-        frames = record.frames
-        for name in self._removed:
-            frames.pop(name, None)
-        frames.update(self._frames)
-        former = record.owner
-        if self.owner is not KEEP:
-            record.owner = self.owner
-        if self.is_login or record.owner != former:
-            record.created_at = self.now
-        if self._cookie is not None:
-            record.cookie = self._cookie or None
-        if self._client is not None:
-            record.client = self._client
-        if self._expires_at is not None:
-            record.last_seen_at = self.now
-            # A life that was counted from what another request has changed since is none.
-            if found.key == self.key:
-                record.expires_at = self._expires_at
-        record.replaced_version = record.version
-        return record
 
 
 class Merged(NamedTuple):

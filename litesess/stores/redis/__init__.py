@@ -17,7 +17,7 @@ from inspect import Signature
 from threading import Lock
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 
-from litesess import codec, ids
+from litesess import ids
 from litesess.clocks import pauses
 from litesess.crypto import EncryptionKey
 from litesess.errors import ConfigError, StoreClosed, StoreError, StoreUnavailable, VersionConflict
@@ -39,19 +39,19 @@ from litesess.stores.base import (
     Store,
     StoredOwner,
     check_key,
-    owner_or_keep,
 )  # fmt: skip
+from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
 from litesess.stores.redis import scripts
 from litesess.stores.redis.expiries import Expiries
 from litesess.stores.redis.link import Call, Link
 from litesess.stores.redis.records import (
     IN_THE_CLEAR,
+    SETTINGS,
     Fields,
     Hash,
     Records,
     flat,
-    merged,
     records_of,
 )  # fmt: skip
 
@@ -110,6 +110,20 @@ class _Found(NamedTuple):
 
     key: str
     record: Record
+
+
+class Former(NamedTuple):
+    """A session as it was found: it is moved if it is stored so still."""
+
+    key: str
+    version: int
+    expires_at: float
+    owner: str | None
+
+    @classmethod
+    def of(cls, key: str, record: Record) -> Former:
+        """Return *record*, which is stored under *key*, as it is now."""
+        return cls(key, record.version, record.expires_at, record.owner)
 
 
 class RedisStore(Store):
@@ -200,7 +214,7 @@ class RedisStore(Store):
             Call(
                 scripts.UPDATE,
                 self._names(check_key(key)),
-                (now, _token(), "0", str(version), "", "-", "", "", str(len(gone)), *gone),
+                (now, _token(), "0", str(version), "", "0", "-", "", "", str(len(gone)), *gone),
             )
             for key, version in versions.items()
         ]
@@ -229,27 +243,32 @@ class RedisStore(Store):
             StoreUnavailable: Redis can't be reached.  With *if_version* that is said at once, as
                 the change may have been made.
         """
-        frames, owner = codec.encode_items(changes), owner_or_keep(owner)
-        token, now, led = _token(), self.clock(), "0"
+        ours = Changes(
+            self.clock(), changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
+        )  # fmt: skip
+        token, now, led = _token(), ours.now, "0"
         here, records = check_key(key), self._open()
-        version = "" if if_version is None else str(if_version)
-        ends_at = "" if expires_at is None else repr(expires_at)
-        owner_hash = self._hash_of(owner)
+        owner_hash = self._hash_of(ours.owner)
         calls: list[Call] = []
         indexed = "", ""
-        if owner is not KEEP and owner is not None:
+        if isinstance(ours.owner, str):
             until = now + self.ttl if expires_at is None else expires_at
             calls = [self._indexing(here, owner_hash, until, now)]
             indexed = owner_hash, self._indexed_until(until, now)
         while True:
-            gone, fields = self._changed(here, frames, removed, cookie, owner)
-            arguments = [repr(now), token, led, version, ends_at, owner_hash, *indexed]
+            gone, fields = self._changed(here, ours)
             call = Call(
                 scripts.UPDATE,
                 self._names(here),
-                (*arguments, str(len(gone)), *gone, *fields),
-            )
-            what, *details = self._link.call_all([*calls, call], is_repeatable=not version)[-1]
+                (
+                    repr(now), token, led, _or_empty(if_version),
+                    _or_empty(expires_at if here == key else None),
+                    "0" if expires_at is None else "1",
+                    owner_hash, *indexed, str(len(gone)), *gone, *fields,
+                ),
+            )  # fmt: skip
+            what, *details = self._link.call_all([*calls, call], is_repeatable=ours.follows)[-1]
             calls = []
             if what == b"done":
                 record = records.record(here, flat(details[0]))
@@ -260,37 +279,22 @@ class RedisStore(Store):
                         self._evict(record.owner)
                 return record
             if what == b"conflict":
-                raise VersionConflict(f"version {details[0].decode()} is stored, not {version}")
+                ours.check_version(int(details[0]))
             if what == b"unindexed":
                 found, until = details[0].decode(), float(details[1])
                 calls = [self._indexing(here, found, until, now)]
                 indexed = found, self._indexed_until(until, now)
-            elif what == b"moved" and details[1] == b"1" and not version:
-                # A life that was counted from what another request has changed since is none.
-                here, led, ends_at, indexed = details[0].decode(), "1", "", ("", "")
+            elif what == b"moved" and details[1] == b"1" and ours.follows:
+                here, led, indexed = details[0].decode(), "1", ("", "")
             else:
                 return None
 
-    def _changed(
-        self,
-        key: str,
-        frames: codec.Frames,
-        removed: Collection[str],
-        cookie: Mapping[str, Any] | None,
-        owner: StoredOwner,
-    ) -> tuple[list[str], Fields]:
+    def _changed(self, key: str, changes: Changes) -> tuple[list[str], Fields]:
         """Return the names of the fields to remove, and the fields to set."""
         records = self._open()
-        gone = [f"={name}" for name in removed]
-        fields = records.values(key, frames)
-        if cookie:
-            fields += "k", records.seal(key, "k", codec.encode(dict(cookie), "cookie"))
-        elif cookie is not None:
-            gone.append("k")
-        if owner is None:
-            gone.append("o")
-        elif owner is not KEEP:
-            fields += "o", records.seal(key, "o", codec.encode(owner, "owner"))
+        gone = [f"={name}" for name in changes.removed]
+        gone += [SETTINGS[name] for name, value in changes.settings.items() if value is None]
+        fields = records.values(key, changes.frames) + records.settings(key, changes.settings)
         return gone, fields
 
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
@@ -322,38 +326,29 @@ class RedisStore(Store):
         client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
-        frames, owner, now = codec.encode_items(changes), owner_or_keep(owner), self.clock()
-        settings: dict[str, Any] = {
-            name: value
-            for name, value in (("expires_at", expires_at), ("client", client))
-            if value is not None
-        }
-        if cookie is not None:
-            settings["cookie"] = cookie or None
-        if owner is not KEEP:
-            settings["owner"] = owner
+        ours = Changes(
+            self.clock(), changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
+        )  # fmt: skip
         for _ in self._tries("rotated"):
             stored = self._stored(old)
-            found = self._live(old, stored, self._open())
-            if found is None:
+            record = self._live(old, stored, self._open())
+            if record is None:
                 return None
-            record = merged(found, frames, removed, **settings)
-            if expires_at is None:
-                record.last_seen_at = found.last_seen_at
-            if owner is not KEEP:
-                record.created_at = now
+            former = Former.of(old, record)
+            ours.merge_into(record)
             outcome = self._move(
-                _Found(old, found),
+                former,
                 check_key(new),
                 record,
-                now,
+                ours.now,
                 tokens=stored.get(b"w", b""),
                 # A request that started before a login can't change what the login began.
-                takes_changes=owner is KEEP,
+                takes_changes=not ours.is_login,
             )
             if outcome == "done":
                 self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
-                if record.owner != found.owner:
+                if record.owner != former.owner:
                     self._evict(record.owner)
                 return record
             if outcome == "taken":
@@ -364,7 +359,7 @@ class RedisStore(Store):
 
     def _move(
         self,
-        found: _Found,
+        former: Former,
         new: str,
         record: Record,
         now: float,
@@ -372,10 +367,10 @@ class RedisStore(Store):
         tokens: bytes,
         takes_changes: bool,
     ) -> str:
-        """Move *found* to *new*, made *record*, if it is stored as it was found.
+        """Move a session to *new*, made *record*, if it is stored as it was found.
 
         Args:
-            found: the session.
+            former: the session as it was found.
             new: the key it gets.
             record: what is stored there.
             now: in Unix seconds.
@@ -385,9 +380,8 @@ class RedisStore(Store):
         Returns:
             "done"; "again": it has changed; "gone"; "taken": there is another session.
         """
-        old, former = found
+        old = former.key
         fields = self._open().fields(new, record, now, former.version + 1)
-        record.replaced_version = former.version
         as_found = repr(now), str(former.version), repr(former.expires_at)
         mark = (*as_found, new, "1" if takes_changes else "0", repr(now + MOVED_FOR))
         calls, indexed = self._index(new, record.owner, record.expires_at, now)
@@ -441,9 +435,9 @@ class RedisStore(Store):
             found = self._lead(old, now)
             if found is None:
                 return None
-            outcome = self._move(found, new, record, now, tokens=b"", takes_changes=False)
+            former = Former.of(*found)
+            outcome = self._move(former, new, record, now, tokens=b"", takes_changes=False)
             if outcome == "done":
-                record.replaced_version = 0  # nothing of it is in there
                 return found
             if outcome == "taken":
                 raise VersionConflict("the new key is taken")
@@ -867,6 +861,11 @@ def _seconds(text: bytes | None) -> float:
         return float(text or b"")
     except ValueError:
         return 0.0
+
+
+def _or_empty(value: float | None) -> str:
+    """Return a number as a script takes it; "" for None."""
+    return "" if value is None else repr(value)
 
 
 def _token() -> str:

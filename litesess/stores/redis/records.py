@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from litesess import codec, ids
@@ -25,6 +25,8 @@ Fields: TypeAlias = "list[str | bytes]"
 
 #: Stored under ``<prefix>keys`` by a store that has no encryption key.
 IN_THE_CLEAR: Final = b"in the clear"
+#: The fields of a record's attributes that a session may lack.
+SETTINGS: Final = {"owner": "o", "cookie": "k", "client": "a"}
 #: Versions begin anywhere: a session that is created again must not look as it did before.
 _VERSION_BYTES: Final = 6
 
@@ -59,10 +61,7 @@ class Records:
             "h", self.owner_hash(record.owner),
         ]  # fmt: skip
         fields += self.values(key, record.frames)
-        for name, value in (("o", record.owner), ("k", record.cookie), ("a", record.client)):
-            if value is not None:
-                fields += name, self.seal(key, name, codec.encode(value, name))
-        return fields
+        return fields + self.settings(key, {name: getattr(record, name) for name in SETTINGS})
 
     def values(self, key: str, frames: codec.Frames) -> Fields:
         """Return the fields of values."""
@@ -70,6 +69,20 @@ class Records:
         for name, frame in frames.items():
             field = f"={name}"
             fields += field, self.seal(key, field, frame)
+        return fields
+
+    def settings(self, key: str, settings: Mapping[str, Any]) -> Fields:
+        """Return the fields of settings that are not None, which are named as in ``SETTINGS``.
+
+        Raises:
+            EncodeError: a setting can't be stored.
+        """
+        fields: Fields = []
+        for name, value in settings.items():
+            if value is not None:
+                field = SETTINGS[name]
+                plain = codec.encode(dict(value) if isinstance(value, Mapping) else value, name)
+                fields += field, self.seal(key, field, plain)
         return fields
 
     def seal(self, key: str, field: str, plain: bytes) -> bytes:
@@ -188,15 +201,3 @@ def _new_key_file(encryption_key: EncryptionKey) -> bytes:
         {1: DataKey(ids.random_bytes(KEY_BYTES), 1)},
         ids.random_bytes,
     )
-
-
-def merged(
-    record: Record, changes: codec.Frames, removed: Collection[str], **settings: Any
-) -> Record:
-    """Return a session with changes: new values, and attributes of the record's by name."""
-    frames = {name: frame for name, frame in record.frames.items() if name not in {*removed}}
-    kept: Mapping[str, Any] = {
-        name: getattr(record, name)
-        for name in ("created_at", "expires_at", "cookie", "owner", "client")
-    }
-    return Record(codec.Encoded(frames | changes), **{**kept, **settings})

@@ -103,12 +103,12 @@ expire(KEYS[1], ARGV[3])
 return 1
 """)
 
-#: now, token, led, if_version, expires_at, owner's hash, hash of the owner whose index has it,
-#: until when, number of fields to remove, those, then fields: merge changes into a session; "" and,
-#: for the first hash, "-": as it is.
+#: now, token, led, if_version, expires_at, "1" if it is used, owner's hash, hash of the owner whose
+#: index has it, until when, number of fields to remove, those, then fields: merge changes into a
+#: session, by the rules of ``stores/changes.py``; "" and, for the first hash, "-": as it is.
 UPDATE: Final = Script("""
 local key, token, version, ends_at = KEYS[1], ARGV[2], ARGV[4], ARGV[5]
-local owner, indexed_for, indexed, removed = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+local owner, indexed_for, indexed, removed = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 if not is_live(key) then
   local found = elsewhere(ARGV[3])
   if found then return found end
@@ -116,8 +116,7 @@ end
 local stored = redis.call('HMGET', key, 'e', 'v', 'h', 'i', 'w')
 if is_among(token, stored[5]) then return {'done', redis.call('HGETALL', key)} end
 if version ~= '' and stored[2] ~= version then return {'conflict', stored[2]} end
-local is_use = ends_at ~= ''
-if not is_use then ends_at = stored[1] end
+if ends_at == '' then ends_at = stored[1] end
 local former = stored[3] or ''
 if owner == '-' then owner = former end
 if owner ~= '' then
@@ -129,11 +128,11 @@ if owner ~= former then
   redis.call('HSET', key, 'c', ARGV[1], 'h', owner)
 end
 redis.call('HSET', key, 'e', ends_at, 'w', string.sub(token .. (stored[5] or ''), 1, 128))
-for at = 10, 9 + removed do
+for at = 11, 10 + removed do
   redis.call('HDEL', key, ARGV[at])
 end
-set(key, 10 + removed)
-if is_use then
+set(key, 11 + removed)
+if ARGV[6] == '1' then
   redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
 end
 redis.call('HINCRBY', key, 'v', 1)
