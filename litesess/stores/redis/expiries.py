@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import redis
 
 from litesess import ids
 from litesess.errors import StoreError
+from litesess.stores.redis.client import Client
 from litesess.stores.redis.link import Link
 
 logger = logging.getLogger("litesess.store")
@@ -109,7 +110,7 @@ class Expiries:
             for each in heard:
                 each.close()
 
-    def _take(self, name: Any, client: Any) -> None:
+    def _take(self, name: bytes, client: Client) -> None:
         text = name.decode(errors="replace")
         key = text[len(self._name("s", "")) - 1 : -1]
         # All processes hear of it; the first one tells.
