@@ -20,9 +20,7 @@ from litesess.errors import (
 )
 from litesess.middleware import SessionMiddleware
 from litesess.session import Session
-from litesess.stores.base import Record, Store
-from litesess.stores.memory import MemoryStore
-from litesess.stores.wal import WALStore
+from litesess.stores import MemoryStore, Record, Store, WALStore
 
 __version__ = "0.1.0"
 

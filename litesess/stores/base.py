@@ -1,18 +1,17 @@
-"""The contract between sessions and what keeps them: ``Store`` and the ``Record`` it deals in."""
+"""The contract between sessions and stores: ``Store``, and the ``Record`` of a session."""
 
 from __future__ import annotations
 
 import enum
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
 from litesess.errors import VersionConflict
 from litesess.stores.keeping import kept
+from litesess.stores.stats import Tally
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,60 +122,6 @@ class Record:
             f"<Record created_at={self.created_at} expires_at={self.expires_at}"
             f" version={self.version}>"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stats:
-    """A store in numbers.
-
-    Attributes:
-        live: sessions that have not expired, and the marks that rotations leave for a minute.
-        expired: those that have, and were not removed yet.
-        log_bytes: length of the log.
-        snapshot_bytes: length of the snapshot.
-        generation: how often a log was begun.
-        is_poisoned: a sync has failed, so nothing is written any more.
-        commits: writes by this process since it has had the store open.
-        fsyncs: syncs of the log by this process.
-        merges: writes by this process that were merged with another's.
-        discarded: writes by this process that came too late: the session was gone.
-        compactions: by this process.
-        compacted_at: when this process last did, in Unix seconds; None: it did not.
-        compaction_seconds: how long that took.
-    """
-
-    live: int
-    expired: int
-    log_bytes: int
-    snapshot_bytes: int
-    generation: int
-    is_poisoned: bool
-    commits: int
-    fsyncs: int
-    merges: int
-    discarded: int
-    compactions: int
-    compacted_at: float | None
-    compaction_seconds: float | None
-
-
-class Tally:
-    """What requests have met in a store."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # Guards: the numbers.
-        self.merges = 0
-        self.discarded = 0
-
-    def add_merge(self) -> None:
-        """Count a write that was merged with another request's."""
-        with self._lock:
-            self.merges += 1
-
-    def add_discarded(self) -> None:
-        """Count a write that came too late."""
-        with self._lock:
-            self.discarded += 1
 
 
 class Store(ABC):

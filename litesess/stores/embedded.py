@@ -1,6 +1,7 @@
-"""The sessions' rules over any key-value engine that can run a plan under its lock.
+"""The store contract over an engine that keeps bytes by key and runs plans under its lock.
 
-``MemoryStore`` and ``WALStore`` differ in their engine alone, so the rules stand here once.
+``MemoryStore`` and ``WALStore`` differ in their engine alone.  A plan is a function of the sessions
+that are stored: it returns the changes to make, and the engine makes them in one step.
 """
 
 from __future__ import annotations
@@ -8,19 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from litesess import ids
 from litesess.engine.commit import Lookup, Plan
 from litesess.engine.format import Change, Clear, Delete, Entry, Touch
-from litesess.errors import StoreFull
 from litesess.events import Event
 from litesess.stores import ending, packed
-from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores.base import KEEP, Owner, Record, Store, StoredOwner
 from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
+from litesess.stores.limits import Limits
 from litesess.stores.stored import (
     Doomed,
+    Engine,
     Found,
     Merged,
     check_free,
@@ -42,31 +44,12 @@ logger = logging.getLogger("litesess.store")
 DELETE_BATCH: Final = 50
 
 
-class KeyValueEngine(ending.Engine, Protocol):
-    """What an embedded store is built on; :class:`litesess.engine.db.Engine` is one."""
-
-    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-
-    def count(self) -> int:
-        """Return how many keys there are, expired or not."""
-
-    def scan(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield every key with what is stored under it."""
-
-    def expired(self, now: float) -> Iterator[bytes]:
-        """Yield the keys that expire at *now* or before."""
-
-    def close(self) -> None:
-        """Let go of everything."""
-
-
 class EmbeddedStore(Store):
     """A store on an engine in this process."""
 
     def __init__(
         self,
-        engine: KeyValueEngine,
+        engine: Engine,
         *,
         durable: bool,
         max_sessions: int | None = None,
@@ -74,8 +57,9 @@ class EmbeddedStore(Store):
     ) -> None:
         self._engine = engine
         self._durable = durable
-        self._max_sessions = max_sessions
-        self._max_per_owner = max_per_owner
+        self._limits = Limits(
+            engine, repr(self), max_sessions=max_sessions, max_per_owner=max_per_owner
+        )
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
@@ -86,7 +70,7 @@ class EmbeddedStore(Store):
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = put_of(raw_key(key), record, now)
-        self._count_first()
+        self._limits.count_first()
         self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
@@ -94,8 +78,8 @@ class EmbeddedStore(Store):
             if entry is not None and entry.expires_at > now:
                 return [], None
             if entry is None:
-                self._check_room(record)
-            evicted = self._too_many(stored, record.owner, (put.key,), now)
+                self._limits.check_room(record)
+            evicted = self._limits.too_many(stored, record.owner, (put.key,), now)
             return [put, *deletes(evicted)], evicted
 
         evicted, record.version = self._engine.transact(plan, sync=self._durable)
@@ -199,16 +183,16 @@ class EmbeddedStore(Store):
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
         raw, now = raw_key(old), self.clock()
         put = put_of(raw_key(new), record, now)
-        self._count_first()
+        self._limits.count_first()
         self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
             check_free(stored.get(put.key), now)
             doomed = doom(stored, raw, now)
             if not doomed.deletions:
-                self._check_room(record)
+                self._limits.check_room(record)
             gone = [deletion.key for deletion in doomed.deletions]
-            evicted = self._too_many(stored, record.owner, (put.key, *gone), now)
+            evicted = self._limits.too_many(stored, record.owner, (put.key, *gone), now)
             return [*doomed.forwarded_to(new, now), put, *deletes(evicted)], (doomed, evicted)
 
         (doomed, evicted), record.version = self._engine.transact(plan, sync=self._durable)
@@ -322,43 +306,17 @@ class EmbeddedStore(Store):
         """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
 
-    def _count_first(self) -> None:
-        """Have the sessions counted before the lock is taken: the first time that takes long."""
-        if self._max_sessions is not None:
-            self._engine.count()
-
-    def _thin_out(self, owner: Owner) -> None:
-        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit.
-
-        They may have begun before there was a limit.  A login that deletes them all in one record
-        would hold up all other writers.
-        """
-        limit = self._max_per_owner
-        if limit is None or not isinstance(owner, str):
+    def _thin_out(self, owner: StoredOwner) -> None:
+        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit."""
+        if not isinstance(owner, str):
             return
-        keys = ending.beyond(self._engine, owner, limit, self.clock())
-        for evicted in ending.end(
-            self._engine,
-            keys,
-            lambda _steps, record: record.owner == owner,
-            self.clock,
-            sync=self._durable,
-            rest=self._rest,
+        for evicted in self._limits.thin_out(
+            owner, self.clock, sync=self._durable, rest=self._rest
         ):
             self.tell(*events_of("evicted", evicted))
 
     def _rest(self) -> None:
-        """Let others write between two batches of deletions."""
-
-    def _check_room(self, record: Record) -> None:
-        """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""
-        limit = self._max_sessions
-        if limit is not None and record.owner is None and self._engine.count() >= limit:
-            # Nobody is put out for a newcomer: who floods the store must not end logins.
-            raise StoreFull(
-                f"{self!r} holds max_sessions={limit}, also counting expired ones that were not"
-                " collected yet; only sessions with an owner are begun"
-            )
+        """Let other processes write between two batches of deletions."""
 
     def _merged(self, plan: Plan[Merged | None]) -> Record | None:
         merged, version = self._engine.transact(plan, sync=self._durable)
@@ -375,22 +333,4 @@ class EmbeddedStore(Store):
         """Return the sessions that have to go for *record*, whose owner was *former*."""
         if record.owner == former:
             return []
-        return self._too_many(stored, record.owner, (key,), now)
-
-    def _too_many(
-        self, stored: Lookup, owner: str | None, spared: Collection[bytes], now: float
-    ) -> list[Found]:
-        """Return the oldest sessions of *owner* that have to go for one that begins now.
-
-        Args:
-            stored: what is.
-            owner: whose.
-            spared: keys that do not count: the new one's, and those that go anyway.
-            now: in Unix seconds.
-        """
-        limit = self._max_per_owner
-        if limit is None or owner is None:
-            return []
-        others = [found for found in owned_sessions(stored, owner, now) if found.key not in spared]
-        others.sort(key=lambda found: (found.record.created_at, found.record.version))
-        return others[: max(len(others) + 1 - limit, 0)]
+        return self._limits.too_many(stored, record.owner, (key,), now)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from litesess import ids
-from litesess.engine.commit import Lookup, Plan, ResultT
+from litesess.engine.commit import Lookup
 from litesess.engine.format import Change, Entry
 from litesess.errors import Corruption, DecryptError
 from litesess.stores.base import Record
 from litesess.stores.keeping import Kept
 from litesess.stores.packed import Forward, is_forward
-from litesess.stores.stored import Found, Getter, deletes, session_in, unpack
+from litesess.stores.stored import Engine, Found, Getter, deletes, session_in, unpack
 
 logger = logging.getLogger("litesess.store")
 
-#: One record deletes at most so many sessions, and looks at about so many bytes of them, which
-#: takes some milliseconds: other writers wait for that long.
+#: One record deletes at most so many sessions, and reads about so many bytes of them, which takes
+#: some milliseconds: other writers wait for that long.
 BATCH_KEYS: Final = 50
 BATCH_BYTES: Final = 1 << 18
 
@@ -39,22 +39,6 @@ class Step(NamedTuple):
 Judge: TypeAlias = Callable[[Sequence[Step], Record], bool]
 
 
-class Engine(Protocol):
-    """What is needed of an embedded store's engine."""
-
-    def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
-
-    def candidates(self, owner: bytes) -> list[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since."""
-
-    def keys_like(self, prefix: bytes) -> list[bytes]:
-        """Return the keys that begin with eight given bytes."""
-
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
-        """Run *plan* under the lock and make its changes; return its result and the version."""
-
-
 def end_owner(
     engine: Engine,
     owner: str,
@@ -68,8 +52,8 @@ def end_owner(
 
     Args:
         engine: where they are.
-        owner: whose.
-        keep: those to spare.
+        owner: their owner.
+        keep: the sessions to spare.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
         rest: called between two batches, without a lock.
@@ -106,8 +90,8 @@ def end(
 
     Args:
         engine: where they are.
-        keys: those they had when they were listed.
-        is_due: says under the lock which are to be deleted.
+        keys: their keys when they were listed.
+        is_due: returns under the lock whether a session is to be deleted.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
         rest: called between two batches, without a lock.
@@ -203,7 +187,7 @@ def _listed(
 
     Args:
         engine: where they are.
-        owner: whose.
+        owner: their owner.
         now: in Unix seconds.
         seen: keys to leave out.
         began_before: leave out those that began then or later; None: none.

@@ -8,7 +8,8 @@ from typing import Any
 from litesess import events
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.stores.base import Record, Store
-from litesess.stores.copying import is_draft, settle, without_mark
+from litesess.stores.copying import is_draft, settle, without_flag
+from litesess.stores.options import take_settings
 
 
 class FallbackStore(Store):
@@ -32,10 +33,7 @@ class FallbackStore(Store):
         if new is old:
             raise ConfigError("new and old are the same store")
         self._new, self._old = new, old
-        self.ttl = new.ttl
-        self.touch_interval = new.touch_interval
-        self.lock_timeout = new.lock_timeout
-        self.clock = new.clock
+        take_settings(self, new)
         intervals = [it.gc_interval for it in (new, old) if it.gc_interval is not None]
         self.gc_interval = min(intervals, default=None)
         self.compact_after_gc = new.compact_after_gc or old.compact_after_gc
@@ -170,4 +168,4 @@ class FallbackStore(Store):
         """Return a session of the new store; None: it is a draft of one that has ended."""
         if not is_draft(record):
             return record
-        return None if self._old.load(key) is None else without_mark(record)
+        return None if self._old.load(key) is None else without_flag(record)

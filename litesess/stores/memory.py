@@ -49,10 +49,7 @@ class MemoryStore(EmbeddedStore):
         super().__init__(
             _MemoryEngine(), durable=False, max_per_owner=checked_options.max_per_owner
         )
-        self.ttl = checked_options.ttl
-        self.gc_interval = checked_options.gc_interval
-        self.touch_interval = checked_options.touch_interval
-        self.clock = checked_options.clock
+        shared.take_settings(self, checked_options)
 
     def __repr__(self) -> str:
         return "<MemoryStore>"

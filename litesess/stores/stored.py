@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from litesess import ids
+from litesess.engine.commit import Plan, ResultT
 from litesess.engine.format import Change, Delete, Entry, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
@@ -29,6 +30,31 @@ class Getter(Protocol):
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*."""
+
+
+class Engine(Getter, Finder, Protocol):
+    """The engine of an embedded store; :class:`litesess.engine.db.Engine` is one."""
+
+    def candidates(self, owner: bytes) -> list[bytes]:
+        """Return the keys that were put for *owner*; some may have gone since."""
+
+    def keys_like(self, prefix: bytes) -> list[bytes]:
+        """Return the keys that begin with eight given bytes."""
+
+    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
+        """Run *plan* under the lock and make its changes; return its result and the version."""
+
+    def count(self) -> int:
+        """Return how many keys there are, expired or not."""
+
+    def scan(self) -> Iterator[tuple[bytes, Entry]]:
+        """Yield every key with its entry."""
+
+    def expired(self, now: float) -> Iterator[bytes]:
+        """Yield the keys that expire at *now* or before."""
+
+    def close(self) -> None:
+        """Close the files."""
 
 
 class Merged(NamedTuple):

@@ -36,8 +36,8 @@ from litesess.options import (
     text,
 )
 from litesess.stores import options as shared
-from litesess.stores.base import Stats
 from litesess.stores.embedded import EmbeddedStore
+from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
 SMALLEST_WAL_LIMIT = 1 << 16
@@ -136,12 +136,7 @@ class WALStore(EmbeddedStore):
             max_per_owner=checked_options.max_per_owner,
         )
         self._engine: Engine = engine
-        self.ttl = checked_options.ttl
-        self.gc_interval = checked_options.gc_interval
-        self.compact_after_gc = checked_options.compact_after_gc
-        self.touch_interval = checked_options.touch_interval
-        self.lock_timeout = checked_options.lock_timeout
-        self.clock = checked_options.clock
+        shared.take_settings(self, checked_options)
         self._guard = JumpGuard(self.clock)
         self._compacted_at: float | None = None
         self._compaction_seconds: float | None = None

@@ -82,9 +82,7 @@ class RedisStore(Store):
         self._link = link = Link(server, checked_options.timeout)
         self._prefix = prefix = checked_options.prefix
         self._max_per_owner = checked_options.max_per_owner
-        self.ttl = checked_options.ttl
-        self.touch_interval = checked_options.touch_interval
-        self.clock = checked_options.clock
+        shared.take_settings(self, checked_options)
         sessions = Sessions(link, prefix, checked_options.encryption_key, repr(self))
         owners = Owners(link, sessions)
         self._sessions, self._owners = sessions, owners
