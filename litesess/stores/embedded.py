@@ -99,7 +99,7 @@ class EmbeddedStore(Store):
         owner: Owner = KEEP,
         if_version: int | None = None,
     ) -> Record | None:
-        """Merge changes into what is stored now; see :meth:`Store.update`."""
+        """Merge changes into the stored session; see :meth:`Store.update`."""
         raw, now = raw_key(key), self.clock()
         ours = Changes(
             now, changes, removed,
@@ -204,7 +204,7 @@ class EmbeddedStore(Store):
         )
 
     def delete(self, key: str) -> bool:
-        """Delete the session; say whether there was one."""
+        """Delete the session; return whether there was one."""
         return bool(self.delete_all([key]))
 
     def delete_all(self, keys: Collection[str]) -> int:
@@ -294,7 +294,7 @@ class EmbeddedStore(Store):
                 ]
                 return [Delete(key, expired=True) for key, _ in doomed], doomed
 
-            # Not synced for itself: what comes back after a power cut is expired all the same.
+            # Not synced: a session that comes back after a power cut has still expired.
             doomed, _ = self._engine.transact(plan, sync=False)
             found: list[Found] = []
             if self.is_heard("expired"):
@@ -303,7 +303,7 @@ class EmbeddedStore(Store):
             yield sum(not packed.is_forward(entry.value) for _, entry in doomed), found
 
     def close(self) -> None:
-        """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
+        """Close the store; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
 
     def _thin_out(self, owner: StoredOwner) -> None:
@@ -330,7 +330,7 @@ class EmbeddedStore(Store):
     def _evicted(
         self, stored: Lookup, record: Record, former: str | None, key: bytes, now: float
     ) -> list[Found]:
-        """Return the sessions that have to go for *record*, whose owner was *former*."""
+        """Return the sessions that have to go for *record*, which had the owner *former*."""
         if record.owner == former:
             return []
         return self._limits.too_many(stored, record.owner, (key,), now)

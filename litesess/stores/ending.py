@@ -151,7 +151,7 @@ def steps_from(stored: Getter, key: bytes, now: float) -> list[Step]:
     try:
         return [*trail(stored, key, now)]
     except (Corruption, DecryptError):
-        # Nobody can load it either; the others must still end.
+        # No request can load it either, and the other sessions must still end.
         logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
         return []
 
@@ -172,7 +172,7 @@ class Spared:
             self._keys.update(step.key for step in steps_from(self._engine, key, now))
 
     def has(self, steps: Sequence[Step]) -> bool:
-        """Say whether a session that was found so is one of them."""
+        """Return whether a session with that trail is one of them."""
         return any(step.key in self._keys or step.key[:8] in self._prefixes for step in steps)
 
 
@@ -209,7 +209,7 @@ def _listed(
 
 
 def _at_end(engine: Engine, key: bytes, now: float) -> tuple[bytes, Entry | None]:
-    """Return the key that a session has now, and what is stored there."""
+    """Return the key that a session has now, and the entry there."""
     entry = _entry(engine, key)
     if entry is not None and is_forward(entry.value):
         steps = steps_from(engine, key, now)

@@ -50,7 +50,7 @@ def touch_interval() -> Any:
 
 
 def key(covers: str) -> Any:
-    """Return the option ``encryption_key``; *covers* says of what."""
+    """Return the option ``encryption_key``; *covers* names the data that it encrypts."""
     return option(
         None,
         f"Encrypts {covers}: a passphrase of at least 12 characters, or 32 random bytes",

@@ -43,7 +43,7 @@ class Stats:
 
 
 class Tally:
-    """Counts of the requests of this process that met others in a store."""
+    """Counts of this process' writes that met those of other requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # Guards: the numbers.

@@ -1,7 +1,7 @@
 """The part of a client of the package ``redis`` that the store uses, with its types.
 
-The package has types of its own, but each answer may be awaitable by them, and what a cluster's
-client lacks or adds is not said.
+The package has types of its own, but by those each answer may be awaitable, and a cluster's client
+has little in common with a server's.
 """
 
 from __future__ import annotations

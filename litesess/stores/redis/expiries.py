@@ -1,7 +1,7 @@
 """Hearing of sessions that Redis has removed, if it tells.
 
 Source: Redis documentation, "Keyspace notifications": ``notify-keyspace-events Ex``; each is told
-to all who listen, once, and to those alone who are connected then.
+once to each client that is connected and listens then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CLAIM: Final = 60_000
 
 
 class Expiries:
-    """A thread, one per store and process, that is there while somebody listens."""
+    """A thread, one per store and process, that runs while a listener hears of expiries."""
 
     def __init__(
         self, link: Link, name: Callable[[str, str], str], tell: Callable[[str], object]
@@ -37,7 +37,7 @@ class Expiries:
 
         Args:
             link: the way to Redis.
-            name: returns what is called so, by its kind and a session's key.
+            name: returns a name in Redis, by its kind and a session's key.
             tell: called with the key of each session that has expired, in one process alone.
         """
         self._link = link
@@ -80,7 +80,7 @@ class Expiries:
                     return
                 if not isinstance(error, (redis.exceptions.RedisError, StoreError, OSError)):
                     raise
-                # What expires until then is told to nobody.
+                # No listener hears of sessions that expire until then.
                 logger.warning("expiries are not heard of (%s)", type(error).__name__)
                 stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""The way to Redis: one server, Sentinel or Cluster; what to do when it is not there."""
+"""The way to Redis: one server, Sentinel or Cluster, and trying again while it is away."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ResultT = TypeVar("ResultT")
 
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25
-#: What may go by: the server restarts, fails over, loads its data, or moves slots.
+#: Errors that pass: the server restarts, fails over, loads its data, or moves slots.
 _AWAY: Final = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
@@ -43,7 +43,7 @@ _AWAY: Final = (
     redis.exceptions.TryAgainError,
     OSError,
 )
-#: What will not, though the client takes it for a lost connection.
+#: Errors that do not pass, though the client takes them for a lost connection.
 _REFUSED: Final = (
     redis.exceptions.AuthenticationError,
     redis.exceptions.AuthorizationError,
@@ -83,7 +83,7 @@ class Link:
 
         Args:
             server: one of these.
-            timeout: the longest wait for what is asked, tries and pauses together, in seconds.
+            timeout: the longest wait for an answer, tries and pauses together, in seconds.
             monotonic: returns seconds that never go back.
             sleep: how to wait between tries.
 
@@ -124,18 +124,18 @@ class Link:
         return int(self.client.get_connection_kwargs().get("db") or 0)
 
     def are_together(self, one: str, other: str) -> bool:
-        """Say whether one script may use both keys."""
+        """Return whether one script may use both keys."""
         return not self.is_cluster or key_slot(one.encode()) == key_slot(other.encode())
 
     def do(self, ask: Callable[[Client], ResultT], *, is_repeatable: bool = True) -> ResultT:
-        """Return what *ask* returns for the client.
+        """Return the result of *ask* for the client.
 
         Args:
             ask: called until it answers.
             is_repeatable: it may be done twice, if an answer was lost.
 
         Raises:
-            StoreUnavailable: Redis can't be reached; what was asked may have been done.
+            StoreUnavailable: Redis can't be reached; the commands may have been done.
             StoreFull: it has no memory left.
             StoreError: it refuses.
         """
@@ -150,7 +150,7 @@ class Link:
                 failure = self._failure(error)
                 left = began + self._timeout - self._monotonic()
                 if not (is_repeatable and isinstance(failure, StoreUnavailable) and left > 0):
-                    # Without its cause: that may show what was to be stored.
+                    # Without its cause: that may show values of the session.
                     raise failure from None
             self._sleep(min(left, next(waits)))
 
@@ -174,7 +174,7 @@ class Link:
         if not calls:
             return []
         if self.is_cluster or len(calls) == 1:
-            # All of them again: what comes first may have been undone since.
+            # All of them again: the first ones may have been undone since.
             return self.do(
                 lambda client: [_run(client, call) for call in calls], is_repeatable=is_repeatable
             )
@@ -215,7 +215,7 @@ class Link:
         return cursors[node.name], names
 
     def _failure(self, error: Exception) -> StoreError:
-        """Return the error to raise for one of the client's, without what it says of commands."""
+        """Return the error to raise for one of the client's; it shows no command."""
         text = str(error)
         if isinstance(error, _REFUSED) or text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
             return StoreError(f"{self.name} refuses the user or password ({type(error).__name__})")
@@ -271,7 +271,7 @@ def _given(server: object) -> Address:
 
 
 def _answers(pipeline: Pipeline) -> list[Any]:
-    # Not raised by the pipeline: it would add the command, and with it what was to be stored.
+    # Not raised by the pipeline: its error would show the command, and with it the values.
     answers: list[Any] = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):

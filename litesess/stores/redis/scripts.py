@@ -13,8 +13,8 @@ key, ``t`` whether it takes changes, ``e`` its end.  A session that is about to 
 node of a cluster waits under ``<prefix>p:{<key>}``.  The braces let Redis Cluster keep the three on
 one node.
 
-Where Redis is out of memory it refuses a script's first write if that takes some, and lets all
-others pass: what takes memory comes first, but where it must not be refused.
+If Redis is out of memory, it refuses a script's first write if that needs memory, and lets all
+later ones pass.  So a write that needs memory comes first, unless it must not be refused.
 
 Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
 session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
@@ -65,7 +65,7 @@ local function is_among(token, tokens)
   return tokens and string.find(tokens, token, 1, true)
 end
 
--- Put a session that is there in the place where it waits to be let in.
+-- Let in a session that waits.
 local function let_in()
   if redis.call('EXISTS', KEYS[3]) == 1 then
     redis.call('RENAME', KEYS[3], KEYS[1])
@@ -231,7 +231,7 @@ let_in()
 return redis.call('EXISTS', KEYS[1])
 """)
 
-#: now: delete what has expired; it may have by the caller's clock alone.
+#: now: delete a session that has expired, by the caller's clock alone maybe.
 COLLECT: Final = Script("""
 if is_live(KEYS[1]) then return {} end
 local stale = redis.call('HGETALL', KEYS[1])

@@ -74,7 +74,7 @@ class Sessions:
         return self._link.do(lambda client: client.get(name))
 
     def name(self, kind: str, key: str) -> str:
-        """Return the name of a session's hash, forwarding record or waiting place.
+        """Return the name of a session's hash, forwarding record or waiting session.
 
         Args:
             kind: "s", "m" or "p", as ``scripts`` says; "o" for an owner's index.
@@ -193,7 +193,7 @@ def _of_each(
     except StoreError:
         if len(keys) > 1:
             return [answer for key in keys for answer in _of_each(ask, [key], nothing)]
-        logger.exception("what is under %s is no session of ours", ids.handle_of(keys[0]))
+        logger.exception("the value under %s is no session of ours", ids.handle_of(keys[0]))
         return [nothing]
 
 

@@ -31,9 +31,9 @@ def _prefix(name: str, value: object) -> str:
     prefix = text(name, value)
     if not prefix or any(letter in "*?[]\\" or not letter.isprintable() for letter in prefix):
         raise ConfigError(
-            f"{name} {prefix!r} is empty, or has one of * ? [ ] \\ or what can't be printed"
+            f"{name} {prefix!r} is empty, or has one of * ? [ ] \\ or a control character"
         )
-    # Source: Redis Cluster specification, "Hash tags": what counts is between the first { and }.
+    # Source: Redis Cluster specification, "Hash tags": the text between the first { and } counts.
     _, is_tagged, rest = prefix.partition("{")
     if is_tagged and rest.find("}") < 1:
         raise ConfigError(f"{name} {prefix!r} has a {{ without a tag and }} after it; leave it out")
@@ -97,7 +97,7 @@ class RedisStore(Store):
         return self._sessions.session_in(key, self._sessions.hash(key), self.clock())
 
     def load_all(self, keys: Sequence[str]) -> list[Record | None]:
-        """Return what :meth:`load` returns for each key, in one go."""
+        """Return the result of :meth:`load` for each key, in one go."""
         self._prepare()
         return self._sessions.load_all([check_key(key) for key in keys], self.clock())
 
@@ -106,7 +106,7 @@ class RedisStore(Store):
         return self.create_all({key: record})[0]
 
     def create_all(self, records: Mapping[str, Record]) -> list[bool]:
-        """Return what :meth:`create` returns for each, in one go."""
+        """Return the result of :meth:`create` for each, in one go."""
         self._prepare()
         created = self._updates.create_all(records, self.clock())
         for (key, record), is_new in zip(records.items(), created, strict=True):
@@ -201,7 +201,7 @@ class RedisStore(Store):
         self._evict(record.owner)
 
     def delete(self, key: str) -> bool:
-        """Delete the session; say whether there was one."""
+        """Delete the session; return whether there was one."""
         return self.delete_all([key]) > 0
 
     def delete_all(self, keys: Collection[str]) -> int:
@@ -252,7 +252,7 @@ class RedisStore(Store):
         now, sessions = self.clock(), self._sessions
         removed = 0
         for found in sessions.keys("s"):
-            # Not what is no session: Redis would refuse the whole batch when half of it is done.
+            # Only sessions: Redis would refuse the whole batch for a value of another type.
             facts = zip(found, sessions.facts(found), strict=True)
             keys = [key for key, (_, begun) in facts if begun is not None]
             calls = [Call(scripts.COLLECT, sessions.names(key), (repr(now),)) for key in keys]
