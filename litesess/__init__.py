@@ -17,9 +17,7 @@ from litesess.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from litesess.stores.base import Record, Store
-from litesess.stores.memory import MemoryStore
-from litesess.stores.wal import WALStore
+from litesess.stores import MemoryStore, Record, Store, WALStore
 from litesess.web import CookieSettings, Session, SessionMiddleware
 
 __version__ = "0.1.0"

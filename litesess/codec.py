@@ -7,23 +7,17 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
     {"~frozenset": [...]}
     {"~dict": [[key, value], ...]}               a dict with keys that are not all str,
                                                  or one that looks like a tagged object
-
-A packed session (little-endian; drawn in docs/format.rst, "Session")::
-
-    created_at f64 | life f64 | owner u16 | cookie u16 | client u16 | owner, cookie, client
-    then for each key:  key size u16 | frame size u32 | key | frame
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from math import inf, isfinite
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from litesess.errors import EncodeError
@@ -35,17 +29,11 @@ MAX_KEY_BYTES = 0xFFFF
 
 _TAG = "~"
 _TAG_BYTES = b'{"~'
-_SESSION = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
-_MOVED, _CLOSED = _MARKS = b">|"
-_ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 
 # What contains itself is nested too deeply, which is looked for anyway.
 _JSON: dict[str, Any] = {
-    "ensure_ascii": False,
-    "allow_nan": False,
-    "check_circular": False,
-    "separators": (",", ":"),
-}
+    "ensure_ascii": False, "allow_nan": False, "check_circular": False, "separators": (",", ":"),
+}  # fmt: skip
 _encode = json.JSONEncoder(**_JSON).encode
 _encode_sorted = json.JSONEncoder(**_JSON, sort_keys=True).encode
 _scan = json.JSONDecoder().raw_decode
@@ -74,12 +62,14 @@ def encode(value: object, key_path: str, limit: int | None = None) -> bytes:
         # What counters are made of, without the encoder that would be made for each.
         if type(value) is int:
             return b"%d" % value
-        room = _Room(limit)
-        frame = _encode(value if _is_plain(value, 1, room) else _Walk(room).plain(value, 1))
-        room.check(len(frame))
+        # The quick look has used up some of its room, so the walk gets a new one.
+        is_plain = _is_plain(value, 1, _Room(limit))
+        frame = _encode(value if is_plain else _Walk(limit).plain(value, 1))
+        if limit is not None and len(frame) > limit:
+            raise _Unfit(f"has {len(frame)} bytes, limit {limit}")
         return frame.encode()
     except _Unfit as error:
-        reason, path = error.reason, error.path()
+        reason, path = error.reason, error.path
     except UnicodeEncodeError:
         # Source: RFC 8259 section 8.2: a lone surrogate has no interoperable form.
         reason, path = "has a lone surrogate, which is no Unicode text", ""
@@ -99,12 +89,10 @@ def decode(frame: bytes) -> Any:
     try:
         value = _decode(frame.decode())
         return _restore(value) if _TAG_BYTES in frame else value
-    except RecursionError:
-        reason = "a frame is nested too deeply"
     except _UNREADABLE:
-        reason = "a frame is no JSON of ours, or holds an unknown or malformed tag"
-    # Outside of the handlers: what Python says of a value that it can't parse may show the value.
-    raise ValueError(reason)
+        pass
+    # Outside of the handler: Python's error for a value that it can't parse may show the value.
+    raise ValueError("a frame is no JSON of ours, too deep, or has an unknown or malformed tag")
 
 
 def decode_all(frames: Frames) -> dict[str, Any]:
@@ -121,13 +109,19 @@ def decode_all(frames: Frames) -> dict[str, Any]:
 
 
 def same_content(first: bytes, second: bytes) -> bool:
-    """Say whether two frames hold equal values; the order in a dict does not count."""
+    """Return whether two frames hold equal values; the order in a dict does not count.
+
+    A frame that can't be decoded equals itself alone.
+    """
     if first == second:
         return True
-    if b"{" not in first:  # only dicts, and what is tagged, have parts in any order
+    # Only dicts and tagged values have parts in any order, and order never changes the length.
+    if b"{" not in first or len(first) != len(second):
         return False
-    # Order alone never changes the length.
-    return len(first) == len(second) and _canonical(first) == _canonical(second)
+    try:
+        return _canonical(first) == _canonical(second)
+    except _UNREADABLE:
+        return False
 
 
 def encode_items(items: Mapping[str, Any]) -> Frames:
@@ -179,114 +173,11 @@ class Encoded(Mapping[str, Any]):
         return f"<{type(self).__name__} {len(self.frames)} items>"
 
 
-class Packed(NamedTuple):
-    """What a packed session holds."""
-
-    created_at: float
-    #: How long it was to live without a request, when it was written, in seconds.
-    life: float
-    owner: str | None
-    cookie: Mapping[str, Any] | None
-    client: Mapping[str, Any] | None
-    frames: Frames
-    #: The key that the session was moved to; what else is here means nothing then.
-    moved_to: str | None = None
-    #: What is changed under the old key is done to the moved session.
-    takes_changes: bool = True
-
-
-def pack(
-    created_at: float,
-    life: float,
-    owner: str | None,
-    cookie: Mapping[str, Any] | None,
-    client: Mapping[str, Any] | None,
-    frames: Frames,
-) -> bytes:
-    """Return a session's parts as the bytes a store keeps.
-
-    Raises:
-        EncodeError: the owner, the cookie settings or what is known of the client is too long.
-    """
-    try:
-        owner_bytes = b"" if owner is None else b"+" + owner.encode()
-    except UnicodeEncodeError:
-        raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
-    cookie_bytes = encode(dict(cookie), "cookie") if cookie else b""
-    client_bytes = encode(dict(client), "client") if client else b""
-    for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes), ("client", client_bytes):
-        if len(part) > 0xFFFF:
-            raise EncodeError(name, f"has {len(part)} bytes, limit {0xFFFF}")
-    head = _SESSION.pack(created_at, life, len(owner_bytes), len(cookie_bytes), len(client_bytes))
-    parts = [head, owner_bytes, cookie_bytes, client_bytes]
-    sizes = _ITEM.pack
-    for key, frame in frames.items():
-        key_bytes = key.encode()
-        parts += (sizes(len(key_bytes), len(frame)), key_bytes, frame)
-    return b"".join(parts)
-
-
-def pack_moved(key: str, *, takes_changes: bool) -> bytes:
-    """Return what a store keeps under the old key of a session that was moved to *key*."""
-    mark = bytes([_MOVED if takes_changes else _CLOSED]) + key.encode()
-    return _SESSION.pack(0.0, 0.0, len(mark), 0, 0) + mark
-
-
-def is_moved(packed: bytes) -> bool:
-    """Say whether it is what :func:`pack_moved` makes."""
-    at = _SESSION.size
-    return len(packed) > at and packed[at] in _MARKS and _SESSION.unpack_from(packed)[2] > 0
-
-
-def unpack(packed: bytes) -> Packed:
-    """Return the parts of a packed session; its values stay encoded.
-
-    Raises:
-        ValueError: *packed* was not made by :func:`pack`.
-    """
-    owner = moved_to = None
-    takes_changes = True
-    try:
-        created_at, life, owner_size, cookie_size, client_size = _SESSION.unpack_from(packed)
-        at = _SESSION.size
-        if owner_size:
-            text = packed[at + 1 : at + owner_size].decode()
-            is_mark = packed[at] in _MARKS
-            owner, moved_to = (None, text) if is_mark else (text, None)
-            takes_changes = packed[at] != _CLOSED
-        at += owner_size
-        cookie = _object(packed[at : at + cookie_size]) if cookie_size else None
-        at += cookie_size
-        client = _object(packed[at : at + client_size]) if client_size else None
-        at += client_size
-        end = len(packed)
-        frames = {}
-        sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
-        while at < end:
-            key_size, frame_size = sizes_at(packed, at)
-            key_at = at + sizes_size
-            frame_at = key_at + key_size
-            at = frame_at + frame_size
-            frames[packed[key_at:frame_at].decode()] = packed[frame_at:at]
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise ValueError("a packed session is cut short") from error
-    if at != end:
-        raise ValueError("a packed session is cut short")
-    return Packed(created_at, life, owner, cookie, client, frames, moved_to, takes_changes)
-
-
-def _object(frame: bytes) -> dict[str, Any]:
-    found = decode(frame)
-    if type(found) is not dict:
-        raise ValueError("a packed session's cookie settings, or its client, are no object")
-    return found
-
-
 def _decode(text: str) -> Any:
-    """Return what JSON without spaces says."""
+    """Return the value of JSON that has no spaces around it."""
     value, end = _scan(text)
     if end != len(text):
-        raise ValueError("a frame goes on behind its value")
+        raise ValueError("a frame goes on after its value")
     return value
 
 
@@ -296,16 +187,12 @@ class _Unfit(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
-        self._steps: list[str] = []
+        self.path = ""  # such as "[2].price"
 
     def at(self, step: str) -> _Unfit:
         """Note one more step of the way, the innermost first."""
-        self._steps.append(step)
+        self.path = step + self.path
         return self
-
-    def path(self) -> str:
-        """Return the way to the value, such as ``[2].price``."""
-        return "".join(reversed(self._steps))
 
 
 class _Room:
@@ -315,22 +202,13 @@ class _Room:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self.refill()
-
-    def refill(self) -> None:
-        """Begin to count again."""
-        self._left: float = inf if self._limit is None else self._limit
+        self._left: float = inf if limit is None else limit
 
     def take(self, size: int) -> None:
         """Use up *size* bytes."""
         self._left -= size
         if self._left < 0:
             raise _Unfit(f"is too large for a session, limit {self._limit} bytes")
-
-    def check(self, size: int) -> None:
-        """Raise :class:`_Unfit` if a frame of *size* bytes is too large."""
-        if self._limit is not None and size > self._limit:
-            raise _Unfit(f"has {size} bytes, limit {self._limit}")
 
 
 def _is_plain(value: Any, depth: int, room: _Room) -> bool:
@@ -368,27 +246,20 @@ def _is_plain(value: Any, depth: int, room: _Room) -> bool:
     return all(_is_plain(item, depth + 1, room) for item in items)
 
 
-class _Walk:
-    """One walk through a value, that makes of it what JSON can carry.
+class _Walk(_Room):
+    """One walk through a value, which turns it into JSON's own types.
 
     Nothing is built for an error on the way there: a path for each item would cost as much as the
     longest key, once for each item.
     """
 
-    __slots__ = ("_room",)
-
-    def __init__(self, room: _Room) -> None:
-        self._room = room
-        room.refill()  # the quick look has counted some of it
+    __slots__ = ()
 
     def plain(self, value: object, depth: int) -> object:
         """Return *value* in JSON's own types, tagged where those lack one."""
         kind = type(value)
-        if kind is str:
-            self._room.take(len(value))  # type: ignore[arg-type]
-        elif kind is int:
-            self._room.take(value.bit_length() >> 2)  # type: ignore[attr-defined]
         if kind in _ATOMS:
+            _is_plain(value, depth, self)  # uses up its room
             return value
         if depth > MAX_DEPTH:
             raise _Unfit(f"is nested deeper than {MAX_DEPTH} levels")
@@ -397,35 +268,29 @@ class _Walk:
                 return convert(self, value, depth)
         raise _Unfit(f"has type {kind.__name__}, which can't be stored")
 
-    def items(self, items: Collection[object], depth: int) -> list[object]:
-        """Return what stands for each of *items*."""
-        self._room.take(2 * len(items))
+    def items(self, items: Collection[object], depth: int, step: str = "[{}]") -> list[object]:
+        """Return a stand-in for each of *items*; *step* shows an item's position in an error."""
+        self.take(2 * len(items))
         made: list[object] = []
         try:
             for item in items:
                 made.append(self.plain(item, depth + 1))  # noqa: PERF401  # the error needs it
         except _Unfit as error:
-            raise error.at(f"[{len(made)}]") from None
+            raise error.at(step.format(len(made))) from None
         return made
 
     def sorted_items(self, items: Collection[object], depth: int) -> list[object]:
-        """Return what stands for each of *items*, in an order that depends on nothing else."""
+        """Return a stand-in for each of *items*, in an order that depends on nothing else."""
         # A set's own order differs between processes, and would make equal sets look changed.
-        self._room.take(2 * len(items))
-        try:
-            made = [self.plain(item, depth + 1) for item in items]
-        except _Unfit as error:
-            raise error.at(" item") from None
-        return sorted(made, key=_encode_sorted)
+        return sorted(self.items(items, depth, " item"), key=_encode_sorted)
 
     def members(self, given: dict[Any, Any], depth: int) -> object:
-        """Return what stands for a dict."""
+        """Return the stand-in for a dict."""
         value = given if type(given) is dict else dict(given)
-        if not all(isinstance(key, str) for key in value):
+        is_named = all(isinstance(key, str) for key in value)
+        if not is_named or (len(value) == 1 and next(iter(value)).startswith(_TAG)):
             return {"~dict": self._pairs(value, depth)}
-        if len(value) == 1 and next(iter(value)).startswith(_TAG):
-            return {"~dict": self._pairs(value, depth)}
-        self._room.take(2 * len(value) + sum(map(len, value)))
+        self.take(2 * len(value) + sum(map(len, value)))
         made: dict[str, object] = {}
         key = ""
         try:
@@ -436,38 +301,36 @@ class _Walk:
         return made
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> list[object]:
-        self._room.take(4 * len(value))
+        keys = self.items(value, depth, " key")
+        self.take(2 * len(value))
         made: list[object] = []
-        for key, item in value.items():
-            try:
-                plain_key = self.plain(key, depth + 1)
-            except _Unfit as error:
-                raise error.at(" key") from None
-            try:
-                made.append([plain_key, self.plain(item, depth + 1)])
-            except _Unfit as error:
-                raise error.at(f"[{key!r}]") from None
+        key = None
+        try:
+            for key, plain_key in zip(value, keys, strict=True):
+                made.append([plain_key, self.plain(value[key], depth + 1)])
+        except _Unfit as error:
+            raise error.at(f"[{key!r}]") from None
         return made
 
     def bytes(self, value: bytes | bytearray, _depth: int) -> object:
-        """Return what stands for bytes."""
-        self._room.take(len(value))
+        """Return the stand-in for bytes."""
+        self.take(len(value))
         return {"~bytes": b64encode(value).decode()}
 
     def text(self, value: str, _depth: int) -> str:
-        """Return what stands for an instance of a subclass of str."""
-        self._room.take(len(value))
+        """Return the stand-in for an instance of a subclass of str."""
+        self.take(len(value))
         return str.__str__(value)
 
     def float(self, value: float, _depth: int) -> float:
-        """Return what stands for a float, or an instance of a subclass."""
+        """Return the stand-in for a float, or an instance of a subclass."""
         if not isfinite(value):
             raise _Unfit(f"is {float(value)}, which JSON lacks")
         return float(value)
 
     def tagged(self, tag: str, text: str) -> object:
-        """Return what stands for a value that is written as *text*."""
-        self._room.take(len(text))
+        """Return the stand-in for a value that is written as *text*."""
+        self.take(len(text))
         return {tag: text}
 
 
@@ -500,7 +363,9 @@ _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~dict": dict,
 }
 #: What is raised for a frame that :func:`encode` did not make.
-_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 
 
 def _restore(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from litesess.errors import ConfigError
 
 if TYPE_CHECKING:
-    from litesess.stores.base import Stats
+    from litesess.stores.stats import Stats
     from litesess.stores.wal import WALStore
 
 try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-import struct
 import sys
 import traceback
 from collections import OrderedDict, namedtuple
@@ -365,6 +364,16 @@ def test_another_value_type_or_order_of_a_list_is_a_difference(first, second):
     assert not codec.same_content(codec.encode(first, "x"), codec.encode(second, "x"))
 
 
+@pytest.mark.parametrize(
+    "damaged", [b'{"a":"b"x', b'{"~dict":5}', b'{"a":"\xff"}', b'{"a":' * 10_000]
+)
+def test_a_damaged_frame_is_like_itself_alone(damaged):
+    whole = b'{"a":"' + b"b" * (len(damaged) - 8) + b'"}'
+    assert codec.same_content(damaged, damaged)
+    assert not codec.same_content(damaged, whole)
+    assert not codec.same_content(whole, damaged)
+
+
 # Keys.
 
 
@@ -413,101 +422,3 @@ def test_encoded_items_are_not_encoded_again():
 
 def test_encoded_items_dont_show_their_values():
     assert repr(codec.Encoded({"password": b'"sesame"'})) == "<Encoded 1 items>"
-
-
-# Packed sessions.
-
-PACKED = (
-    struct.pack("<ddHHH", 1.5, 9.0, 2, 15, 13)
-    + b'+7{"max_age":5.0}{"address":1}'
-    + (b"\x01\x00\x01\x00\x00\x00" + b"a1")
-    + (b"\x02\x00\x04\x00\x00\x00" + b"\xc3\xa9null")
-)
-
-
-def test_a_packed_session_is_these_bytes():
-    frames = {"a": b"1", "\u00e9": b"null"}
-    assert codec.pack(1.5, 9.0, "7", {"max_age": 5.0}, {"address": 1}, frames) == PACKED
-
-
-def test_a_packed_session_is_unpacked_as_it_was():
-    found = codec.unpack(PACKED)
-    frames = {"a": b"1", "\u00e9": b"null"}
-    assert found == (1.5, 9.0, "7", {"max_age": 5.0}, {"address": 1}, frames, None, True)
-
-
-def test_a_mark_says_where_a_session_was_moved_to():
-    found = codec.unpack(codec.pack_moved("ab" * 32, takes_changes=True))
-    assert (found.moved_to, found.owner, found.frames) == ("ab" * 32, None, {})
-    assert found.takes_changes
-    assert not codec.unpack(codec.pack_moved("ab" * 32, takes_changes=False)).takes_changes
-
-
-@pytest.mark.parametrize("takes_changes", [False, True])
-def test_a_mark_is_told_without_being_unpacked(takes_changes):
-    assert codec.is_moved(codec.pack_moved("ab" * 32, takes_changes=takes_changes))
-
-
-@pytest.mark.parametrize("first", b">|")
-def test_a_session_whose_first_key_is_as_long_as_a_mark_begins_is_no_mark(first):
-    assert not codec.is_moved(codec.pack(0.0, 0.0, None, None, None, {"k" * first: b"1"}))
-
-
-@pytest.mark.parametrize("junk", [b"", PACKED[:22], bytes(40)])
-def test_what_is_no_session_is_no_mark(junk):
-    assert not codec.is_moved(junk)
-
-
-@pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9", "+", ">ab"])
-def test_an_owner_is_told_apart_from_none(owner):
-    assert codec.unpack(codec.pack(0.0, 0.0, owner, None, None, {})).owner == owner
-
-
-# Cut between two keys it is a shorter session; the engine's checksum tells that apart.
-WHOLE = {0, len(PACKED), len(PACKED) - 12, len(PACKED) - 20}
-
-
-@pytest.mark.parametrize("size", sorted({*range(len(PACKED))} - WHOLE))
-def test_a_packed_session_cut_short_is_a_value_error(size):
-    with pytest.raises(ValueError):  # what JSON says differs
-        codec.unpack(PACKED[:size])
-
-
-@searched
-@given(st.binary(max_size=64))
-def test_junk_is_unpacked_or_a_value_error(junk):
-    try:
-        codec.unpack(junk)
-    except ValueError:
-        return
-
-
-@pytest.mark.parametrize(
-    ("owner", "cookie", "client", "path"),
-    [
-        pytest.param("x" * 65_536, None, None, "owner", id="owner"),
-        pytest.param(None, {"path": "/" + "x" * 65_536}, None, "cookie", id="cookie"),
-        pytest.param(None, None, {"user_agent": "x" * 65_536}, "client", id="client"),
-    ],
-)
-def test_parts_that_are_too_long_are_refused(owner, cookie, client, path):
-    with pytest.raises(EncodeError) as error_info:
-        codec.pack(0.0, 0.0, owner, cookie, client, {})
-    assert error_info.value.key_path == path
-
-
-@searched
-@given(
-    st.floats(allow_nan=False),
-    st.floats(allow_nan=False),
-    st.none() | texts,
-    st.none() | st.dictionaries(texts, st.integers(), min_size=1, max_size=3),
-    st.none() | st.dictionaries(texts, texts, min_size=1, max_size=3),
-    st.dictionaries(texts, values, max_size=4),
-)
-def test_any_session_is_unpacked_as_it_was_packed(created_at, life, owner, cookie, client, data):
-    frames = codec.encode_items(data)
-    packed = codec.pack(created_at, life, owner, cookie, client, frames)
-    found = codec.unpack(packed)
-    assert found == (created_at, life, owner, cookie, client, frames, None, True)
-    assert not codec.is_moved(packed)

@@ -10,9 +10,10 @@ from contextlib import nullcontext
 
 import pytest
 
-from litesess import ConfigError, MemoryStore, Record, WALStore, codec, events
+from litesess import ConfigError, MemoryStore, Record, WALStore, events
 from litesess.events import NAMES
 from litesess.ids import handle_of, key_of
+from litesess.stores import packed
 from litesess.stores.embedded import DELETE_BATCH
 from tests.tools.apps import Site, WatchedMemoryStore, WatchedWALStore, write
 
@@ -286,8 +287,8 @@ class TestMany:
         """Where blinker was imported, as in all Flask apps, all of them were kept in memory."""
         expire_many(store, clock, 200)
         decoded = []
-        unpack = codec.unpack
-        monkeypatch.setattr(codec, "unpack", lambda value: decoded.append(1) or unpack(value))
+        unpack = packed.unpack
+        monkeypatch.setattr(packed, "unpack", lambda *value: decoded.append(1) or unpack(*value))
         if listener == "deaf":
             store.listeners.append(Deaf())
         elif listener == "signal that nobody receives":

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from litesess import ConfigError, Record, WALStore, metrics
 from litesess.ids import key_of
-from litesess.stores.base import Stats
+from litesess.stores.stats import Stats
 from tests.tools.apps import Site, WatchedWALStore, write
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from textwrap import fill
@@ -12,11 +11,10 @@ from typing import Any, Final
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
 from litesess.engine.names import COLLECTION
-from litesess.ids import HANDLE_DIGITS
+from litesess.ids import HANDLE_DIGITS, is_handle
 
 Run = Callable[[argparse.Namespace], int]
 
-_HANDLE: Final = re.compile(rf"[0-9a-f]{{{HANDLE_DIGITS}}}\Z")
 _SUMMARY: Final = "Looks after the sessions of WSGI apps, while these use them."
 
 
@@ -164,7 +162,7 @@ class Command:
 
 def handle(text: str) -> str:
     """Check a handle from the command line."""
-    if not _HANDLE.match(text):
+    if not is_handle(text):
         # Not repeated: somebody may have pasted a session id.
         raise argparse.ArgumentTypeError(f"a handle is {HANDLE_DIGITS} digits of 0-9 a-f")
     return text

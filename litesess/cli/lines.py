@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, NoReturn
 
 from litesess import codec
 from litesess.errors import ConfigError, EncodeError
-from litesess.ids import KEY_DIGITS
+from litesess.ids import KEY_DIGITS, is_key
 from litesess.stores.base import Record
 from litesess.web import CookieSettings
 
-_KEY: Final = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\Z")
 _REQUIRED: Final = ("key", "created_at", "expires_at", "data")
 _OPTIONAL: Final = ("last_seen_at", "owner", "cookie", "client")
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -113,7 +111,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _key(value: object) -> str:
-    if not isinstance(value, str) or not _KEY.match(value):
+    if not isinstance(value, str) or not is_key(value):
         raise BadLine(f"'key' is not {KEY_DIGITS} digits of 0-9 a-f")
     return value
 

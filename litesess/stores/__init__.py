@@ -1,1 +1,12 @@
-"""Stores."""
+"""Stores: where sessions are kept.
+
+``FallbackStore`` and ``RedisStore`` are in modules of their own, ``fallback`` and ``redis``: few
+sites need them, and the package ``redis`` is optional.
+"""
+
+from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, Store
+from litesess.stores.memory import MemoryStore
+from litesess.stores.stats import Stats
+from litesess.stores.wal import WALStore
+
+__all__ = ["KEEP", "MOVED_FOR", "MemoryStore", "Owner", "Record", "Stats", "Store", "WALStore"]

@@ -1,18 +1,17 @@
-"""The contract between sessions and what keeps them: ``Store`` and the ``Record`` it deals in."""
+"""The contract between sessions and stores: ``Store``, and the ``Record`` of a session."""
 
 from __future__ import annotations
 
 import enum
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
 from litesess.errors import VersionConflict
 from litesess.stores.keeping import kept
+from litesess.stores.stats import Tally
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,8 +27,8 @@ Owner: TypeAlias = "str | int | None | Literal[_Keep.KEEP]"
 #: An owner as stores keep it.
 StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
-#: For so long, in seconds, what requests that were under way do under the old key of a rotated
-#: session is done to the session.  No request is served for longer, by the defaults of servers.
+#: For so long, in seconds, late changes and deletions under the old key of a rotated session are
+#: done to the session.  By the defaults of servers, no request is served for longer.
 MOVED_FOR: Final = 60.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
@@ -42,9 +41,9 @@ class Record:
         created_at: when it began, in Unix seconds.
         expires_at: from when on it counts as absent, in Unix seconds.
         cookie: the cookie settings that the app changed on this session, or None.
-        owner: whose session it is, or None.
+        owner: the user it belongs to, or None.
         version: changes whenever the data does; a touch keeps it.
-        client: what is known of the browser, as ``user_agent`` and ``address``, or None.
+        client: the browser, as far as it is known, as ``user_agent`` and ``address``, or None.
         last_seen_at: when a request used it last, in Unix seconds, to within ``touch_interval``;
             maybe later than this, if no request moves its end any more (``absolute_timeout``).
             None, before it is stored: then.
@@ -76,7 +75,7 @@ class Record:
         client: Mapping[str, Any] | None = None,
         last_seen_at: float | None = None,
     ) -> None:
-        """Take what a session is; *owner* is kept as str.
+        """Take the parts of a session; *owner* is kept as str.
 
         Raises:
             ConfigTypeError: *owner* is of another type than str, int or None.
@@ -125,62 +124,8 @@ class Record:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stats:
-    """A store in numbers.
-
-    Attributes:
-        live: sessions that have not expired, and the marks that rotations leave for a minute.
-        expired: those that have, and were not removed yet.
-        log_bytes: length of the log.
-        snapshot_bytes: length of the snapshot.
-        generation: how often a log was begun.
-        is_poisoned: a sync has failed, so nothing is written any more.
-        commits: writes by this process since it has had the store open.
-        fsyncs: syncs of the log by this process.
-        merges: writes by this process that were merged with another's.
-        discarded: writes by this process that came too late: the session was gone.
-        compactions: by this process.
-        compacted_at: when this process last did, in Unix seconds; None: it did not.
-        compaction_seconds: how long that took.
-    """
-
-    live: int
-    expired: int
-    log_bytes: int
-    snapshot_bytes: int
-    generation: int
-    is_poisoned: bool
-    commits: int
-    fsyncs: int
-    merges: int
-    discarded: int
-    compactions: int
-    compacted_at: float | None
-    compaction_seconds: float | None
-
-
-class Tally:
-    """What requests have met in a store."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # Guards: the numbers.
-        self.merges = 0
-        self.discarded = 0
-
-    def add_merge(self) -> None:
-        """Count a write that was merged with another request's."""
-        with self._lock:
-            self.merges += 1
-
-    def add_discarded(self) -> None:
-        """Count a write that came too late."""
-        with self._lock:
-            self.discarded += 1
-
-
 class Store(ABC):
-    """What keeps sessions.
+    """A place that keeps sessions.
 
     Any thread may call any method.  A missing session is never an error.  A method raises
     :class:`~litesess.StoreError` if the store can't work, :class:`~litesess.EncodeError` for a
@@ -203,26 +148,27 @@ class Store(ABC):
     gc_interval: float | None = None
     #: Compact after each pass.
     compact_after_gc: bool = False
-    #: The longest wait for others that use a session, or the store, at the same time, in seconds.
+    #: The longest wait for other requests or processes that use a session, or the store, at the
+    #: same time, in seconds.
     lock_timeout: float = 10.0
-    #: What says how late it is, in Unix seconds.
+    #: Returns the current time in Unix seconds.
     clock: Callable[[], float] = staticmethod(time.time)
 
     @property
     def listeners(self) -> list[events.Listener]:
-        """Who is told what happens to sessions; called outside of all locks."""
+        """The functions that are called with each event, outside of all locks."""
         found: list[events.Listener] = self.__dict__.setdefault("_listeners", [])
         return found
 
     @property
     def tally(self) -> Tally:
-        """What requests have met here."""
-        # Not in a constructor, which a store of somebody else's may not call.
+        """Counts of the writes that met those of other requests."""
+        # Not in a constructor: a user's own store may not call that.
         found: Tally = self.__dict__.setdefault("_tally", Tally())
         return found
 
     def is_heard(self, name: events.Name) -> bool:
-        """Say whether a listener hears of events of that name, so that they are worth making."""
+        """Return whether a listener hears of events of that name, so that they are worth making."""
         return events.is_heard(self.listeners, name)
 
     def tell(self, *happened: events.Event) -> None:
@@ -249,7 +195,7 @@ class Store(ABC):
         owner: Owner = KEEP,
         if_version: int | None = None,
     ) -> Record | None:
-        """Merge changes into what is stored now, under the store's own lock.
+        """Merge changes into the stored session, under the store's own lock.
 
         Args:
             key: of the session.
@@ -258,13 +204,13 @@ class Store(ABC):
             expires_at: when it expires from now on, in Unix seconds; None: as before, and
                 ``last_seen_at`` stays, too: no request has used it.
             cookie: its own cookie settings from now on; None: as before.
-            owner: whose it is from now on, as str or int; None: nobody's.
+            owner: its owner from now on, as str or int; None: no owner.
             if_version: the version that must be stored.
 
         Another owner makes it begin anew: ``created_at`` is now.
 
         Returns:
-            What is stored then.  None: the session is gone, and stays gone.
+            The session as it is stored then.  None: it is gone, and stays gone.
 
         Raises:
             VersionConflict: *if_version* is not the stored one.
@@ -292,13 +238,13 @@ class Store(ABC):
     ) -> Record | None:
         """Do as :meth:`update` does and move the session to the key *new*, in one step.
 
-        From then on nothing can be loaded under the key *old*, nor rotated.  What requests that
-        were under way do with it, ``update`` and ``delete``, is done to the session for
-        ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
+        From then on nothing can be loaded under the key *old*, nor rotated.  For ``MOVED_FOR``
+        seconds a late ``update`` or ``delete`` under it is done to the session: a change that
+        overlaps a rotation is not lost, a logout sticks.
         A rotation with an *owner*, even the same one as before, is a login: ``created_at`` is
         now, and under the key *old* only a deletion is still done to the session, so that a
         request which started before the login can't change what the login began.  *client*, if
-        it is given, is what is known of the browser now.
+        it is given, describes the browser now.
 
         None: the old session is gone, and nothing was stored.
 
@@ -320,7 +266,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> bool:
-        """Delete the session; say whether there was one."""
+        """Delete the session; return whether there was one."""
 
     def delete_all(self, keys: Collection[str]) -> int:
         """Delete the sessions under *keys*; return how many; in one step, if the store can."""
@@ -340,7 +286,7 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
+        """Close the store; later operations raise StoreClosed.  Again is harmless."""
 
     def __len__(self) -> int:
         """Return how many sessions have not expired."""
@@ -370,7 +316,7 @@ class Store(ABC):
         deleted there, whatever its owner is by then: no rotation carries a session past this.
 
         Args:
-            owner: whose, as str or int.
+            owner: their owner, as str or int.
             keep: keys, handles or Sessions to spare, also if they are given another id meanwhile.
 
         Raises:
@@ -378,16 +324,16 @@ class Store(ABC):
                 handle and no Session.
         """
         doomed = [key for key, _ in self.find(owner)]
-        # Order: second, as a Session is loaded by this if nobody has looked at it.
+        # Order: second, because this loads a Session that was not read yet.
         spared = kept(keep).handles
         return sum(self.delete(key) for key in doomed if ids.handle_of(key) not in spared)
 
     def load_all(self, keys: Sequence[str]) -> list[Record | None]:
-        """Return what :meth:`load` returns for each key; at once, if the store can."""
+        """Return the result of :meth:`load` for each key; at once, if the store can."""
         return [self.load(key) for key in keys]
 
     def create_all(self, records: Mapping[str, Record]) -> list[bool]:
-        """Return what :meth:`create` returns for each; at once, if the store can."""
+        """Return the result of :meth:`create` for each; at once, if the store can."""
         return [self.create(key, record) for key, record in records.items()]
 
     def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
@@ -412,7 +358,7 @@ class Store(ABC):
         """Give back the room that deleted sessions take."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:
-        """Say whether letting a session expire at *wanted* and not at *stored* is worth a write.
+        """Return whether letting a session expire at *wanted*, not *stored*, is worth a write.
 
         Args:
             stored: when it expires so far, in Unix seconds.
@@ -435,7 +381,7 @@ class Store(ABC):
 
 
 def check_key(key: str) -> str:
-    """Return *key*; raises ValueError if it is none."""
+    """Return *key*; raises ValueError if it does not have the form of a key."""
     if not ids.is_key(key):
         raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
     return key

@@ -1,13 +1,14 @@
 """From one store to another while both are in use: no session is lost, and none comes back.
 
 A copy is created as a *draft*, which counts only as long as the original is there; when the
-original was looked for once more, and is, it is vouched for: the draft's mark is taken off, if
-nobody has changed the copy.  Who ends a session ends the original first, then the copy.  So a copy
-of a session that ends meanwhile stays a draft without an original, which is nobody's, and goes.
+original was looked for once more, and is still there, the copy is confirmed: the draft's flag is
+removed, if no request has changed the copy.  A request that ends a session ends the original first,
+then the copy.  If the original ends during the copy, its draft is never confirmed; drafts without
+an original are ignored and then deleted.
 
-Whoever writes a session that has an original takes that away first (``settle``), once the copy is
-vouched for: from then on there is one, and a new id, another owner or a shorter life are not undone
-by what an older copy says.
+A request that writes a session which has an original confirms the copy and deletes the original
+first (``settle``): from then on there is one, and an older copy can't undo a new id, another owner
+or a shorter life.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from litesess import codec, ids
 from litesess.errors import VersionConflict
 from litesess.stores.base import Record, Store
 
-#: The key of the mark of a draft, beside the session's own values.
+#: The key of a draft's flag, beside the session's own values.
 DRAFT: Final = "~draft"
 #: How many sessions go by one call, where the stores can.
 _BATCH: Final = 100
 
 Item: TypeAlias = "tuple[str, Record]"
 ItemT = TypeVar("ItemT")
-_MARK: Final = codec.encode(True, DRAFT)
+_FLAG: Final = codec.encode(True, DRAFT)
 
 
 class Copied(enum.Enum):
-    """What has become of a session that was to be copied."""
+    """The outcome of copying a session."""
 
     NOW = "copied"
     BEFORE = "there already"
@@ -45,14 +46,15 @@ class Copied(enum.Enum):
 
 @dataclass(frozen=True)
 class Report:
-    """What a copying has done.
+    """The outcome of a copying.
 
     Attributes:
-        copied: sessions that were.
-        existing: those that were there already, from an earlier copying or because they were used.
-        ended: those that ended meanwhile.
+        copied: sessions that were copied.
+        existing: sessions that were there already, from an earlier copying or because a request
+            used them.
+        ended: sessions that ended meanwhile.
         compared: originals that are left, and were compared with their copies.
-        different: handles of those whose copies are missing or say something else.
+        different: handles of the originals whose copies are missing or differ.
     """
 
     copied: int
@@ -118,8 +120,8 @@ def copy_batch(source: Store, target: Store, originals: Sequence[Item]) -> Count
             versions[key] = drafts[key].version
         else:
             discard(target, key, drafts[key].version)
-    vouched = target.strip_all(versions, [DRAFT])
-    done = {key for key, is_done in zip(versions, vouched, strict=True) if is_done}
+    confirmed = target.strip_all(versions, [DRAFT])
+    done = {key for key, is_done in zip(versions, confirmed, strict=True) if is_done}
     # Each by itself: what was there, has changed or has ended.
     rest = Counter(copy(source, target, key) for key in drafts if key not in done)
     return rest + Counter({Copied.NOW: len(done)})
@@ -136,14 +138,14 @@ def _different(source: Store, target: Store, originals: Sequence[Item]) -> list[
 
 
 def finish(source: Store, target: Store, key: str) -> None:
-    """Vouch for a draft, or end it, if its original has ended."""
+    """Confirm a draft, or end it, if its original has ended."""
     while (found := target.load(key)) is not None and is_draft(found):
         if copy(source, target, key) is Copied.GONE:
             discard(target, key, found.version)
 
 
 def differs(source: Store, target: Store, key: str) -> bool:
-    """Say whether an original, if it is there still, has no copy like it."""
+    """Return whether an original, if it is still there, has no copy like it."""
     while (original := source.load(key)) is not None:
         found = target.load(key)
         if found is not None and are_same(original, found):
@@ -156,18 +158,18 @@ def differs(source: Store, target: Store, key: str) -> bool:
 
 
 def is_draft(record: Record) -> bool:
-    """Say whether it is a copy that nobody has vouched for yet."""
+    """Return whether *record* is a copy that is not confirmed yet."""
     return DRAFT in record.frames
 
 
-def without_mark(record: Record) -> Record:
+def without_flag(record: Record) -> Record:
     """Return a draft as the session that it is a copy of."""
     frames = {name: frame for name, frame in record.frames.items() if name != DRAFT}
     return _like(record, frames)
 
 
 def are_same(one: Record, other: Record) -> bool:
-    """Say whether two records say the same of a session, drafts or not."""
+    """Return whether two records say the same of a session, drafts or not."""
     return _content(one) == _content(other)
 
 
@@ -195,7 +197,7 @@ def copy(source: Store, target: Store, key: str) -> Copied:
                 # Not found: it had another id there by the time, or has ended.
                 return Copied.BEFORE
             version = found.version
-            # Somebody is at it just now, or was stopped and knew an older original.
+            # Another copying makes it just now, or was stopped and knew an older original.
             if not are_same(original, found):
                 discard(target, key, version)
                 continue
@@ -207,7 +209,7 @@ def copy(source: Store, target: Store, key: str) -> Copied:
             if target.update(key, {}, [DRAFT], if_version=version) is not None:
                 return Copied.NOW
         except VersionConflict:
-            pass  # somebody has just vouched for it, or it is another one
+            pass  # another copying has just confirmed it, or it is another session
 
 
 def settle(source: Store, target: Store, key: str) -> None:
@@ -226,7 +228,7 @@ def discard(target: Store, key: str, version: int) -> None:
 
 
 def _draft(record: Record) -> Record:
-    return _like(record, {**record.frames, DRAFT: _MARK})
+    return _like(record, {**record.frames, DRAFT: _FLAG})
 
 
 def _like(record: Record, frames: codec.Frames) -> Record:
@@ -242,7 +244,7 @@ def _like(record: Record, frames: codec.Frames) -> Record:
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    frames = without_mark(record).frames
+    frames = without_flag(record).frames
     return (
         frames, record.created_at, record.expires_at, record.cookie or None, record.owner,
         record.client or None,

@@ -1,6 +1,7 @@
-"""The sessions' rules over any key-value engine that can run a plan under its lock.
+"""The store contract over an engine that keeps bytes by key and runs plans under its lock.
 
-``MemoryStore`` and ``WALStore`` differ in their engine alone, so the rules stand here once.
+``MemoryStore`` and ``WALStore`` differ in their engine alone.  A plan is a function of the sessions
+that are stored: it returns the changes to make, and the engine makes them in one step.
 """
 
 from __future__ import annotations
@@ -8,20 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from litesess import codec, ids
+from litesess import ids
 from litesess.engine.commit import Lookup, Plan
 from litesess.engine.format import Change, Clear, Delete, Entry, Touch
-from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
-from litesess.stores import ending
-from litesess.stores.base import KEEP, Owner, Record, Store
+from litesess.stores import ending, packed
+from litesess.stores.base import KEEP, Owner, Record, Store, StoredOwner
+from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
+from litesess.stores.limits import Limits
 from litesess.stores.stored import (
     Doomed,
+    Engine,
     Found,
-    Merge,
     Merged,
     check_free,
     deletes,
@@ -29,12 +31,11 @@ from litesess.stores.stored import (
     events_of,
     find_session,
     forwarding,
+    look_up,
     owned_sessions,
     put_of,
     raw_key,
-    record_of,
     session_in,
-    unpack,
 )
 
 logger = logging.getLogger("litesess.store")
@@ -43,31 +44,12 @@ logger = logging.getLogger("litesess.store")
 DELETE_BATCH: Final = 50
 
 
-class KeyValueEngine(ending.Engine, Protocol):
-    """What an embedded store is built on; :class:`litesess.engine.db.Engine` is one."""
-
-    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-
-    def count(self) -> int:
-        """Return how many keys there are, expired or not."""
-
-    def scan(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield every key with what is stored under it."""
-
-    def expired(self, now: float) -> Iterator[bytes]:
-        """Yield the keys that expire at *now* or before."""
-
-    def close(self) -> None:
-        """Let go of everything."""
-
-
 class EmbeddedStore(Store):
     """A store on an engine in this process."""
 
     def __init__(
         self,
-        engine: KeyValueEngine,
+        engine: Engine,
         *,
         durable: bool,
         max_sessions: int | None = None,
@@ -75,25 +57,20 @@ class EmbeddedStore(Store):
     ) -> None:
         self._engine = engine
         self._durable = durable
-        self._max_sessions = max_sessions
-        self._max_per_owner = max_per_owner
+        self._limits = Limits(
+            engine, repr(self), max_sessions=max_sessions, max_per_owner=max_per_owner
+        )
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        raw = raw_key(key)
-        entry = self._engine.get(raw)
-        if entry is None or entry.expires_at <= self.clock():
-            return None
-        packed = unpack(raw, entry)
-        if packed is None or packed.moved_to is not None:
-            return None
-        return record_of(packed, entry.expires_at, entry.version)
+        content = look_up(self._engine, raw_key(key), self.clock())
+        return content if isinstance(content, Record) else None
 
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = put_of(raw_key(key), record, now)
-        self._count_first()
+        self._limits.count_first()
         self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
@@ -101,8 +78,8 @@ class EmbeddedStore(Store):
             if entry is not None and entry.expires_at > now:
                 return [], None
             if entry is None:
-                self._check_room(record)
-            evicted = self._too_many(stored, record.owner, (put.key,), now)
+                self._limits.check_room(record)
+            evicted = self._limits.too_many(stored, record.owner, (put.key,), now)
             return [put, *deletes(evicted)], evicted
 
         evicted, record.version = self._engine.transact(plan, sync=self._durable)
@@ -122,24 +99,26 @@ class EmbeddedStore(Store):
         owner: Owner = KEEP,
         if_version: int | None = None,
     ) -> Record | None:
-        """Merge changes into what is stored now; see :meth:`Store.update`."""
-        merge = Merge(key, self.clock(), changes, removed, expires_at, cookie, owner)
-        self._thin_out(merge.owner)
+        """Merge changes into the stored session; see :meth:`Store.update`."""
+        raw, now = raw_key(key), self.clock()
+        ours = Changes(
+            now, changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
+        )  # fmt: skip
+        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
-            found = find_session(stored, merge.key, merge.now, to_change=True)
+            found = find_session(stored, raw, now, to_change=True)
             if found is None:
                 return [], None
-            if if_version is not None and found.key != merge.key:
+            here, record = found
+            if here != raw and not ours.follows:
                 return [], None
-            if if_version is not None and found.entry.version != if_version:
-                raise VersionConflict(f"version {found.entry.version} is stored, not {if_version}")
-            record = merge.into(found)
-            record.is_moved = found.key != merge.key
-            evicted = self._evicted(stored, record, found, found.key, merge.now)
-            return [put_of(found.key, record, merge.now), *deletes(evicted)], Merged(
-                record, evicted
-            )
+            ours.check_version(record.version)
+            former = record.owner
+            ours.merge_into(record, is_moved=here != raw)
+            evicted = self._evicted(stored, record, former, here, now)
+            return [put_of(here, record, now), *deletes(evicted)], Merged(record, evicted)
 
         return self._merged(plan)
 
@@ -153,7 +132,7 @@ class EmbeddedStore(Store):
                 return [], False
             if version is not None and entry.version != version:
                 return [], False
-            if version is None and codec.is_moved(entry.value):
+            if version is None and packed.is_forward(entry.value):
                 return [], False
             return [Touch(raw, entry.version, expires_at)], True
 
@@ -173,26 +152,27 @@ class EmbeddedStore(Store):
         client: Mapping[str, Any] | None = None,
     ) -> Record | None:
         """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
-        now = self.clock()
-        merge = Merge(
-            old, now, changes, removed, expires_at, cookie, owner, client,
-            is_login=owner is not KEEP,
+        raw, raw_new, now = raw_key(old), raw_key(new), self.clock()
+        ours = Changes(
+            now, changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
         )  # fmt: skip
-        self._thin_out(merge.owner)
+        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
-            found = find_session(stored, merge.key, now)
-            # Not on from where another has moved it: whoever came with the old id would be given
-            # the one that belongs to a login.
-            if found is None or found.key != merge.key:
+            record = look_up(stored, raw, now)
+            # No forwarding record is followed: a client that comes with a former id must not get
+            # the new one, which can belong to a login.
+            if not isinstance(record, Record):
                 return [], None
-            record = merge.into(found)
-            put = put_of(raw_key(new), record, now)
-            check_free(stored.get(put.key), now)
+            check_free(stored.get(raw_new), now)
+            former = record.owner
+            ours.merge_into(record)
             # A request that started before a login can't change what the login began.
-            mark = forwarding(merge.key, new, now, takes_changes=not merge.is_login)
-            evicted = self._evicted(stored, record, found, merge.key, now)
-            return [mark, put, *deletes(evicted)], Merged(record, evicted)
+            forward = forwarding(raw, new, now, takes_changes=not ours.is_login)
+            evicted = self._evicted(stored, record, former, raw, now)
+            made: list[Change] = [forward, put_of(raw_new, record, now), *deletes(evicted)]
+            return made, Merged(record, evicted)
 
         record = self._merged(plan)
         if record is not None:
@@ -203,16 +183,16 @@ class EmbeddedStore(Store):
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
         raw, now = raw_key(old), self.clock()
         put = put_of(raw_key(new), record, now)
-        self._count_first()
+        self._limits.count_first()
         self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
             check_free(stored.get(put.key), now)
             doomed = doom(stored, raw, now)
             if not doomed.deletions:
-                self._check_room(record)
+                self._limits.check_room(record)
             gone = [deletion.key for deletion in doomed.deletions]
-            evicted = self._too_many(stored, record.owner, (put.key, *gone), now)
+            evicted = self._limits.too_many(stored, record.owner, (put.key, *gone), now)
             return [*doomed.forwarded_to(new, now), put, *deletes(evicted)], (doomed, evicted)
 
         (doomed, evicted), record.version = self._engine.transact(plan, sync=self._durable)
@@ -224,7 +204,7 @@ class EmbeddedStore(Store):
         )
 
     def delete(self, key: str) -> bool:
-        """Delete the session; say whether there was one."""
+        """Delete the session; return whether there was one."""
         return bool(self.delete_all([key]))
 
     def delete_all(self, keys: Collection[str]) -> int:
@@ -250,15 +230,14 @@ class EmbeddedStore(Store):
         """Yield the sessions that have not expired, one at a time, with their keys."""
         now = self.clock()
         for raw, entry in self._engine.scan():
-            if entry.expires_at > now:
-                packed = unpack(raw, entry)
-                if packed is not None and packed.moved_to is None:
-                    yield raw.hex(), record_of(packed, entry.expires_at, entry.version)
+            found = session_in(raw, entry) if entry.expires_at > now else None
+            if found is not None:
+                yield raw.hex(), found.record
 
     def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         sessions = owned_sessions(self._engine, ids.owner_of(owner), self.clock())
-        return [(found.key.hex(), found.record()) for found in sessions]
+        return [(found.key.hex(), found.record) for found in sessions]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""
@@ -315,55 +294,29 @@ class EmbeddedStore(Store):
                 ]
                 return [Delete(key, expired=True) for key, _ in doomed], doomed
 
-            # Not synced for itself: what comes back after a power cut is expired all the same.
+            # Not synced: a session that comes back after a power cut has still expired.
             doomed, _ = self._engine.transact(plan, sync=False)
             found: list[Found] = []
             if self.is_heard("expired"):
                 sessions = (session_in(key, entry) for key, entry in doomed)
                 found = [session for session in sessions if session is not None]
-            yield sum(not codec.is_moved(entry.value) for _, entry in doomed), found
+            yield sum(not packed.is_forward(entry.value) for _, entry in doomed), found
 
     def close(self) -> None:
-        """Let go of everything; later operations raise StoreClosed.  Again is harmless."""
+        """Close the store; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
 
-    def _count_first(self) -> None:
-        """Have the sessions counted before the lock is taken: the first time that takes long."""
-        if self._max_sessions is not None:
-            self._engine.count()
-
-    def _thin_out(self, owner: Owner) -> None:
-        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit.
-
-        They may have begun before there was a limit.  A login that deletes them all in one record
-        would hold up all other writers.
-        """
-        limit = self._max_per_owner
-        if limit is None or not isinstance(owner, str):
+    def _thin_out(self, owner: StoredOwner) -> None:
+        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit."""
+        if not isinstance(owner, str):
             return
-        keys = ending.beyond(self._engine, owner, limit, self.clock())
-        for evicted in ending.end(
-            self._engine,
-            keys,
-            lambda steps: steps[-1].packed.owner == owner,
-            self.clock,
-            sync=self._durable,
-            rest=self._rest,
+        for evicted in self._limits.thin_out(
+            owner, self.clock, sync=self._durable, rest=self._rest
         ):
             self.tell(*events_of("evicted", evicted))
 
     def _rest(self) -> None:
-        """Let others write between two batches of deletions."""
-
-    def _check_room(self, record: Record) -> None:
-        """Raise :class:`StoreFull` if *record* may not be stored beside those that are there."""
-        limit = self._max_sessions
-        if limit is not None and record.owner is None and self._engine.count() >= limit:
-            # Nobody is put out for a newcomer: who floods the store must not end logins.
-            raise StoreFull(
-                f"{self!r} holds max_sessions={limit}, also counting expired ones that were not"
-                " collected yet; only sessions with an owner are begun"
-            )
+        """Let other processes write between two batches of deletions."""
 
     def _merged(self, plan: Plan[Merged | None]) -> Record | None:
         merged, version = self._engine.transact(plan, sync=self._durable)
@@ -375,27 +328,9 @@ class EmbeddedStore(Store):
         return merged.record
 
     def _evicted(
-        self, stored: Lookup, record: Record, found: Found, key: bytes, now: float
+        self, stored: Lookup, record: Record, former: str | None, key: bytes, now: float
     ) -> list[Found]:
-        """Return what has to go as *record* takes the place of *found*, with its owner."""
-        if record.owner == found.packed.owner:
+        """Return the sessions that have to go for *record*, which had the owner *former*."""
+        if record.owner == former:
             return []
-        return self._too_many(stored, record.owner, (key,), now)
-
-    def _too_many(
-        self, stored: Lookup, owner: str | None, spared: Collection[bytes], now: float
-    ) -> list[Found]:
-        """Return the oldest sessions of *owner* that have to go for one that begins now.
-
-        Args:
-            stored: what is.
-            owner: whose.
-            spared: keys that do not count: the new one's, and those that go anyway.
-            now: in Unix seconds.
-        """
-        limit = self._max_per_owner
-        if limit is None or owner is None:
-            return []
-        others = [found for found in owned_sessions(stored, owner, now) if found.key not in spared]
-        others.sort(key=lambda found: (found.packed.created_at, found.entry.version))
-        return others[: max(len(others) + 1 - limit, 0)]
+        return self._limits.too_many(stored, record.owner, (key,), now)

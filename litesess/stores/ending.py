@@ -8,40 +8,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from litesess import codec, ids
-from litesess.engine.commit import Lookup, Plan, ResultT
+from litesess import ids
+from litesess.engine.commit import Lookup
 from litesess.engine.format import Change, Entry
 from litesess.errors import Corruption, DecryptError
+from litesess.stores.base import Record
 from litesess.stores.keeping import Kept
-from litesess.stores.stored import Found, Getter, deletes, session_in, trail
+from litesess.stores.packed import Forward, is_forward
+from litesess.stores.stored import Engine, Found, Getter, deletes, session_in, unpack
 
 logger = logging.getLogger("litesess.store")
 
-#: One record deletes at most so many sessions, and looks at about so many bytes of them, which
-#: takes some milliseconds: other writers wait for that long.
+#: One record deletes at most so many sessions, and reads about so many bytes of them, which takes
+#: some milliseconds: other writers wait for that long.
 BATCH_KEYS: Final = 50
 BATCH_BYTES: Final = 1 << 18
 
-#: Whether the session at the end of a trail is to be deleted.
-Judge: TypeAlias = Callable[[Sequence[Found]], bool]
+
+class Step(NamedTuple):
+    """An entry on the trail from a session's former key to the session."""
+
+    key: bytes
+    entry: Entry
+    content: Record | Forward
 
 
-class Engine(Protocol):
-    """What is needed of an embedded store's engine."""
-
-    def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
-
-    def candidates(self, owner: bytes) -> list[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since."""
-
-    def keys_like(self, prefix: bytes) -> list[bytes]:
-        """Return the keys that begin with eight given bytes."""
-
-    def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
-        """Run *plan* under the lock and make its changes; return its result and the version."""
+#: Returns whether a session is to be deleted: its record, and the trail that ends with it.
+Judge: TypeAlias = Callable[[Sequence[Step], Record], bool]
 
 
 def end_owner(
@@ -57,8 +52,8 @@ def end_owner(
 
     Args:
         engine: where they are.
-        owner: whose.
-        keep: those to spare.
+        owner: their owner.
+        keep: the sessions to spare.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
         rest: called between two batches, without a lock.
@@ -70,9 +65,9 @@ def end_owner(
     # before is known by that.
     spared = Spared(engine, keep)
 
-    def is_due(steps: Sequence[Found]) -> bool:
+    def is_due(steps: Sequence[Step], record: Record) -> bool:
         is_moved = len(steps) > 1  # since it was listed as the owner's
-        return (is_moved or steps[0].packed.owner == owner) and not spared.has(steps)
+        return (is_moved or record.owner == owner) and not spared.has(steps)
 
     while keys:
         yield from end(engine, keys, is_due, clock, sync=sync, rest=rest, before=spared.follow)
@@ -95,8 +90,8 @@ def end(
 
     Args:
         engine: where they are.
-        keys: those they had when they were listed.
-        is_due: says under the lock which are to be deleted.
+        keys: their keys when they were listed.
+        is_due: returns under the lock whether a session is to be deleted.
         clock: returns the current time in Unix seconds.
         sync: whether each batch is synced.
         rest: called between two batches, without a lock.
@@ -121,22 +116,42 @@ def end(
                 count += 1
                 steps = steps_from(stored, key, now)
                 size += sum(len(step.entry.value) for step in steps)
-                if steps and not steps[-1].is_forwarding and is_due(steps):
-                    doomed[steps[-1].key] = steps[-1]
-            found = [*doomed.values()]
-            return deletes(found), (found, count)
+                found = session_at_end(steps)
+                if found is not None and is_due(steps, found.record):
+                    doomed[found.key] = found
+            every = [*doomed.values()]
+            return deletes(every), (every, count)
 
         (doomed, count), _ = engine.transact(plan, sync=sync)
         at += count
         yield doomed
 
 
-def steps_from(stored: Getter, key: bytes, now: float) -> list[Found]:
-    """Return what lies under *key* and where it leads; nothing, and it is logged, if damaged."""
+def trail(stored: Getter, key: bytes, now: float) -> Iterator[Step]:
+    """Yield the entry under *key* and, after each forwarding record, the entry it leads to."""
+    while (entry := stored.get(key)) is not None and entry.expires_at > now:
+        content = unpack(key, entry)
+        if content is None:
+            return
+        yield Step(key, entry, content)
+        if isinstance(content, Record):
+            return
+        key = bytes.fromhex(content.key)
+
+
+def session_at_end(steps: Sequence[Step]) -> Found | None:
+    """Return the session that a trail leads to; None: it leads to none."""
+    if steps and isinstance(steps[-1].content, Record):
+        return Found(steps[-1].key, steps[-1].content)
+    return None
+
+
+def steps_from(stored: Getter, key: bytes, now: float) -> list[Step]:
+    """Return the trail from *key*; nothing, and it is logged, if an entry is damaged."""
     try:
         return [*trail(stored, key, now)]
     except (Corruption, DecryptError):
-        # Nobody can load it either; the others must still end.
+        # No request can load it either, and the other sessions must still end.
         logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
         return []
 
@@ -156,8 +171,8 @@ class Spared:
         for key in [*self._keys]:
             self._keys.update(step.key for step in steps_from(self._engine, key, now))
 
-    def has(self, steps: Sequence[Found]) -> bool:
-        """Say whether a session that was found so is one of them."""
+    def has(self, steps: Sequence[Step]) -> bool:
+        """Return whether a session with that trail is one of them."""
         return any(step.key in self._keys or step.key[:8] in self._prefixes for step in steps)
 
 
@@ -172,7 +187,7 @@ def _listed(
 
     Args:
         engine: where they are.
-        owner: whose.
+        owner: their owner.
         now: in Unix seconds.
         seen: keys to leave out.
         began_before: leave out those that began then or later; None: none.
@@ -187,18 +202,18 @@ def _listed(
             continue
         if began_before is not None:
             session = session_in(here, entry)
-            if session is None or session.packed.created_at >= began_before:
+            if session is None or session.record.created_at >= began_before:
                 continue
         found[here] = None
     return [*found]
 
 
 def _at_end(engine: Engine, key: bytes, now: float) -> tuple[bytes, Entry | None]:
-    """Return the key that a session has now, and what is stored there."""
+    """Return the key that a session has now, and the entry there."""
     entry = _entry(engine, key)
-    if entry is not None and codec.is_moved(entry.value):
+    if entry is not None and is_forward(entry.value):
         steps = steps_from(engine, key, now)
-        is_there = bool(steps) and not steps[-1].is_forwarding
+        is_there = session_at_end(steps) is not None
         return (steps[-1].key, steps[-1].entry) if is_there else (key, None)
     return key, None if entry is None or entry.expires_at <= now else entry
 
@@ -223,6 +238,6 @@ def beyond(engine: Engine, owner: str, limit: int, now: float) -> list[bytes]:
     for key in candidates:
         entry = _entry(engine, key)
         session = session_in(key, entry) if entry is not None and entry.expires_at > now else None
-        if session is not None and session.packed.owner == owner:
-            found.append((session.packed.created_at, session.entry.version, key))
+        if session is not None and session.record.owner == owner:
+            found.append((session.record.created_at, session.record.version, key))
     return [key for *_, key in sorted(found)[: max(len(found) - limit, 0)]]

@@ -8,23 +8,24 @@ from typing import Any
 from litesess import events
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.stores.base import Record, Store
-from litesess.stores.copying import is_draft, settle, without_mark
+from litesess.stores.copying import is_draft, settle, without_flag
+from litesess.stores.options import take_settings
 
 
 class FallbackStore(Store):
-    """A new store with an old one behind it, whose sessions move when they are used.
+    """A new store and an old one; a session moves to the new one when a request uses it.
 
-    All workers must use this one from the same moment on: what still writes to the old store alone
-    is not seen.  ``litesess copy`` moves the sessions that nobody uses; then the new store alone
-    does.  What happens to a session is told by the new store; what ends in the old one because
-    nobody used it since, by nobody.
+    All workers must use this store from the same moment on: it does not see changes that are
+    written to the old store alone.  ``litesess copy`` moves the sessions that no request uses; then
+    the new store is enough.  Listeners hear of the events in the new store; they don't hear of
+    sessions that expire in the old one.
     """
 
     def __init__(self, new: Store, old: Store) -> None:
         """Take two stores, which are closed with this one.
 
         Raises:
-            ConfigError: they are none, or the same.
+            ConfigError: one of them is no store, or both are the same.
         """
         for name, store in (("new", new), ("old", old)):
             if not isinstance(store, Store):
@@ -32,17 +33,14 @@ class FallbackStore(Store):
         if new is old:
             raise ConfigError("new and old are the same store")
         self._new, self._old = new, old
-        self.ttl = new.ttl
-        self.touch_interval = new.touch_interval
-        self.lock_timeout = new.lock_timeout
-        self.clock = new.clock
+        take_settings(self, new)
         intervals = [it.gc_interval for it in (new, old) if it.gc_interval is not None]
         self.gc_interval = min(intervals, default=None)
         self.compact_after_gc = new.compact_after_gc or old.compact_after_gc
 
     @property
     def listeners(self) -> list[events.Listener]:
-        """Who is told what happens to sessions."""
+        """The functions that are called with each event."""
         return self._new.listeners
 
     def load(self, key: str) -> Record | None:
@@ -52,7 +50,7 @@ class FallbackStore(Store):
             return record
         self._settle(key)
         record = self._new.load(key)
-        # Still a draft: there is no original, so it has ended.
+        # If it is still a draft, there is no original, so the session has ended.
         return None if record is None or is_draft(record) else record
 
     def create(self, key: str, record: Record) -> bool:
@@ -63,7 +61,7 @@ class FallbackStore(Store):
     def update(
         self, key: str, changes: Mapping[str, Any], removed: Collection[str], **settings: Any
     ) -> Record | None:
-        """Merge changes into what is stored now; see :meth:`Store.update`."""
+        """Merge changes into the stored session; see :meth:`Store.update`."""
         self._settle(key)
         return self._new.update(key, changes, removed, **settings)
 
@@ -90,7 +88,7 @@ class FallbackStore(Store):
         self._new.replace(old, new, record)
 
     def delete(self, key: str) -> bool:
-        """Delete the session; say whether there was one."""
+        """Delete the session; return whether there was one."""
         self._settle(key)
         return self._new.delete(key)
 
@@ -102,7 +100,8 @@ class FallbackStore(Store):
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """Yield the sessions that have not expired, one at a time, with their keys."""
-        # Order: the old store first: what moves meanwhile comes twice, and is not left out.
+        # Order: the old store first, so that a session that moves meanwhile comes twice and is not
+        # left out.
         for key, record in self._old.records():
             if self._new.load(key) is None:
                 yield key, record
@@ -113,7 +112,7 @@ class FallbackStore(Store):
 
     def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
-        # Order: the old store first: what moves meanwhile is found in the new one.
+        # Order: the old store first: a session that moves meanwhile is found in the new one.
         former = self._old.find(owner)
         found = {
             key: living
@@ -170,4 +169,4 @@ class FallbackStore(Store):
         """Return a session of the new store; None: it is a draft of one that has ended."""
         if not is_draft(record):
             return record
-        return None if self._old.load(key) is None else without_mark(record)
+        return None if self._old.load(key) is None else without_flag(record)

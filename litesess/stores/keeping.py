@@ -13,14 +13,14 @@ from litesess.errors import ConfigTypeError
 class Kept(NamedTuple):
     """The sessions that a deletion spares."""
 
-    #: Keys that were given, and those of Sessions: now, and from the next write on.
+    #: Keys that were given, and the keys of Sessions: now, and from the next write on.
     keys: set[str]
-    #: Handles: that were given, and of the keys.
+    #: Handles that were given, and the handles of the keys.
     handles: set[str]
 
     @property
     def bare_handles(self) -> set[str]:
-        """Those handles whose keys are unknown."""
+        """The handles without a known key."""
         return self.handles - {ids.handle_of(key) for key in self.keys}
 
 
@@ -41,10 +41,10 @@ def keys_of(item: object) -> set[str]:
 def kept(keep: Collection[Any]) -> Kept:
     """Return the sessions that *keep* names by keys, handles and Sessions.
 
-    A Session that nobody has looked at is loaded.
+    A Session that was not read yet is loaded.
 
     Raises:
-        ConfigTypeError: something in it is neither.
+        ConfigTypeError: it has another value.
     """
     found = Kept(set(), set())
     # A str would be taken for its letters, a Session for the keys of its data.

@@ -36,7 +36,7 @@ class MemoryOptions(Options):
 class MemoryStore(EmbeddedStore):
     """A store that lasts as long as the process; other processes don't see it."""
 
-    #: What a caller may pass, for help() and editors.
+    #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(MemoryOptions)
 
     def __init__(self, **options: Any) -> None:
@@ -49,10 +49,7 @@ class MemoryStore(EmbeddedStore):
         super().__init__(
             _MemoryEngine(), durable=False, max_per_owner=checked_options.max_per_owner
         )
-        self.ttl = checked_options.ttl
-        self.gc_interval = checked_options.gc_interval
-        self.touch_interval = checked_options.touch_interval
-        self.clock = checked_options.clock
+        shared.take_settings(self, checked_options)
 
     def __repr__(self) -> str:
         return "<MemoryStore>"
@@ -70,12 +67,12 @@ class _MemoryEngine:
         _engines.add(self)
 
     def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
+        """Return the entry under *key*."""
         self._check_open()
         return self._entries.get(key)
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
+        """Return the keys that are stored for *owner*, with their entries."""
         found = ((key, self._entries.get(key)) for key in self.candidates(owner))
         return [(key, entry) for key, entry in found if entry is not None and entry.owner == owner]
 
@@ -103,7 +100,7 @@ class _MemoryEngine:
             return result, self._sequence
 
     def _make(self, change: Change) -> None:
-        # Those who read hold no lock: a key that is put again must be there all the time.
+        # Readers hold no lock, so a key that is put again must be there all the time.
         if isinstance(change, Put):
             before = self._entries.get(change.key)
             entry = Entry(change.value, change.expires_at, self._sequence, change.owner)
@@ -135,7 +132,7 @@ class _MemoryEngine:
         return len(self._entries)
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield every key with what is stored under it."""
+        """Yield every key with its entry."""
         self._check_open()
         yield from self._entries.copy().items()
 

@@ -1,13 +1,29 @@
-"""The options that several stores have: each is declared once, for a field of their dataclasses."""
+"""The options that several stores have.
+
+Each is declared once, for a field of the stores' dataclasses, and a store takes its settings from
+them in one step.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from litesess.crypto import encryption_key
 from litesess.errors import ConfigTypeError
 from litesess.options import count, function, option, optional, seconds, seconds_or_zero
+
+#: The attributes of a store that an option of the same name sets.
+_SETTINGS: Final = (
+    "ttl", "touch_interval", "gc_interval", "compact_after_gc", "lock_timeout", "clock",
+)  # fmt: skip
+
+
+def take_settings(store: object, given: object) -> None:
+    """Set the settings of *store* that *given*, its checked options or another store, has."""
+    for name in _SETTINGS:
+        if hasattr(given, name):
+            setattr(store, name, getattr(given, name))
 
 
 def ttl() -> Any:
@@ -34,7 +50,7 @@ def touch_interval() -> Any:
 
 
 def key(covers: str) -> Any:
-    """Return the option ``encryption_key``; *covers* says of what."""
+    """Return the option ``encryption_key``; *covers* names the data that it encrypts."""
     return option(
         None,
         f"Encrypts {covers}: a passphrase of at least 12 characters, or 32 random bytes",

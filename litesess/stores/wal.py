@@ -36,8 +36,8 @@ from litesess.options import (
     text,
 )
 from litesess.stores import options as shared
-from litesess.stores.base import Stats
 from litesess.stores.embedded import EmbeddedStore
+from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
 SMALLEST_WAL_LIMIT = 1 << 16
@@ -103,11 +103,11 @@ class WALOptions(Options):
 class WALStore(EmbeddedStore):
     """A store in one directory, crash-safe, opened at the first operation in each process."""
 
-    #: What a caller may pass, for help() and editors.
+    #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(WALOptions, "path")
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Check everything that can be checked, and hold nothing.
+        """Check the options, the path and the files; no file stays open.
 
         Args:
             path: the directory; made, private to this user, when the store is first used.
@@ -116,8 +116,8 @@ class WALStore(EmbeddedStore):
         Raises:
             ConfigError: an option is unknown or wrong, or the path can't be used.
             Corruption: a file in the directory is damaged.
-            DecryptError: *encryption_key* is not the one, is missing, or the store is in the
-                clear; nothing was changed.
+            DecryptError: *encryption_key* is wrong or missing, or the store is unencrypted;
+                nothing was changed.
         """
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
@@ -136,12 +136,7 @@ class WALStore(EmbeddedStore):
             max_per_owner=checked_options.max_per_owner,
         )
         self._engine: Engine = engine
-        self.ttl = checked_options.ttl
-        self.gc_interval = checked_options.gc_interval
-        self.compact_after_gc = checked_options.compact_after_gc
-        self.touch_interval = checked_options.touch_interval
-        self.lock_timeout = checked_options.lock_timeout
-        self.clock = checked_options.clock
+        shared.take_settings(self, checked_options)
         self._guard = JumpGuard(self.clock)
         self._compacted_at: float | None = None
         self._compaction_seconds: float | None = None
@@ -151,8 +146,8 @@ class WALStore(EmbeddedStore):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
 
-        Returns 0 if another thread or process is already collecting.  What was written before is
-        marked as durable: from then on, damage to it can't pass for a torn write.
+        Returns 0 if another thread or process is already collecting.  All earlier writes are noted
+        as durable: from then on, damage to them can't pass for a torn write.
         """
         now, removed = self.clock(), 0
         keys = self._engine.expired(now)
@@ -176,7 +171,7 @@ class WALStore(EmbeddedStore):
         return removed
 
     def compact(self) -> None:
-        """Delete what has expired, then write one new snapshot; the log begins anew.
+        """Delete expired sessions, then write one new snapshot; the log begins anew.
 
         Raises:
             StoreError: it could not be done; the store is as good as before.
@@ -187,10 +182,10 @@ class WALStore(EmbeddedStore):
     def change_key(self, new: str | bytes) -> None:
         """Let *new* open the store from now on, and the former ``encryption_key`` no more.
 
-        It takes no longer however much is stored: what is wrapped anew is the key that all of it
-        is sealed under.  Processes that have the store open go on; those that start later need
-        *new*.  Whoever knows the former one, and has a copy of the files from before, can read
-        those still, and so the key: after a leak call :meth:`rekey` next.
+        This is quick, however much is stored: only the random key that encrypts everything is
+        wrapped anew.  Processes that have the store open go on; processes that start later need
+        *new*.  With the former key and a copy of the former files, that random key can still be
+        read: after a leak call :meth:`rekey` next.
 
         Raises:
             ConfigError: *new* is no encryption key.
@@ -200,14 +195,15 @@ class WALStore(EmbeddedStore):
         self._engine.change_key(encryption_key("encryption_key", new))
 
     def rekey(self, new: str | bytes | None = None) -> None:
-        """Seal everything anew under a new random key; nothing remains under the old one.
+        """Encrypt everything anew under a new random key; nothing remains under the old one.
 
-        Sessions stay as they are, and other processes may go on meanwhile; those that have not
-        the present ``encryption_key``, but a former one, raise DecryptError.
+        Sessions stay as they are, and other processes go on meanwhile; a process that was opened
+        with a former ``encryption_key`` raises DecryptError.
 
         Args:
-            new: what opens the store from now on, in place of ``encryption_key``; other processes
-                that have only the former raise DecryptError then, until they are restarted.
+            new: the key that opens the store from now on, in place of ``encryption_key``; other
+                processes that have only the former one raise DecryptError, until they are
+                restarted.
 
         Raises:
             ConfigError: *new* is no encryption key.
@@ -216,7 +212,7 @@ class WALStore(EmbeddedStore):
         """
         checked = None if new is None else encryption_key("encryption_key", new)
         if checked is not None:
-            # Order: first, so that who knows the former one can't unwrap the new random key.
+            # Order: first, so that the former key can't unwrap the new random key.
             self._engine.change_key(checked)
         self._engine.rekey()
 
@@ -226,7 +222,7 @@ class WALStore(EmbeddedStore):
         time.sleep(_REST)
 
     def _collect_if_steady(self) -> None:
-        # Nobody asked for this: a clock that jumped must not end everybody's session.
+        # This collection begins by itself: a clock that jumped must not end all sessions.
         if self._guard.is_steady():
             self.collect()
 
@@ -252,7 +248,7 @@ class WALStore(EmbeddedStore):
         )
 
     def verify(self) -> Verification:
-        """Check every byte that counts; nothing is changed, and the store may be in use.
+        """Check every byte that counts; nothing is changed, and other processes can go on.
 
         Raises:
             Corruption: something is damaged or missing; names the file and the offset.
@@ -261,10 +257,10 @@ class WALStore(EmbeddedStore):
         return self._engine.verify()
 
     def backup(self, path: str | os.PathLike[str]) -> Verification:
-        """Copy the store as it is now, while others use it, and read the whole copy.
+        """Copy the store as it is now, while other processes use it, and verify the whole copy.
 
-        What was acknowledged before is in it.  It is a store like this one, with the same
-        ``collection`` and ``encryption_key``.
+        All writes that were acknowledged before are in it.  It is a store like this one, with the
+        same ``collection`` and ``encryption_key``.
 
         Args:
             path: an empty directory, or one that can be made.
@@ -283,19 +279,19 @@ class WALStore(EmbeddedStore):
         collection: str = "sessions",
         encryption_key: str | bytes | EncryptionKey | None = None,
     ) -> Salvaged:
-        """Copy into this empty store what is certain in a damaged one, which is left as it is.
+        """Copy the sessions that are certain in a damaged store into this empty one.
 
-        A session that may have been deleted by what can't be read any more is left out: logged
-        out stays logged out.
+        The damaged store is left as it is.  A session that an unreadable record may have deleted is
+        left out: logged out stays logged out.
 
         Args:
-            path: the damaged store's directory; nobody uses it.
+            path: the damaged store's directory; no process may use it meanwhile.
             collection: the damaged store's.
             encryption_key: the damaged store's.
 
         Raises:
-            ConfigError: this store holds sessions, is the damaged one, or would hold in the clear
-                what was encrypted.
+            ConfigError: this store holds sessions, is the damaged one, or is unencrypted while the
+                damaged one is encrypted.
             StoreError: something could not be read or written.
         """
         options = build(

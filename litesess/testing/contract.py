@@ -366,6 +366,13 @@ class StoreContract(ABC):
         self.store.update(KEY, {"b": 2}, [], expires_at=self.clock() + 10)
         assert self.get(OTHER).expires_at == expires_at
 
+    def test_a_late_change_under_the_old_key_is_a_use_of_the_session(self) -> None:
+        self.put()
+        self.store.rotate(KEY, OTHER, {}, [], expires_at=self.clock() + 5000)
+        self.clock.advance(10)
+        self.store.update(KEY, {"b": 2}, [], expires_at=self.clock() + 10)
+        assert self.get(OTHER).last_seen_at == self.clock()
+
     def test_a_session_kept_by_its_old_key_is_kept(self) -> None:
         self.put(KEY, owner="7")
         self.put(THIRD, owner="7")

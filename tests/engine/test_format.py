@@ -9,8 +9,9 @@ from zlib import crc32
 
 import pytest
 
-from litesess import Corruption, EncodeError, codec
+from litesess import Corruption, EncodeError
 from litesess.engine import format as form
+from litesess.stores import packed
 from tests.tools.engines import FAR, delete, key, make_engine, put, small_files, touch
 from tests.tools.servers import ROOT
 from tests.tools.simdisk import SimDisk
@@ -53,7 +54,7 @@ def counting_bytes():
 
 
 def test_the_documented_log_is_read_as_the_page_says():
-    value = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
+    value = packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
     data = documented()
     header, _signed, _tag = form.decode_header(data, WAL, form.WAL_MAGIC)
     assert header == form.Header(
@@ -72,7 +73,7 @@ def test_the_documented_log_is_read_as_the_page_says():
     assert [record.durable for record in records] == [80, 185, 185]
     assert form.key_of(put_record.payload) == EXAMPLE == sha256(b"example").digest()
     assert form.decode_put(put_record.payload, 0, 1) == form.Entry(value, 1767312000.0, 1)
-    assert codec.unpack(value).frames == {"user": b'"ada"'}
+    assert packed.unpack(value, 1767312000.0, 1).frames == {"user": b'"ada"'}
     assert form.decode_touch(touch_record.payload) == form.Touch(EXAMPLE, 1, 1767312060.0)
     assert delete_record.payload == EXAMPLE
 
@@ -84,7 +85,7 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
     put(
         engine,
         "example",
-        codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}),
+        packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}),
         1767312000.0,
     )
     touch(engine, "example", 1767312060.0)
@@ -97,7 +98,7 @@ def test_an_engine_reads_the_documented_log(monkeypatch):
     up_to_the_touch = documented()[:0x105]
     engine = make_engine(SimDisk({WAL: up_to_the_touch}))
     assert engine.get(EXAMPLE) == form.Entry(
-        codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
+        packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
     )
 
 

@@ -7,16 +7,17 @@ from zlib import crc32
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from litesess import Corruption, DecryptError, codec
+from litesess import Corruption, DecryptError
 from litesess.crypto import RAW, Derivation, EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.keys import KeyPlace, Keys, decode_keys
+from litesess.stores import packed
 from tests.engine.test_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, documented_files
 from tests.tools.engines import make_engine, put, small_files
 from tests.tools.simdisk import SimDisk
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
-VALUE = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
+VALUE = packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from litesess import (
     MemoryStore,
     Record,
     WALStore,
-    codec,
 )
 from litesess.engine import format as form
 from litesess.engine.commit import _Draft
 from litesess.engine.index import NOBODY, Index
 from litesess.engine.view import View
 from litesess.ids import handle_of, key_of, owner_hash
+from litesess.stores import packed
 from litesess.stores.base import MOVED_FOR
 from litesess.stores.ending import BATCH_BYTES, BATCH_KEYS
 from litesess.stores.memory import _MemoryEngine as MemoryEngine
@@ -437,7 +437,7 @@ def test_the_end_of_many_sessions_is_work_for_each_once_and_short_under_the_lock
     store = store()
     looks, unpacked, batches = [], [], []
     monkeypatch.setattr(
-        codec, "unpack", lambda value, work=codec.unpack: unpacked.append(1) or work(value)
+        packed, "unpack", lambda *value, work=packed.unpack: unpacked.append(1) or work(*value)
     )
     for engine in View, MemoryEngine:
         monkeypatch.setattr(

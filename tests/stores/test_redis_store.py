@@ -293,14 +293,15 @@ class TestTheEndOfAnOwnersSessions:
         """Let something happen when the sessions are listed, and none is deleted."""
 
         def put_in_between(act):
-            end, todo = store._end, [act]
+            deletion = store._deletion
+            end, todo = deletion.delete, [act]
 
             def act_first(*arguments, **options):
                 if todo:
                     todo.pop()()
                 return end(*arguments, **options)
 
-            monkeypatch.setattr(store, "_end", act_first)
+            monkeypatch.setattr(deletion, "delete", act_first)
 
         for key in KEY, OTHER:
             put(store, key, owner="7")
@@ -335,15 +336,16 @@ def test_what_was_rotated_so_long_ago_that_nothing_leads_there_is_deleted(server
     for key in KEY, OTHER:
         put(store, key, owner="7", life=1000)
     clock.advance(1)
-    end = store._end
+    deletion = store._deletion
+    end = deletion.delete
 
     def end_late(*arguments, **options):
-        store._end = end
+        deletion.delete = end
         store.rotate(KEY, MOVED, {}, ())
         clock.advance(MOVED_FOR + 1)
         return end(*arguments, **options)
 
-    store._end = end_late
+    deletion.delete = end_late
     assert store.delete_owner("7") == 2
     assert list(store.records()) == []
 
@@ -401,6 +403,36 @@ def test_the_end_of_many_sessions_asks_redis_a_few_times_for_each(store):
         assert store.delete_owner("7") == count
         store._link.do = do
         assert len(asked) <= 2 * count + 10
+
+
+def test_several_sessions_are_deleted_in_as_many_round_trips_as_one(store):
+    """A logout of several sessions took two for each."""
+    asked, do = [], store._link.do
+    store._link.do = lambda ask, **options: asked.append(1) or do(ask, **options)
+    counts = []
+    for count in 1, 30:
+        keys = [key_of(str(number)) for number in range(count)]
+        for key in keys:
+            put(store, key, owner="7")
+        asked.clear()
+        assert store.delete_all(keys) == count
+        counts.append(len(asked))
+    assert counts == [2, 2]  # the sessions, then the owner's index
+    assert store.find("7") == []
+
+
+def test_beside_a_session_that_was_tampered_with_the_others_are_deleted_and_told_of(server, clock):
+    store = RedisStore(server.url, clock=clock, encryption_key=b"k" * 32)
+    told = []
+    store.listeners.append(told.append)
+    for key in KEY, OTHER:
+        put(store, key)
+    told.clear()
+    server.client.hset(f"litesess:s:{{{KEY}}}", "=a", b"x" * 40)
+    with pytest.raises(DecryptError):
+        store.delete_all([KEY, OTHER])
+    assert not server.client.exists(*(f"litesess:s:{{{key}}}" for key in (KEY, OTHER)))
+    assert [(event.name, event.handle) for event in told] == [("destroyed", handle_of(OTHER))]
 
 
 def test_the_session_of_a_request_that_has_not_read_it_is_kept(server, clock):

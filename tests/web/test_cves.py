@@ -24,10 +24,10 @@ from litesess import (
     Record,
     Session,
     WALStore,
-    codec,
 )
 from litesess.engine.format import Put
 from litesess.ids import handle_of, key_of, new_id
+from litesess.stores import packed
 from litesess.web.cookie import CookieSigner
 from tests.tools.apps import (
     COOKIE,
@@ -111,13 +111,13 @@ def test_hostile_bytes_in_a_store_are_never_run(tmp_path, where, clock):
     for bomb in bombs(tmp_path / "ran"):
         site = Site(clock=clock)
         session_id = site.visit(lambda s: s.update(user="ada") or s.id).value
-        packed = {
+        value = {
             "record": bomb,
-            "value": codec.pack(clock(), 1.0, None, None, None, {"user": bomb}),
-            "cookie": codec._SESSION.pack(clock(), 1.0, 0, len(bomb), 0) + bomb,
-            "owner": codec.pack(clock(), 1.0, bomb.decode("latin-1"), None, None, {}),
+            "value": packed.pack(clock(), 1.0, None, None, None, {"user": bomb}),
+            "cookie": packed._HEAD.pack(clock(), 1.0, 0, len(bomb), 0) + bomb,
+            "owner": packed.pack(clock(), 1.0, bomb.decode("latin-1"), None, None, {}),
         }[where]
-        put = Put(bytes.fromhex(key_of(session_id)), packed, clock() + 100)
+        put = Put(bytes.fromhex(key_of(session_id)), value, clock() + 100)
         site.store._engine.transact(lambda _stored, put=put: ([put], None), sync=False)
 
         def act(session):

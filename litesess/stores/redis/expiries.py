@@ -1,7 +1,7 @@
 """Hearing of sessions that Redis has removed, if it tells.
 
 Source: Redis documentation, "Keyspace notifications": ``notify-keyspace-events Ex``; each is told
-to all who listen, once, and to those alone who are connected then.
+once to each client that is connected and listens then.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import redis
 
 from litesess import ids
 from litesess.errors import StoreError
+from litesess.stores.redis.client import Client
 from litesess.stores.redis.link import Link
 
 logger = logging.getLogger("litesess.store")
@@ -27,7 +28,7 @@ _CLAIM: Final = 60_000
 
 
 class Expiries:
-    """A thread, one per store and process, that is there while somebody listens."""
+    """A thread, one per store and process, that runs while a listener hears of expiries."""
 
     def __init__(
         self, link: Link, name: Callable[[str, str], str], tell: Callable[[str], object]
@@ -36,7 +37,7 @@ class Expiries:
 
         Args:
             link: the way to Redis.
-            name: returns what is called so, by its kind and a session's key.
+            name: returns a name in Redis, by its kind and a session's key.
             tell: called with the key of each session that has expired, in one process alone.
         """
         self._link = link
@@ -79,7 +80,7 @@ class Expiries:
                     return
                 if not isinstance(error, (redis.exceptions.RedisError, StoreError, OSError)):
                     raise
-                # What expires until then is told to nobody.
+                # No listener hears of sessions that expire until then.
                 logger.warning("expiries are not heard of (%s)", type(error).__name__)
                 stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -109,7 +110,7 @@ class Expiries:
             for each in heard:
                 each.close()
 
-    def _take(self, name: Any, client: Any) -> None:
+    def _take(self, name: bytes, client: Client) -> None:
         text = name.decode(errors="replace")
         key = text[len(self._name("s", "")) - 1 : -1]
         # All processes hear of it; the first one tells.

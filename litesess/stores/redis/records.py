@@ -1,9 +1,9 @@
-"""Sessions as hashes of Redis, their values sealed if there is a key."""
+"""Sessions as hashes of Redis, their values encrypted if there is a key."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from litesess import codec, ids
@@ -25,15 +25,17 @@ Fields: TypeAlias = "list[str | bytes]"
 
 #: Stored under ``<prefix>keys`` by a store that has no encryption key.
 IN_THE_CLEAR: Final = b"in the clear"
+#: The fields of a record's attributes that a session may lack.
+SETTINGS: Final = {"owner": "o", "cookie": "k", "client": "a"}
 #: Versions begin anywhere: a session that is created again must not look as it did before.
 _VERSION_BYTES: Final = 6
 
 
 class Records:
-    """Makes hashes of sessions, and sessions of hashes."""
+    """The converter between hashes and sessions."""
 
     def __init__(self, sealers: ValueSealers | None) -> None:
-        """Seal with *sealers*; None: not at all."""
+        """Encrypt with *sealers*; None: not at all."""
         self._sealers = sealers
 
     def fields(self, key: str, record: Record, now: float, version: int | None = None) -> Fields:
@@ -59,27 +61,38 @@ class Records:
             "h", self.owner_hash(record.owner),
         ]  # fmt: skip
         fields += self.values(key, record.frames)
-        for name, value in (("o", record.owner), ("k", record.cookie), ("a", record.client)):
-            if value is not None:
-                fields += name, self.seal(key, name, codec.encode(value, name))
-        return fields
+        return fields + self.settings(key, {name: getattr(record, name) for name in SETTINGS})
 
     def values(self, key: str, frames: codec.Frames) -> Fields:
         """Return the fields of values."""
         fields: Fields = []
         for name, frame in frames.items():
             field = f"={name}"
-            fields += field, self.seal(key, field, frame)
+            fields += field, self.encrypt(key, field, frame)
         return fields
 
-    def seal(self, key: str, field: str, plain: bytes) -> bytes:
+    def settings(self, key: str, settings: Mapping[str, Any]) -> Fields:
+        """Return the fields of settings that are not None, which are named as in ``SETTINGS``.
+
+        Raises:
+            EncodeError: a setting can't be stored.
+        """
+        fields: Fields = []
+        for name, value in settings.items():
+            if value is not None:
+                field = SETTINGS[name]
+                plain = codec.encode(dict(value) if isinstance(value, Mapping) else value, name)
+                fields += field, self.encrypt(key, field, plain)
+        return fields
+
+    def encrypt(self, key: str, field: str, plain: bytes) -> bytes:
         """Return *plain* as it is stored in a session's field."""
         if self._sealers is None:
             return plain
         return self._sealer(key).seal(plain, _head(key, field.encode()))
 
     def owner_hash(self, owner: str | None) -> str:
-        """Return what an owner's index is called, in hex; "" for no owner."""
+        """Return the name of an owner's index, in hex; "" for no owner."""
         if owner is None:
             return ""
         plain = ids.owner_hash(owner)
@@ -94,12 +107,12 @@ class Records:
         try:
             created_at, expires_at = float(found[b"c"]), float(found[b"e"])
             frames = {
-                name[1:].decode(): self._open(key, name, value)
+                name[1:].decode(): self._decrypt(key, name, value)
                 for name, value in found.items()
                 if name[:1] == b"="
             }
             owner, cookie, client = (
-                codec.decode(self._open(key, name, found[name])) if name in found else None
+                codec.decode(self._decrypt(key, name, found[name])) if name in found else None
                 for name in (b"o", b"k", b"a")
             )
             return Record(
@@ -116,7 +129,7 @@ class Records:
             logger.exception("session %s can't be decoded, treated as absent", ids.handle_of(key))
             return None
 
-    def _open(self, key: str, field: bytes, stored: bytes) -> bytes:
+    def _decrypt(self, key: str, field: bytes, stored: bytes) -> bytes:
         if self._sealers is None:
             return stored
         return self._sealer(key).open(stored, _head(key, field))
@@ -127,56 +140,55 @@ class Records:
 
 
 def _head(key: str, field: bytes) -> bytes:
-    """Return what a sealed value is bound to: nobody can move it to another session or name."""
+    """Return the context of an encrypted value: it can't be moved to another session or name."""
     return bytes.fromhex(key) + field
 
 
 def flat(answer: list[bytes]) -> Hash:
-    """Return the hash that a script has answered."""
+    """Return a script's answer as a hash."""
     return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def records_of(
     encryption_key: EncryptionKey | None,
-    place: str,
+    store_name: str,
     read: Callable[[], bytes | None],
     write: Callable[[bytes], object],
     is_empty: Callable[[], bool],
 ) -> Records:
-    """Return what makes hashes in a store, by the key file that it holds; made, if it is new.
+    """Return the converter of a store, by its key file, which is made if the store is new.
 
     Args:
-        encryption_key: what the user gave, or None.
-        place: the name of the store, for errors.
-        read: returns what is stored as key file.
-        write: stores one, unless there is one.
-        is_empty: says whether the store holds no session.
+        encryption_key: the user's, or None.
+        store_name: the name of the store, for errors.
+        read: returns the key file.
+        write: stores a key file, unless there is one.
+        is_empty: returns whether the store holds no session.
 
     Raises:
-        DecryptError: the key is not the one, or one is given for what is in the clear, or none for
-            what is not.
+        DecryptError: the key is wrong, or missing, or is given for an unencrypted store.
     """
     stored = read()
     if stored is None:
         if encryption_key is not None and not is_empty():
-            raise DecryptError(f"{place} holds sessions, but its key file is missing")
+            raise DecryptError(f"{store_name} holds sessions, but its key file is missing")
         write(IN_THE_CLEAR if encryption_key is None else _new_key_file(encryption_key))
         stored = read()  # another process may have been first
     if stored is None or (stored == IN_THE_CLEAR) != (encryption_key is None):
         raise DecryptError(
-            f"{place} is encrypted, and no encryption_key was given"
+            f"{store_name} is encrypted, and no encryption_key was given"
             if encryption_key is None
-            else f"{place} is not encrypted, but an encryption_key was given; leave that out, or"
-            " begin anew under another prefix"
+            else f"{store_name} is not encrypted, but an encryption_key was given; leave that out,"
+            " or begin anew under another prefix"
         )
     if encryption_key is None:
         return Records(None)
     try:
-        file = decode_keys(stored, place)
+        file = decode_keys(stored, store_name)
     except Corruption as error:
-        raise DecryptError(f"{place}: its key file is damaged ({error.reason})") from None
-    data_key = file.unwrap(max(file.wrapped), encryption_key, place)
-    return Records(ValueSealers(data_key, b"redis" + file.store, place, ids.random_bytes))
+        raise DecryptError(f"{store_name}: its key file is damaged ({error.reason})") from None
+    data_key = file.unwrap(max(file.wrapped), encryption_key, store_name)
+    return Records(ValueSealers(data_key, b"redis" + file.store, store_name, ids.random_bytes))
 
 
 def _new_key_file(encryption_key: EncryptionKey) -> bytes:
@@ -188,15 +200,3 @@ def _new_key_file(encryption_key: EncryptionKey) -> bytes:
         {1: DataKey(ids.random_bytes(KEY_BYTES), 1)},
         ids.random_bytes,
     )
-
-
-def merged(
-    record: Record, changes: codec.Frames, removed: Collection[str], **settings: Any
-) -> Record:
-    """Return a session with changes: new values, and attributes of the record's by name."""
-    frames = {name: frame for name, frame in record.frames.items() if name not in {*removed}}
-    kept: Mapping[str, Any] = {
-        name: getattr(record, name)
-        for name in ("created_at", "expires_at", "cookie", "owner", "client")
-    }
-    return Record(codec.Encoded(frames | changes), **{**kept, **settings})

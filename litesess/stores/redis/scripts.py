@@ -1,4 +1,4 @@
-"""What is done inside Redis, each in one step, in Lua.
+"""The steps that Redis takes at once, as scripts in Lua.
 
 A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their names; the rest::
 
@@ -8,19 +8,20 @@ A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their
     k  cookie          a  client          i  until when the owner's index is sure to have it
     f  the key that it was moved from
 
-The mark that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new key, ``t``
-whether it takes changes, ``e`` its end.  A session that is about to be moved to another node of a
-cluster waits under ``<prefix>p:{<key>}``.  The braces let Redis Cluster keep the three on one node.
+The forwarding record that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new
+key, ``t`` whether it takes changes, ``e`` its end.  A session that is about to be moved to another
+node of a cluster waits under ``<prefix>p:{<key>}``.  The braces let Redis Cluster keep the three on
+one node.
 
-Where Redis is out of memory it refuses a script's first write if that takes some, and lets all
-others pass: what takes memory comes first, but where it must not be refused.
+If Redis is out of memory, it refuses a script's first write if that needs memory, and lets all
+later ones pass.  So a write that needs memory comes first, unless it must not be refused.
 
 Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
 session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
 as was left then.
 
 Every script but ``INDEX`` and ``UNINDEX`` has the keys s, m, p of one session; ``MOVE`` has those
-of another one behind them.
+of another one after them.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ local function is_among(token, tokens)
   return tokens and string.find(tokens, token, 1, true)
 end
 
--- Put a session that is there in the place where it waits to be let in.
+-- Let in a session that waits.
 local function let_in()
   if redis.call('EXISTS', KEYS[3]) == 1 then
     redis.call('RENAME', KEYS[3], KEYS[1])
@@ -72,12 +73,12 @@ local function let_in()
   end
 end
 
--- What is there in the place of a session that is not; led: by the mark of a rotation, which is
--- what makes a session that waits valid.
+-- Return the reason why a session is not there.  led: by the forwarding record of a rotation, which
+-- makes a session that waits valid.
 local function elsewhere(led)
   if is_live(KEYS[2]) then
-    local mark = redis.call('HMGET', KEYS[2], 'm', 't')
-    return {'moved', mark[1], mark[2]}
+    local forward = redis.call('HMGET', KEYS[2], 'm', 't')
+    return {'moved', forward[1], forward[2]}
   end
   if redis.call('EXISTS', KEYS[3]) == 1 then
     if led ~= '1' then return {'waits', redis.call('HGET', KEYS[3], 'f')} end
@@ -103,12 +104,12 @@ expire(KEYS[1], ARGV[3])
 return 1
 """)
 
-#: now, token, led, if_version, expires_at, owner's hash, hash of the owner whose index has it,
-#: until when, number of fields to remove, those, then fields: merge changes into a session; "" and,
-#: for the first hash, "-": as it is.
+#: now, token, led, if_version, expires_at, "1" if it is used, owner's hash, hash of the owner whose
+#: index has it, until when, number of fields to remove, those, then fields: merge changes into a
+#: session, by the rules of ``stores/changes.py``; "" and, for the first hash, "-": as it is.
 UPDATE: Final = Script("""
 local key, token, version, ends_at = KEYS[1], ARGV[2], ARGV[4], ARGV[5]
-local owner, indexed_for, indexed, removed = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+local owner, indexed_for, indexed, removed = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 if not is_live(key) then
   local found = elsewhere(ARGV[3])
   if found then return found end
@@ -116,8 +117,7 @@ end
 local stored = redis.call('HMGET', key, 'e', 'v', 'h', 'i', 'w')
 if is_among(token, stored[5]) then return {'done', redis.call('HGETALL', key)} end
 if version ~= '' and stored[2] ~= version then return {'conflict', stored[2]} end
-local is_use = ends_at ~= ''
-if not is_use then ends_at = stored[1] end
+if ends_at == '' then ends_at = stored[1] end
 local former = stored[3] or ''
 if owner == '-' then owner = former end
 if owner ~= '' then
@@ -129,11 +129,11 @@ if owner ~= former then
   redis.call('HSET', key, 'c', ARGV[1], 'h', owner)
 end
 redis.call('HSET', key, 'e', ends_at, 'w', string.sub(token .. (stored[5] or ''), 1, 128))
-for at = 10, 9 + removed do
+for at = 11, 10 + removed do
   redis.call('HDEL', key, ARGV[at])
 end
-set(key, 10 + removed)
-if is_use then
+set(key, 11 + removed)
+if ARGV[6] == '1' then
   redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
 end
 redis.call('HINCRBY', key, 'v', 1)
@@ -183,8 +183,8 @@ redis.call('DEL', key)
 return {'done', session}
 """)
 
-_MARK: Final = """
-local function mark()
+_FORWARD: Final = """
+local function leave_forward()
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[2], 'm', ARGV[4], 't', ARGV[5], 'e', ARGV[6])
   expire(KEYS[2], ARGV[6])
@@ -198,24 +198,25 @@ local stored = redis.call('HMGET', KEYS[1], 'v', 'e')
 if stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3] then return 'again' end
 """
 
-#: now, version, expires_at, moved key, takes changes, end of the mark: leave a mark in the place of
-#: a session that is stored so.
-MARK: Final = Script(f"""{_MARK}
-mark()
+#: now, version, expires_at, new key, takes changes, end of the forwarding record: leave one in the
+#: place of a session that is stored so.
+FORWARD: Final = Script(f"""{_FORWARD}
+leave_forward()
 return 'done'
 """)
 
-#: As ``MARK``, then the new session's expires_at and fields: move a session.
-MOVE: Final = Script(f"""{_MARK}
+#: As ``FORWARD``, then the new session's expires_at and fields: move a session.
+MOVE: Final = Script(f"""{_FORWARD}
 if is_live(KEYS[4]) or is_live(KEYS[5]) then return 'taken' end
-mark()
+leave_forward()
 redis.call('DEL', KEYS[4])
 set(KEYS[4], 8)
 expire(KEYS[4], ARGV[7])
 return 'done'
 """)
 
-#: now, end of the wait, then fields, "f" among them: let a session wait for the mark of its move.
+#: now, end of the wait, then fields, "f" among them: let a session wait for the forwarding record
+#: of its move.
 WAIT: Final = Script("""
 if is_live(KEYS[1]) or is_live(KEYS[2]) then return 'taken' end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('DEL', KEYS[3]) end
@@ -224,13 +225,13 @@ expire(KEYS[3], ARGV[2])
 return 'done'
 """)
 
-#: now: let a session in, whose mark was set.
+#: now: let a session in, whose forwarding record is there.
 LET_IN: Final = Script("""
 let_in()
 return redis.call('EXISTS', KEYS[1])
 """)
 
-#: now: delete what has expired; it may have by the caller's clock alone.
+#: now: delete a session that has expired, by the caller's clock alone maybe.
 COLLECT: Final = Script("""
 if is_live(KEYS[1]) then return {} end
 local stale = redis.call('HGETALL', KEYS[1])
@@ -249,13 +250,11 @@ local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] then expire(KEYS[1], last[2]) end
 """)
 
-#: now, keys: have sessions that were deleted in the index no more.
+#: now, key: have a session that was deleted in the index no more.
 UNINDEX: Final = Script("""
-for at = 2, #ARGV do
-  redis.call('ZREM', KEYS[1], ARGV[at])
-end
+redis.call('ZREM', KEYS[1], ARGV[2])
 """)
 
 ALL: Final = (
-    CREATE, UPDATE, TOUCH, DELETE, MARK, MOVE, WAIT, LET_IN, COLLECT, INDEX, UNINDEX,
+    CREATE, UPDATE, TOUCH, DELETE, FORWARD, MOVE, WAIT, LET_IN, COLLECT, INDEX, UNINDEX,
 )  # fmt: skip

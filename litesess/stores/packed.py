@@ -1,0 +1,142 @@
+"""Sessions as bytes: how a store that keeps bytes by key writes and reads a session.
+
+A packed session (little-endian; drawn in docs/format.rst, "Session")::
+
+    created_at f64 | life f64 | owner u16 | cookie u16 | client u16 | owner, cookie, client
+    then for each key:  key size u16 | frame size u32 | key | frame
+
+A forwarding record, which a rotation leaves under the session's former key, has the same head.  In
+place of the owner it has ``>`` and the new key; ``|`` in place of ``>`` if no late changes follow.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from litesess import codec
+from litesess.errors import EncodeError
+from litesess.stores.base import Record
+
+_HEAD = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
+_ITEM = struct.Struct("<HI")  # key size u16, frame size u32
+_OWNER = b"+"
+_FOLLOWED, _CLOSED = _FORWARDS = b">|"
+
+
+class Forward(NamedTuple):
+    """A forwarding record.
+
+    Attributes:
+        key: the key that the session was moved to.
+        takes_changes: whether late changes under the former key are made to the session; late
+            deletions always are.
+    """
+
+    key: str
+    takes_changes: bool
+
+
+def pack(
+    created_at: float,
+    life: float,
+    owner: str | None,
+    cookie: Mapping[str, Any] | None,
+    client: Mapping[str, Any] | None,
+    frames: codec.Frames,
+) -> bytes:
+    """Return a session's parts as bytes.
+
+    Args:
+        created_at: when it began, in Unix seconds.
+        life: how long it lives without a request, in seconds.
+        owner: the session's owner, if it has one.
+        cookie: its own cookie settings, if it has any.
+        client: the browser that it belongs to, as far as known.
+        frames: its values.
+
+    Raises:
+        EncodeError: the owner, the cookie settings or the client needs more than 65 535 bytes.
+    """
+    try:
+        owner_bytes = b"" if owner is None else _OWNER + owner.encode()
+    except UnicodeEncodeError:
+        raise EncodeError("owner", "has a lone surrogate, which is no Unicode text") from None
+    cookie_bytes = codec.encode(dict(cookie), "cookie") if cookie else b""
+    client_bytes = codec.encode(dict(client), "client") if client else b""
+    for name, part in ("owner", owner_bytes), ("cookie", cookie_bytes), ("client", client_bytes):
+        if len(part) > 0xFFFF:
+            raise EncodeError(name, f"has {len(part)} bytes, limit {0xFFFF}")
+    head = _HEAD.pack(created_at, life, len(owner_bytes), len(cookie_bytes), len(client_bytes))
+    parts = [head, owner_bytes, cookie_bytes, client_bytes]
+    sizes = _ITEM.pack
+    for key, frame in frames.items():
+        key_bytes = key.encode()
+        parts += (sizes(len(key_bytes), len(frame)), key_bytes, frame)
+    return b"".join(parts)
+
+
+def pack_forward(forward: Forward) -> bytes:
+    """Return a forwarding record as bytes."""
+    text = bytes([_FOLLOWED if forward.takes_changes else _CLOSED]) + forward.key.encode()
+    return _HEAD.pack(0.0, 0.0, len(text), 0, 0) + text
+
+
+def is_forward(packed: bytes) -> bool:
+    """Return whether *packed* is a forwarding record; this costs less than to unpack it."""
+    at = _HEAD.size
+    return len(packed) > at and packed[at] in _FORWARDS and _HEAD.unpack_from(packed)[2] > 0
+
+
+def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
+    """Return the session, or the forwarding record, in *packed*; values stay encoded.
+
+    Args:
+        packed: the bytes.
+        expires_at: the session's, in Unix seconds, which is stored beside the bytes.
+        version: the session's, which is stored beside the bytes.
+
+    Raises:
+        ValueError: *packed* was not made by :func:`pack` or :func:`pack_forward`.
+    """
+    owner = cookie = client = None
+    try:
+        created_at, life, owner_size, cookie_size, client_size = _HEAD.unpack_from(packed)
+        at = _HEAD.size
+        if owner_size:
+            owner = packed[at + 1 : at + owner_size].decode()
+            if packed[at] in _FORWARDS:
+                return Forward(owner, packed[at] == _FOLLOWED)
+            at += owner_size
+        if cookie_size:
+            cookie = _object(packed[at : at + cookie_size])
+            at += cookie_size
+        if client_size:
+            client = _object(packed[at : at + client_size])
+            at += client_size
+        end = len(packed)
+        frames = {}
+        sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
+        while at < end:
+            key_size, frame_size = sizes_at(packed, at)
+            key_at = at + sizes_size
+            frame_at = key_at + key_size
+            at = frame_at + frame_size
+            frames[packed[key_at:frame_at].decode()] = packed[frame_at:at]
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ValueError("a packed session is cut short") from error
+    if at != end:
+        raise ValueError("a packed session is cut short")
+    # A touch moves the expiry alone, and so the last use, which is *life* before it.
+    last_seen_at = max(expires_at - life, created_at)
+    return Record(
+        codec.Encoded(frames), created_at, expires_at, cookie, owner, version, client, last_seen_at
+    )
+
+
+def _object(frame: bytes) -> dict[str, Any]:
+    found = codec.decode(frame)
+    if type(found) is not dict:
+        raise ValueError("a packed session's cookie settings, or its client, are no object")
+    return found

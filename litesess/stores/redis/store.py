@@ -1,0 +1,298 @@
+"""The store: sessions in one server, Sentinel or Cluster of Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Signature
+from typing import Any, ClassVar, Literal
+
+from litesess import ids
+from litesess.crypto import EncryptionKey
+from litesess.errors import ConfigError, VersionConflict
+from litesess.events import Event
+from litesess.options import Options, build, option, seconds, signature, text
+from litesess.stores import options as shared
+from litesess.stores.base import KEEP, Owner, Record, Store, check_key
+from litesess.stores.changes import Changes
+from litesess.stores.keeping import kept
+from litesess.stores.redis import scripts
+from litesess.stores.redis.deletion import Deletion
+from litesess.stores.redis.expiries import Expiries
+from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.owners import Owners
+from litesess.stores.redis.records import flat
+from litesess.stores.redis.rotation import Rotation
+from litesess.stores.redis.sessions import Sessions
+from litesess.stores.redis.updates import Updates
+
+
+def _prefix(name: str, value: object) -> str:
+    prefix = text(name, value)
+    if not prefix or any(letter in "*?[]\\" or not letter.isprintable() for letter in prefix):
+        raise ConfigError(
+            f"{name} {prefix!r} is empty, or has one of * ? [ ] \\ or a control character"
+        )
+    # Source: Redis Cluster specification, "Hash tags": the text between the first { and } counts.
+    _, is_tagged, rest = prefix.partition("{")
+    if is_tagged and rest.find("}") < 1:
+        raise ConfigError(f"{name} {prefix!r} has a {{ without a tag and }} after it; leave it out")
+    return prefix
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisOptions(Options):
+    """How a :class:`RedisStore` works."""
+
+    prefix: str = option(
+        "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
+    )
+    ttl: float = shared.ttl()
+    touch_interval: float | Literal["auto"] = shared.touch_interval()
+    encryption_key: EncryptionKey | None = shared.key("the values that are stored")
+    max_per_owner: int | None = shared.max_per_owner()
+    timeout: float = option(
+        1,
+        "Longest wait for Redis, tries and pauses together, in seconds; then StoreUnavailable",
+        check=seconds,
+    )
+    clock: Callable[[], float] = shared.clock()
+
+
+class RedisStore(Store):
+    """A store in Redis: one server, Sentinel or Cluster."""
+
+    #: The options, for help() and editors.
+    __signature__: ClassVar[Signature] = signature(RedisOptions, "server")
+
+    def __init__(self, server: Any, **options: Any) -> None:
+        """Check the options; nothing is connected before the first operation in each process.
+
+        Args:
+            server: a client of the package ``redis`` (``Redis``, ``RedisCluster``, the result of
+                ``Sentinel.master_for``), or a URL: ``redis://``, ``rediss://``, ``unix://``,
+                ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``,
+                ``redis+cluster://HOST:PORT,HOST:PORT``.
+            **options: those of :class:`RedisOptions`.
+
+        Raises:
+            ConfigError: an option is unknown or wrong, or *server* can't be used.
+        """
+        checked_options = build(RedisOptions, options)
+        self._link = link = Link(server, checked_options.timeout)
+        self._prefix = prefix = checked_options.prefix
+        self._max_per_owner = checked_options.max_per_owner
+        shared.take_settings(self, checked_options)
+        sessions = Sessions(link, prefix, checked_options.encryption_key, repr(self))
+        owners = Owners(link, sessions)
+        self._sessions, self._owners = sessions, owners
+        self._updates = Updates(link, sessions, owners, self.ttl)
+        self._rotation = Rotation(link, sessions, owners)
+        self._deletion = Deletion(link, sessions, owners, self.tell)
+        self._expiries = Expiries(link, sessions.name, self._tell_expired)
+
+    def load(self, key: str) -> Record | None:
+        """Return the session, or None if it is missing or has expired."""
+        self._prepare()
+        return self._sessions.session_in(key, self._sessions.hash(key), self.clock())
+
+    def load_all(self, keys: Sequence[str]) -> list[Record | None]:
+        """Return the result of :meth:`load` for each key, in one go."""
+        self._prepare()
+        return self._sessions.load_all([check_key(key) for key in keys], self.clock())
+
+    def create(self, key: str, record: Record) -> bool:
+        """Store a new session; False, and nothing is changed, if the key is taken."""
+        return self.create_all({key: record})[0]
+
+    def create_all(self, records: Mapping[str, Record]) -> list[bool]:
+        """Return the result of :meth:`create` for each, in one go."""
+        self._prepare()
+        created = self._updates.create_all(records, self.clock())
+        for (key, record), is_new in zip(records.items(), created, strict=True):
+            if is_new:
+                self.tell(Event("created", ids.handle_of(key), record))
+                self._evict(record.owner)
+        return created
+
+    def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
+        """Take values out of sessions that are at their versions still, in one go."""
+        self._prepare()
+        return self._updates.strip_all(versions, removed, self.clock())
+
+    def update(
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        if_version: int | None = None,
+    ) -> Record | None:
+        """Merge changes into the stored session; see :meth:`Store.update`.
+
+        Raises:
+            StoreUnavailable: Redis can't be reached.  With *if_version* that is said at once, as
+                the change may have been made.
+        """
+        ours = Changes(
+            self.clock(), changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
+        )  # fmt: skip
+        self._prepare()
+        record = self._updates.update(key, ours)
+        if record is not None and owner is not KEEP and record.created_at == ours.now:
+            self._evict(record.owner)
+        return record
+
+    def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
+        """Let the session expire at another time; see :meth:`Store.touch`."""
+        self._prepare()
+        return self._updates.touch(key, expires_at, version, self.clock())
+
+    def rotate(
+        self,
+        old: str,
+        new: str,
+        changes: Mapping[str, Any],
+        removed: Collection[str],
+        *,
+        expires_at: float | None = None,
+        cookie: Mapping[str, Any] | None = None,
+        owner: Owner = KEEP,
+        client: Mapping[str, Any] | None = None,
+    ) -> Record | None:
+        """Merge changes and move the session to the key *new*; see :meth:`Store.rotate`."""
+        ours = Changes(
+            self.clock(), changes, removed,
+            expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
+        )  # fmt: skip
+        self._prepare()
+        moved = self._rotation.rotate(old, new, ours, self.lock_timeout)
+        if moved is None:
+            return None
+        former, record = moved
+        self.tell(Event("rotated", ids.handle_of(new), record, ids.handle_of(old)))
+        if record.owner != former.owner:
+            self._evict(record.owner)
+        return record
+
+    def replace(self, old: str, new: str, record: Record) -> None:
+        """Delete the session *old*, if there is one, and store *record* as *new*.
+
+        As :meth:`Store.replace` says; in one step, but for a cluster, as with :meth:`rotate`.
+        """
+        now = self.clock()
+        self._prepare()
+        check_key(old)
+        gone = self._rotation.replace(old, check_key(new), record, now, self.lock_timeout)
+        if gone is not None:
+            is_former = True
+            self.tell(Event("destroyed", ids.handle_of(gone.key), gone.record))
+        elif not self._updates.create_all({new: record}, now)[0]:
+            raise VersionConflict("the new key is taken")
+        else:
+            # It may have come there meanwhile, or have expired.
+            is_former = self._deletion.delete([old], now) > 0
+        former = ids.handle_of(old) if is_former else None
+        self.tell(Event("created", ids.handle_of(new), record, former))
+        self._evict(record.owner)
+
+    def delete(self, key: str) -> bool:
+        """Delete the session; return whether there was one."""
+        return self.delete_all([key]) > 0
+
+    def delete_all(self, keys: Collection[str]) -> int:
+        """Delete the sessions under *keys*, in a few round trips; return how many there were."""
+        self._prepare()
+        return self._deletion.delete([check_key(key) for key in keys], self.clock())
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the sessions that have not expired, one at a time, with their keys.
+
+        Those that begin or are moved meanwhile may be left out, or come twice.
+        """
+        self._prepare()
+        for keys in self._sessions.keys("s"):
+            yield from self._sessions.load_each(keys, self.clock())
+
+    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+        """Return the sessions of *owner* that have not expired, with their keys."""
+        owner = ids.owner_of(owner)
+        self._prepare()
+        return self._owners.find(owner, self.clock())
+
+    def locate(self, handle: str) -> str | None:
+        """Return the key of the session with that handle; None: there is none."""
+        if not ids.is_handle(handle):
+            return None
+        keys = (key for batch in self._sessions.keys("s", handle) for key in batch)
+        return next((key for key in keys if self.load(key) is not None), None)
+
+    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
+        """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
+        owner, spared = ids.owner_of(owner), kept(keep)
+        self._prepare()
+        return self._deletion.end_owner(owner, spared, self.clock)
+
+    def clear(self) -> None:
+        """Delete every session; those that begin meanwhile may stay."""
+        self._prepare()
+        self._deletion.clear(self.clock)
+
+    def collect(self) -> int:
+        """Delete the sessions that have expired; return how many.
+
+        Redis does that by itself; the sessions found here have expired by this machine's clock
+        alone.
+        """
+        self._prepare()
+        now, sessions = self.clock(), self._sessions
+        removed = 0
+        for found in sessions.keys("s"):
+            # Only sessions: Redis would refuse the whole batch for a value of another type.
+            facts = zip(found, sessions.facts(found), strict=True)
+            keys = [key for key, (_, begun) in facts if begun is not None]
+            calls = [Call(scripts.COLLECT, sessions.names(key), (repr(now),)) for key in keys]
+            for key, answer in zip(keys, self._link.call_all(calls), strict=True):
+                removed += bool(answer)
+                if not (answer and self.is_heard("expired")):
+                    continue
+                record = sessions.records.record(key, flat(answer))
+                if record is not None:
+                    self.tell(Event("expired", ids.handle_of(key), record))
+        return removed
+
+    def key_file(self) -> bytes | None:
+        """Return the bytes that say how the store is encrypted; None: it was never used."""
+        return self._sessions.key_file()
+
+    def close(self) -> None:
+        """Close the connections; later operations raise StoreClosed.  Again is harmless."""
+        self._expiries.close()
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._link.name} {self._prefix!r}>"
+
+    def _prepare(self) -> None:
+        """Read the key file and begin to hear of expiries, if that is due.
+
+        Raises:
+            DecryptError: the encryption key does not fit the key file.
+            StoreError: as :meth:`Link.do` says.
+        """
+        if not self._expiries.is_listening and self.is_heard("expired"):
+            self._expiries.listen()
+        _ = self._sessions.records
+
+    def _evict(self, owner: str | None) -> None:
+        """Delete the oldest sessions of *owner*, if there are too many."""
+        if self._max_per_owner is not None and owner is not None:
+            self._deletion.evict(owner, self._max_per_owner, self.clock)
+
+    def _tell_expired(self, key: str) -> None:
+        # Redis has removed its values.
+        self.tell(Event("expired", ids.handle_of(key), Record({}, 0.0, 0.0)))
