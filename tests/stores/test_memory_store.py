@@ -204,21 +204,3 @@ def test_of_many_threads_that_update_one_version_one_succeeds(store, clock):
     for thread in threads:
         thread.join()
     assert len(conflicts) == 7
-
-
-def test_owners_sessions_are_kept_by_session_object(store, clock):
-    class Kept:
-        def look(self):
-            return self
-
-        def keys(self):
-            return {KEY}
-
-        @property
-        def visit(self):
-            return self
-
-    for key in KEY, OTHER:
-        store.create(key, Record({}, clock(), clock() + 100, owner="7"))
-    assert store.delete_owner("7", keep=[Kept()]) == 1
-    assert store.load(KEY) is not None

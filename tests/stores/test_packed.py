@@ -7,10 +7,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_codec import searched, texts, values
 
 from litesess import EncodeError, Record, codec
 from litesess.stores.packed import Forward, is_forward, pack, pack_forward, unpack
+from tests.test_codec import searched, texts, values
 
 PACKED = (
     struct.pack("<ddHHH", 1.5, 9.0, 2, 15, 13)
