@@ -61,7 +61,7 @@ def _by_either_name(
     neighbour, or somebody in the middle of a request over http, can have planted it.
     """
     plain = rules.signer
-    verified = host_signer.verified(header)
+    verified = host_signer.verified(header) if host_signer.name in header else []
     if verified:
         # The one name ends in the other.
         others = header.count(plain.name) > header.count(host_signer.name)
@@ -69,8 +69,10 @@ def _by_either_name(
         return _loaded(rules, verified)._replace(is_host=True, ignored=ignored)
     verified = plain.verified(header)
     came = _loaded(rules, verified)
+    if not (verified and rules.is_https(environ)):
+        return came
     settings = rules.settings_of(environ)
-    if not (verified and rules.is_https(environ) and may_be_host(settings, {})):
+    if not may_be_host(settings, {}):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
     kept = {item.session_id for item, _ in live}
