@@ -22,6 +22,14 @@ _PRIVATE: Final = re.compile(r"private\Z", re.IGNORECASE)
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
 
+#: Headers that tell some caches more than ``Cache-Control`` does, which these then do not read.
+#: Source: RFC 9213 section 3; the manuals of Cloudflare, Fastly and nginx.
+_TARGETED: Final = frozenset(
+    {"cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control", "x-accel-expires"}
+)
+_FORBIDS: Final = re.compile(r"(no-store|private)\Z", re.IGNORECASE)
+
+
 def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     """Return *headers* for a response that a session had a part in.
 
@@ -32,6 +40,7 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     headers = _vary(headers)
     if not cookies:
         return headers
+    headers = _untargeted(headers)
     stated = [value for name, value in headers if name.lower() == "cache-control"]
     directives = [
         part.strip() for value in stated for part in _DIRECTIVE.findall(value) if part.strip()
@@ -65,3 +74,22 @@ def _vary(headers: Headers) -> Headers:
     name, value = headers[position]
     value = f"{value}, Cookie" if value.strip() else "Cookie"
     return [*headers[:position], (name, value), *headers[position + 1 :]]
+
+
+def _untargeted(headers: Headers) -> Headers:
+    """Return *headers* without those that let a cache of one kind store the response."""
+    permitting = [
+        name for name, value in headers if name.lower() in _TARGETED and not _forbids(value)
+    ]
+    if not permitting:
+        return headers
+    logger.warning(
+        "a response that sets the session cookie told a cache to store it; %s is left out",
+        ", ".join(permitting),
+    )
+    return [header for header in headers if header[0] not in permitting]
+
+
+def _forbids(value: str) -> bool:
+    parts = [part.strip() for part in _DIRECTIVE.findall(value)]
+    return value.strip() == "0" or any(_FORBIDS.match(part) for part in parts)

@@ -219,7 +219,8 @@ class _Response:
         logger.error("a request is refused: %s", error)
         self.is_sent = self.is_broken = True
         self.write = self._start(_UNAVAILABLE, [*_REFUSAL_HEADERS])
-        return [_REFUSAL]
+        # Source: RFC 9110 section 9.3.2: an answer to HEAD has no content.
+        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [_REFUSAL]
 
     def _write(self, data: bytes) -> None:
         self.send()

@@ -130,7 +130,11 @@ class ManagerOptions(Options):
         65_536, "Largest session, encoded, in bytes", check=size(256, 1_000_000)
     )
     cache_headers: bool = option(
-        True, "Keep shared caches from storing what a session had a part in", check=boolean
+        True,
+        "Responses that set the session cookie get ``Cache-Control: private``, or ``no-store`` if"
+        " they were public, and lose headers for single CDNs; responses for which the session was"
+        " looked at get ``Vary: Cookie``",
+        check=boolean,
     )
     client_info: bool = option(
         False,

@@ -23,6 +23,11 @@ def site_of(store, clock, **options):
     return site
 
 
+def generated(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield str(environ[KEY].get("user")).encode()
+
+
 class TestAs503:
     @pytest.fixture
     def site(self, store, clock):
@@ -38,6 +43,12 @@ class TestAs503:
         assert response.all("Cache-Control") == ["no-store"]
         assert response.set_cookies == []
         assert "the store is away" in caplog.text
+
+    @pytest.mark.parametrize("shape", [None, generated], ids=["list", "generator"])
+    def test_an_answer_to_head_has_no_body(self, site, shape):
+        site.store.failing["load"] = AWAY
+        response = site.visit(None if shape else look, REQUEST_METHOD="HEAD", shape=shape)
+        assert (response.status[:3], response.body) == ("503", b"")
 
     def test_one_that_does_not_is_served(self, site):
         site.store.failing = dict.fromkeys(("load", "update", "touch"), AWAY)
