@@ -7,6 +7,7 @@ Source: pyramid.interfaces.ISession; OWASP Cross-Site Request Forgery Prevention
 from __future__ import annotations
 
 import secrets
+from abc import abstractmethod
 from collections.abc import MutableMapping
 from hmac import compare_digest
 from typing import Any, Final
@@ -31,9 +32,15 @@ class CsrfToken(MutableMapping[str, Any]):
         return token
 
     def get_csrf_token(self) -> str:
-        """Return the token; the first time, make one."""
+        """Return the token; the first time, make one: overlapping requests make the same."""
         token: str | None = self.get(CSRF_KEY)
-        return self.new_csrf_token() if token is None else token
+        if token is None:
+            token = self[CSRF_KEY] = self._first_csrf_token()
+        return token
+
+    @abstractmethod
+    def _first_csrf_token(self) -> str:
+        """Return the token of a session that has none, the same each time."""
 
     def check_csrf_token(self, given: object) -> bool:
         """Return whether *given* is the session's token.

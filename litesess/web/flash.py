@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-_FLASH: Final = "_f_"
+#: How the session keys of queues begin.
+FLASH_PREFIX: Final = "_f_"
 
 
 class FlashMessages(MutableMapping[str, Any]):
@@ -26,16 +27,16 @@ class FlashMessages(MutableMapping[str, Any]):
             queue: which one; an app may have several.
             allow_duplicate: also if it is in there already.
         """
-        waiting = self.setdefault(_FLASH + queue, [])
+        waiting = self.setdefault(FLASH_PREFIX + queue, [])
         if allow_duplicate or message not in waiting:
             waiting.append(message)
 
     def pop_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of a queue, oldest first, and empty it."""
-        messages: list[Any] = self.pop(_FLASH + queue, [])
+        messages: list[Any] = self.pop(FLASH_PREFIX + queue, [])
         return messages
 
     def peek_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of a queue, oldest first, and leave them there."""
-        messages: list[Any] = self.get(_FLASH + queue, [])
+        messages: list[Any] = self.get(FLASH_PREFIX + queue, [])
         return messages

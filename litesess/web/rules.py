@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from litesess import ids
 from litesess.errors import ConfigError, ConfigTypeError
@@ -35,6 +35,7 @@ from litesess.web.cookie import (
     cookie_settings,
     life_ends_at,
 )
+from litesess.web.flash import FLASH_PREFIX
 
 logger = logging.getLogger("litesess")
 
@@ -165,6 +166,9 @@ class ManagerOptions(Options):
 
 class Rules:
     """What follows from the options, for any request."""
+
+    #: How the keys begin whose values are lists that requests append to at once.
+    list_keys: ClassVar[tuple[str, ...]] = (FLASH_PREFIX,)
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from litesess import codec, ids
 from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
 from litesess.events import Event
 from litesess.stores.base import KEEP, Owner, Record
-from litesess.web import announcing
+from litesess.web import announcing, lists
 from litesess.web.loaded import Move, Status
 from litesess.web.rules import ID_TRIES, ids_are_taken
 from litesess.web.state import State
@@ -209,8 +209,20 @@ def _store_changes(
     changes = codec.Encoded(changed)
     owner: Owner = KEEP if state.new_owner is None else state.new_owner
     expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
+    listed = lists.lists_in(state, changed, removed)
     if state.move is not Move.ROTATE:
+        if listed:
+            return lists.update(
+                state, listed, changed, removed, expires_at=expires_at, cookie=settings
+            )
         return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
+    if listed:
+        # Alone and first: a rotation follows whatever was stored, and merges no lists.
+        of_lists = {key: changed[key] for key in listed if key in changed}
+        without = [key for key in listed if key in removed]
+        if lists.update(state, listed, of_lists, without) is not None:
+            changes = codec.Encoded({key: changed[key] for key in changed if key not in of_lists})
+            removed = [key for key in removed if key not in without]
     # Not to a store of somebody else's that was not asked to keep it.
     client = {"client": rules.client(state.environ)} if rules.options.client_info else {}
 

@@ -222,6 +222,10 @@ class Session(FlashMessages, CsrfToken):
         """
         self._visit.writable().rotate()
 
+    def _first_csrf_token(self) -> str:
+        visit = self._visit.look()
+        return visit.rules.signer.csrf_token(visit.current_id())
+
     # The mapping.
 
     def __getitem__(self, key: str) -> Any:

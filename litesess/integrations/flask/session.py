@@ -149,6 +149,8 @@ class FlaskManager(Manager):
 
     visit_class = FlaskVisit
     session_class = FlaskSession
+    # Flask's flash() appends to the list under this key.
+    list_keys = (*Manager.list_keys, "_flashes")
 
     def __init__(self, app: Flask, options: Mapping[str, Any]) -> None:
         super().__init__(options)

@@ -7,6 +7,7 @@ the cookie was set with ``Secure``, which no ``Cookie`` header says.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Sequence
 from hashlib import sha256
@@ -84,6 +85,7 @@ class CookieSigner:
         self.name = name
         # A token has no NUL, so no other name and secret make the same key.
         salt = b"litesess/cookie/1/" + name.encode() + b"\0"
+        self._csrf_key = hmac.digest(secrets[0], b"litesess/csrf/1", "sha256")
         #: One for each secret, newest first, and each for a cookie with and without Secure.
         self._serializers = [
             (_serializer(secret, salt), _serializer(secret, salt + b"secure\0"))
@@ -102,6 +104,13 @@ class CookieSigner:
         """
         signed: bytes = self._serializers[0][is_secure].dumps(session_id)
         return signed.decode()
+
+    def csrf_token(self, session_id: str) -> str:
+        """Return the first CSRF token of a session: 160 bits in hex, of the id and the secret.
+
+        Nobody without the secret can make it of the id, nor the id of it.
+        """
+        return hmac.digest(self._csrf_key, session_id.encode(), "sha256").hex()[:40]
 
     def verified(self, header: str) -> list[Verified]:
         """Return the different ids that a ``Cookie`` header carries and we have signed.
