@@ -111,7 +111,7 @@ def _parsed(value: Any, hint: Any) -> Any:
     kinds = get_args(hint) or (hint,)
     word = value.strip().lower()
     if get_origin(hint) is tuple:  # secrets
-        return value.split() or value
+        return value.split()
     if bool in kinds and word in _WORDS:
         return _WORDS[word]
     # "none" is a word to an option that takes words.

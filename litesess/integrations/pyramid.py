@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from litesess.web import Visit
 
 PREFIX = "litesess."
+#: Where Pyramid's SessionAuthenticationHelper and -Policy keep who is logged in.
+OWNER_KEY = "auth.userid"
 
 
 def includeme(config: Configurator) -> None:
@@ -46,7 +48,7 @@ class SessionFactory:
         Raises:
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
-        self.manager = Manager(options)
+        self.manager = Manager({"owner_key": OWNER_KEY, **options})
 
     def __call__(self, request: Request) -> PyramidSession:
         """Return the session of a request; it is stored when the response is there.

@@ -74,7 +74,7 @@ def may_begin(state: State) -> bool:
         not state.strays
         or state.has_ended
         or state.is_cleared
-        or state.new_owner is not None
+        or state.is_login()
         or state.is_announced
     )
 

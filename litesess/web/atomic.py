@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from litesess.clocks import pauses
 from litesess.errors import VersionConflict
+from litesess.stores.base import KEEP
 from litesess.web import saving
 from litesess.web.loaded import Move, Status
 from litesess.web.visit import Visit
@@ -56,6 +57,8 @@ def apply(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
         visit.is_atomic = False
     if visit.status is Status.STORED and visit.is_cleared:
         _finish_clear(visit)
+    elif visit.status is Status.STORED and visit.new_owner is not KEEP:
+        visit.change_owner(visit.owner())  # stored by now, under the former id
     return result
 
 
@@ -67,6 +70,7 @@ def _repeat(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
     while True:
         visit.reload()
         result = work()
+        visit.ask_owner()
         if visit.status is not Status.STORED or saving.write_if_current(visit):
             return result
         if rules.monotonic() >= deadline:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from litesess import codec, ids
-from litesess.stores.base import Record
+from litesess.stores.base import KEEP, Owner, Record
 from litesess.web.contents import Contents
 from litesess.web.cookie import CookieSettings, SessionCookie
 from litesess.web.rules import Rules
@@ -60,8 +60,8 @@ class Loaded:
     contents: Contents
     #: The next write gives it another id, for this reason.
     move: Move | None
-    #: The owner it gets at the next write, by a login; None: no login.
-    new_owner: str | None
+    #: The owner it gets at the next write; None: none; KEEP: the one that it has.
+    new_owner: Owner
     _cookie: SessionCookie | None
     _new_id: str | None
 
@@ -77,7 +77,8 @@ class Loaded:
         self._key = key
         self.record = record
         self.contents = self.empty() if record is None else self.of(record.frames)
-        self.move = self.new_owner = self._cookie = self._new_id = None
+        self.move = self._cookie = self._new_id = None
+        self.new_owner = KEEP
         #: The app has taken all data and the owner away: what it set since is all there is.
         self.is_cleared = False
         # Order: last, as other threads of the request go on when they see it.
@@ -108,8 +109,10 @@ class Loaded:
 
     def owner(self) -> str | None:
         """Return the owner that the session has, or gets at the next write."""
-        if self.new_owner is not None or self.is_cleared:
-            return self.new_owner
+        if self.new_owner is not KEEP:
+            return None if self.new_owner is None else str(self.new_owner)
+        if self.is_cleared:
+            return None
         record = self.standing()
         return None if record is None else record.owner
 
@@ -122,9 +125,13 @@ class Loaded:
         """Return whether the session gets another id, or ends, at the next write."""
         return self.move is not None or (self.is_cleared and self.status is Status.STORED)
 
+    def is_login(self) -> bool:
+        """Return whether the next write makes this the session of a user who has just come."""
+        return isinstance(self.new_owner, str)
+
     def is_blank(self) -> bool:
         """Return whether the session was cleared and nothing was set since: it is to end."""
-        return self.is_cleared and self.new_owner is None and not self.has_content()
+        return self.is_cleared and not self.is_login() and not self.has_content()
 
     def has_content(self) -> bool:
         """Return whether there is anything worth keeping in the session."""
@@ -185,7 +192,8 @@ class Loaded:
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""
         self.contents = self.empty()
-        self.move = self._new_id = self.new_owner = None
+        self.move = self._new_id = None
+        self.new_owner = KEEP
         self.is_cleared = False
         self.status = status
 

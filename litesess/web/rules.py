@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -35,6 +35,7 @@ from litesess.web.cookie import (
     cookie_settings,
     life_ends_at,
 )
+from litesess.web.csrf import CSRF_KEY
 from litesess.web.flash import FLASH_PREFIX
 
 logger = logging.getLogger("litesess")
@@ -76,6 +77,16 @@ def _cookie(name: str, value: object) -> CookieSettings | Callable[..., object]:
     if isinstance(value, type):
         raise ConfigTypeError(f"{name} is the class {value.__name__}, not an instance of it")
     return value if callable(value) else cookie_settings(value)
+
+
+def _owner_key(name: str, value: object) -> object:
+    return value if value is None or callable(value) else text(name, value)
+
+
+def _keys(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not a list of keys")
+    return tuple(text(f"a key of {name}", key) for key in value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +148,17 @@ class ManagerOptions(Options):
         " looked at get ``Vary: Cookie``",
         check=boolean,
     )
+    owner_key: str | Callable[..., object] | None = option(
+        None,
+        "Session key whose value, a str, int or UUID, is the session's owner, as a framework's own"
+        " login sets it; or a function that gets the session and returns the owner",
+        check=_owner_key,
+    )
+    drop_at_login: tuple[str, ...] = option(
+        (),
+        "Session keys, of tokens for example, that are removed when the owner changes",
+        check=_keys,
+    )
     client_info: bool = option(
         False,
         "Keep the browser's ``User-Agent`` and address with the session, when it begins and at each"
@@ -168,6 +190,7 @@ class Rules:
     """What follows from the options, for any request."""
 
     #: How the keys begin whose values are lists that requests append to at once.
+    session_class: ClassVar[Callable[..., Any]]
     list_keys: ClassVar[tuple[str, ...]] = (FLASH_PREFIX,)
 
     def __init__(
@@ -207,6 +230,12 @@ class Rules:
         check_name(name, self._settings or CookieSettings())
         if self._settings is not None and self._settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
+        owner_key = checked_options.owner_key
+        #: The session key that says whose session it is, or the function that does.
+        self.owner_key = owner_key if isinstance(owner_key, str) else None
+        self.owner_function = owner_key if callable(owner_key) else None
+        #: The session keys of tokens that a change of owner ends.
+        self.token_keys: tuple[str, ...] = (CSRF_KEY, *checked_options.drop_at_login)
         self._settings_key = f"{self.environ_key}.cookie"
         #: Whether a session that the app did not look at may need something at a request's end.
         self.commits_unread = (

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from litesess import codec, ids
 from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
 from litesess.events import Event
-from litesess.stores.base import KEEP, Owner, Record
+from litesess.stores.base import KEEP, Record
 from litesess.web import announcing, lists
 from litesess.web.loaded import Move, Status
 from litesess.web.rules import ID_TRIES, ids_are_taken
@@ -28,7 +28,7 @@ def is_due(state: State) -> bool:
     return (
         state.rules.options.save_uninitialized
         or state.is_announced
-        or state.new_owner is not None
+        or state.is_login()
         or state.has_content()
     )
 
@@ -50,13 +50,13 @@ def create(state: State) -> None:
 def write(state: State, *, is_forced: bool = False) -> bool:
     """Write a stored session if it was changed; it is lost, and False returned, if gone."""
     changed, removed = state.contents.changes()
-    is_content = bool(changed or removed or state.move)
+    is_content = bool(changed or removed or state.move or state.new_owner is not KEEP)
     settings = state.changed_cookie()
     is_cookie = settings is not None
     if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
-    is_begun = state.move is Move.REGENERATE or state.new_owner is not None
+    is_begun = state.move is Move.REGENERATE or (state.is_login() and not state.is_late)
     if is_begun and not announcing.is_possible(state):
         delete(state)
         state.lose()
@@ -64,7 +64,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     if state.move is not None:
         _end_strays(state)
     record = _store_changes(state, settings, changed, removed)
-    if record is None and state.new_owner is not None:
+    if record is None and state.is_login() and not state.is_late:
         record = _begin_own(state, changed)
         state.is_content_written = True
         state.stored_as(record, changed)
@@ -90,7 +90,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
 def write_if_current(state: State) -> bool:
     """Write the changed data of a stored session unless somebody else has written it."""
     changed, removed = state.contents.changes()
-    if not (changed or removed or state.is_cleared):
+    if not (changed or removed or state.is_cleared or state.new_owner is not KEEP):
         return True
     key, record = state.stored()
     rules, settings = state.rules, state.changed_cookie()
@@ -103,7 +103,7 @@ def write_if_current(state: State) -> bool:
             removed,
             expires_at=state.expiry(record.created_at, now),
             cookie=settings,
-            owner=None if state.is_cleared else KEEP,
+            owner=None if state.is_cleared else state.new_owner,
             if_version=record.version,
         )
     except VersionConflict:
@@ -113,9 +113,9 @@ def write_if_current(state: State) -> bool:
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
     state.is_cookie_written |= settings is not None
-    is_cleared = state.is_cleared  # its id has to change still
+    is_cleared, owner = state.is_cleared, state.new_owner  # its id has to change still
     state.stored_as(saved, changed)
-    state.is_cleared = is_cleared
+    state.is_cleared, state.new_owner = is_cleared, owner
     return True
 
 
@@ -187,7 +187,7 @@ def _end_strays(state: State) -> None:
     Order: before the session is stored, so that none of them outlives a login that is acknowledged.
     """
     doomed = [*state.strays]
-    if state.new_owner is not None:
+    if state.is_login():
         doomed += state.ignored
     if doomed:
         state.rules.store.delete_all([ids.key_of(each) for each in doomed])
@@ -207,15 +207,17 @@ def _store_changes(
         return fresh
     now = state.written_at = rules.clock()
     changes = codec.Encoded(changed)
-    owner: Owner = KEEP if state.new_owner is None else state.new_owner
+    owner = state.new_owner
     expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
     listed = lists.lists_in(state, changed, removed)
     if state.move is not Move.ROTATE:
         if listed:
             return lists.update(
-                state, listed, changed, removed, expires_at=expires_at, cookie=settings
+                state, listed, changed, removed, expires_at=expires_at, cookie=settings, owner=owner
             )
-        return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
+        return store.update(
+            old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
+        )
     if listed:
         # Alone and first: a rotation follows whatever was stored, and merges no lists.
         of_lists = {key: changed[key] for key in listed if key in changed}
@@ -261,7 +263,7 @@ def _record(state: State, frames: codec.Frames) -> Record:
         now,
         state.expiry(now, now),
         state.own_cookie(),
-        state.new_owner,
+        state.owner(),
         client=rules.client(state.environ),
     )
 

@@ -232,10 +232,16 @@ class Session(FlashMessages, CsrfToken):
         return self._visit.look().contents[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._visit.writable().contents[key] = value
+        visit = self._visit.writable()
+        visit.contents[key] = value
+        if key == visit.rules.owner_key:
+            visit.follow_key()
 
     def __delitem__(self, key: str) -> None:
-        del self._visit.writable().contents[key]
+        visit = self._visit.writable()
+        del visit.contents[key]
+        if key == visit.rules.owner_key:
+            visit.follow_key()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._visit.look().contents)

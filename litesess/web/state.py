@@ -11,7 +11,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from litesess.errors import StoreUnavailable
-from litesess.stores.base import Record
+from litesess.stores.base import KEEP, Record
 from litesess.web.arrival import Arrival, arrival_of, chosen_of, own_scopes
 from litesess.web.cookie import CookieSigner, Verified, may_be_host
 from litesess.web.loaded import Loaded, Status
@@ -51,6 +51,7 @@ class State(Loaded):
         "is_host",
         "is_late",
         "is_looked_at",
+        "is_owner_said",
         "is_refused",
         "is_stale",
         "is_touched",
@@ -120,6 +121,8 @@ class State(Loaded):
         self.scopes: Sequence[Scope] = ()
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
+        #: The app has said itself whose session this is.
+        self.is_owner_said = False
         #: The app asked for a touch.
         self.is_touched = False
         #: The client is to be told, whether or not the app wrote anything.
@@ -204,7 +207,8 @@ class State(Loaded):
             self.id, self._key = self._new_id, None
         self.record = record
         self.contents.stored(record.frames, changed)
-        self.move = self._new_id = self.new_owner = None
+        self.move = self._new_id = None
+        self.new_owner = KEEP
         self.is_cleared = False
         self.status = Status.STORED
         self.is_written = True

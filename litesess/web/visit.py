@@ -15,9 +15,10 @@ from litesess.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from litesess.web import announcing, saving
+from litesess.stores.base import KEEP
+from litesess.web import announcing, following, saving
 from litesess.web.caching import Headers, guard_caches
-from litesess.web.csrf import CSRF_KEY
+from litesess.web.cookie import ROTATION_DUE
 from litesess.web.loaded import GONE, Move, Status
 from litesess.web.state import State, log_outage
 
@@ -53,6 +54,7 @@ class Visit(State):
         """Store the session now; raises SessionGone if it is not there any more."""
         self.check_not_atomic()
         self._check_reached()
+        self.ask_owner()
         if self.is_blank():
             self.end_cleared()
         elif self.status is Status.NEW:
@@ -99,7 +101,7 @@ class Visit(State):
             self.writable()
         if self.is_atomic:
             self.contents.clear()
-            self.new_owner = None
+            self.new_owner = KEEP
             self.is_cleared = True
         elif self.is_late:
             self.end_cleared()  # as the client can't be told another id
@@ -123,7 +125,7 @@ class Visit(State):
     def _begin_empty(self) -> None:
         self.contents = self.empty()
         self.forget_cookie()
-        self.new_owner = None
+        self.new_owner = KEEP
         self.renew_id(Move.REGENERATE)
 
     def end_cleared(self) -> None:
@@ -140,20 +142,70 @@ class Visit(State):
         """
         self._check_reached()
         self._check_announceable()
+        self.is_owner_said = True
         if self.owner() not in (None, owner):
             # Data belongs to its owner: on a shared computer the next user must not see it.
             self._begin_empty()
         self.rotate()
         self.new_owner = owner
-        # Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet: a login has its own.
-        if CSRF_KEY in self.contents:
-            del self.contents[CSRF_KEY]
+        self.drop_tokens()
+
+    def drop_tokens(self) -> None:
+        """Take out the tokens against forged requests: another user's session has its own.
+
+        Source: OWASP Cross-Site Request Forgery Prevention Cheat Sheet.
+        """
+        for key in self.rules.token_keys:
+            if key in self.contents:
+                del self.contents[key]
+
+    def follow_key(self) -> None:
+        """Make the value of the owner key, which was just set or removed, the owner."""
+        owner = following.by_key(self)
+        if owner is not KEEP:
+            self.change_owner(None if owner is None else str(owner))
+
+    def ask_owner(self) -> None:
+        """Make what the app's function says the owner, if the session is to be written."""
+        if self.rules.owner_function is None:
+            return
+        owner = following.by_function(self)
+        if owner is not KEEP:
+            self.change_owner(None if owner is None else str(owner))
+
+    def change_owner(self, owner: str | None) -> None:
+        """Let the session go on as *owner*'s, or as nobody's, with its data and another id.
+
+        Where the client can't be told another id, it gets one at the next request that can.
+        """
+        self.drop_tokens()
+        self.new_owner = owner
+        if self.is_atomic:
+            return  # stored with what the function does; its id changes after that
+        if not self.is_late:
+            self.rotate()
+        elif owner is None:
+            self.end_cleared()
+        else:
+            self.current_cookie().note_rotation(is_due=True)
+            self.rules.warn_once(
+                "a user has logged in where no cookie can be sent, so the session keeps its id"
+                " until the next request"
+            )
 
     def rotate(self) -> None:
         """Go on with another id and the same data."""
         self._check_announceable()
         if self.move is None:
             self.renew_id(Move.ROTATE)
+
+    def _rotate_if_due(self) -> None:
+        """Give the session another id if it has kept one beyond a login."""
+        cookie = self.own_cookie()
+        if cookie and cookie.get(ROTATION_DUE) and announcing.is_possible(self):
+            self.current_cookie().note_rotation(is_due=False)
+            if self.move is None:
+                self.renew_id(Move.ROTATE)
 
     def renew_id(self, move: Move) -> None:
         """Give the session another id, at the next write if it is stored."""
@@ -233,6 +285,9 @@ class Visit(State):
     def _commit(self) -> list[str]:
         if self.is_anonymous:
             return []
+        self.ask_owner()
+        if self.status is Status.STORED:
+            self._rotate_if_due()
         if self.is_cleared and self.is_blank() and (self.status is Status.STORED or self.strays):
             self.end_cleared()
         elif self.status is Status.NEW:
@@ -295,7 +350,8 @@ class Visit(State):
             if is_unset:
                 self._unset()
             elif self.status is Status.STORED:
-                if self.current_cookie().is_changed:
+                self.ask_owner()
+                if self.changed_cookie() is not None and not self.is_login():
                     logger.error("a cookie was changed after the headers had left: not announced")
                 saving.write(self)
             elif (

@@ -14,8 +14,6 @@ from flask_login import (
     login_required,
     login_user,
     logout_user,
-    user_logged_in,
-    user_logged_out,
 )
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFProtect, generate_csrf
@@ -43,9 +41,9 @@ class User(UserMixin):
         self.id = name
 
 
-@pytest.fixture(params=[False, True], ids=["as it is", "with owners"])
-def club(app, request):
-    """An app with Flask-Login; with owners, as docs/flask.rst shows."""
+@pytest.fixture
+def club(app):
+    """An app with Flask-Login as it is."""
     manager = LoginManager(app)
     manager.login_view = "enter"
     manager.user_loader(User)
@@ -66,27 +64,6 @@ def club(app, request):
         logout_user()
         return "left"
 
-    if request.param:
-
-        def kept():
-            names = ("_user_id", "_fresh", "_id", "_remember", "_remember_seconds")
-            return {name: session[name] for name in names if name in session}
-
-        def own(_app, user, **_):
-            mine = kept()
-            session.login(user.get_id())
-            session.update(mine)
-
-        def disown(_app, **_):
-            mine = kept()
-            session.clear()
-            session.update(mine)
-
-        user_logged_in.connect(own, app, weak=False)
-        user_logged_out.connect(disown, app, weak=False)
-        app.has_owners = True
-    else:
-        app.has_owners = False
     return app
 
 
@@ -95,12 +72,71 @@ def test_flask_login_lets_a_user_in_and_out(club):
     assert client.get("/club").status_code == 302
     assert client.get("/enter/ada", follow_redirects=True).text == "ada"
     assert client.get("/club").text == "ada"
-    assert len(club.store.find("ada")) == club.has_owners
+    assert len(club.store.find("ada")) == 1
     stolen = copy_of(client)
     assert client.get("/leave").text == "left"
     assert client.get("/club").status_code == 302
     assert stolen.get("/club").status_code == 302
     assert not any("_user_id" in held for held in data(club))
+
+
+def test_a_cookie_planted_before_a_flask_login_is_worth_nothing_after_it(club):
+    @club.route("/lang")
+    def lang():
+        session["lang"] = "en"
+        return "set"
+
+    mallory = club.test_client()
+    mallory.get("/lang")
+    ada = copy_of(mallory)
+    ada.get("/enter/ada")
+    assert ada.get("/club").text == "ada"
+    assert mallory.get("/club").status_code == 302
+    assert "en" in [held.get("lang") for held in data(club)]  # what was set before it stays
+
+
+def test_the_next_user_of_a_flask_login_gets_another_id(club):
+    client = club.test_client()
+    client.get("/enter/ada")
+    former = copy_of(client)
+    client.get("/enter/bob")
+    assert client.get("/club").text == "bob"
+    assert former.get("/club").status_code == 302
+    assert [len(club.store.find(name)) for name in ("ada", "bob")] == [0, 1]
+
+
+def test_who_logs_in_elsewhere_can_be_logged_out_there(club):
+    @club.route("/only-here")
+    def only_here():
+        club.store.delete_owner(current_user.id, keep=[session])
+        return "done"
+
+    here, there = club.test_client(), club.test_client()
+    here.get("/enter/ada")
+    there.get("/enter/ada")
+    here.get("/only-here")
+    assert here.get("/club").text == "ada"
+    assert there.get("/club").status_code == 302
+
+
+def test_a_form_of_before_a_flask_login_is_not_good_after_it(club):
+    CSRFProtect(club)
+
+    @club.route("/form", methods=["GET", "POST"])
+    def form():
+        return "sent" if flask.request.method == "POST" else generate_csrf()
+
+    @club.route("/enter-with-form/<name>")
+    def enter_with_form(name):
+        generate_csrf()  # as a template of the login page does
+        login_user(User(name))
+        return generate_csrf()
+
+    client = club.test_client()
+    before = client.get("/form").text
+    after = client.get("/enter-with-form/ada").text
+    assert client.post("/form", data={"csrf_token": before}).status_code == 400
+    assert client.post("/form", data={"csrf_token": after}).text == "sent"
 
 
 def test_flask_login_remembers_and_forgets(club):

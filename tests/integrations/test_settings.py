@@ -69,7 +69,7 @@ def test_every_default_is_read_back_from_its_text(declaration):
     """But for functions, which have none."""
     needed = {"secret": SECRET, "store": MemoryStore()} if declaration is ManagerOptions else {}
     texts = {
-        name: "" if default == "None" else default.strip("'")
+        name: "" if default in ("None", "()") else default.strip("'")
         for name, default, _ in rows(declaration)
         if default not in ("required", time.time.__qualname__, "time.time")
     }

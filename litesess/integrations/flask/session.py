@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from flask import g, has_app_context
 from flask.sessions import SessionMixin
 
 from litesess import codec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("litesess.flask")
 
+#: Where Flask-Login keeps who is logged in.
+OWNER_KEY: Final = "_user_id"
 #: Where Flask keeps whether a session is permanent; by itself that is no content.
 PERMANENT: Final = "_permanent"
 _TRUE: Final = codec.encode(True, PERMANENT)
@@ -108,6 +111,13 @@ class FlaskVisit(Visit):
             logger.exception("a session that was emptied late was not destroyed")
         super().finish_late(is_unset=is_unset)
 
+    def drop_tokens(self) -> None:
+        """Take out the tokens against forged requests, Flask-WTF's among them."""
+        super().drop_tokens()
+        if has_app_context():
+            # Where Flask-WTF keeps it for the rest of the request.
+            g.pop(self.rules.form_token_key(), None)
+
     def _is_permanent(self) -> bool:
         contents = self.contents
         return PERMANENT in contents and bool(contents[PERMANENT])
@@ -153,10 +163,16 @@ class FlaskManager(Manager):
     list_keys = (*Manager.list_keys, "_flashes")
 
     def __init__(self, app: Flask, options: Mapping[str, Any]) -> None:
-        super().__init__(options)
+        super().__init__({"owner_key": OWNER_KEY, **options})
         self.app = app
+        self.token_keys = (*self.token_keys, self.form_token_key())
         cookie = self.options.cookie
         self._is_secure = isinstance(cookie, CookieSettings) and cookie.secure is True
+
+    def form_token_key(self) -> str:
+        """Return the session key, and the name in ``flask.g``, of Flask-WTF's token."""
+        key: str = self.app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+        return key
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""

@@ -8,7 +8,7 @@ from litesess.web.cookie.header import (
     is_secure,
     set_cookie,
 )
-from litesess.web.cookie.own import SessionCookie, life_ends_at
+from litesess.web.cookie.own import ROTATION_DUE, SessionCookie, life_ends_at
 from litesess.web.cookie.secrets import Secrets, check_secrets
 from litesess.web.cookie.settings import (
     CookieSettings,
@@ -23,6 +23,7 @@ from litesess.web.cookie.signer import ID, CookieSigner, Verified, values_of
 __all__ = [
     "ID",
     "LONGEST_MAX_AGE",
+    "ROTATION_DUE",
     "CookieSettings",
     "CookieSigner",
     "Secrets",

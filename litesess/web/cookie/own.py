@@ -13,8 +13,12 @@ from litesess.web.cookie.settings import CookieSettings, check_name
 #: 9999-12-31, the last day that a cookie date can name, in Unix seconds.
 LAST_DATE: Final = 253_402_300_799
 
+#: The name among a session's own settings that says that its id is to change at the next request.
+ROTATION_DUE: Final = "rotate"
+
 _UNCHANGED: Final = object()
-_LIFE: Final = frozenset({"max_age", "expires"})
+#: The names among a session's own settings that are no attributes of the cookie.
+_NO_ATTRIBUTES: Final = frozenset({"max_age", "expires", ROTATION_DUE})
 _CHECKS: Final = {item.name: item.metadata["check"] for item in fields(CookieSettings)}
 
 
@@ -121,7 +125,7 @@ class SessionCookie:
 
     def own_settings(self) -> CookieSettings:
         """Return the attributes as they are for this session."""
-        own = {name: value for name, value in self.changes.items() if name not in _LIFE}
+        own = {name: value for name, value in self.changes.items() if name not in _NO_ATTRIBUTES}
         return replace(self.settings, **own) if own else self.settings
 
     def change(self, name: str, value: object) -> None:
@@ -129,6 +133,14 @@ class SessionCookie:
         if self.changes.get(name, _UNCHANGED) != value:
             self.changes[name] = value
             self.is_changed = True
+
+    def note_rotation(self, *, is_due: bool) -> None:
+        """Note whether the session's id is to change at the next request."""
+        if is_due:
+            self.changes[ROTATION_DUE] = True
+        else:
+            self.changes.pop(ROTATION_DUE, None)
+        self.is_changed = True
 
     def ends_at(self, now: float) -> float | None:
         """Return when a session that is used at *now* expires; None: the store's ttl decides."""
