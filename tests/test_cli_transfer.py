@@ -150,7 +150,7 @@ class TestExport:
         (tmp_path / "out").write_text("precious")
         told = cli("export", everything, tmp_path / "out")
         assert told.code == Exit.PATH
-        assert "is there already; choose another name" in told.err
+        assert "exists already; choose another name" in told.err
         assert (tmp_path / "out").read_text() == "precious"
 
     @pytest.mark.parametrize("error", [Stopped(2), Stopped(15), OSError(28, "no space")])
@@ -345,7 +345,7 @@ def test_a_bad_line_is_refused_whole_and_says_why(line, reason, cli, tmp_path):
 
 def test_a_line_without_an_end_is_not_read_into_memory(cli, tmp_path, monkeypatch):
     fill(tmp_path / "data")
-    monkeypatch.setattr("litesess.cli.transfer._MOST_BYTES", 100)
+    monkeypatch.setattr("litesess.cli.commands.import_._MOST_BYTES", 100)
     (tmp_path / "in").write_bytes(changed() + b"\n")
     told = cli("import", tmp_path / "data", tmp_path / "in")
     assert told.code == Exit.BAD_LINE

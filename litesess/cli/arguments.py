@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from textwrap import fill
 from typing import Any, Final
@@ -12,11 +13,10 @@ from typing import Any, Final
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
 from litesess.engine.names import COLLECTION
-from litesess.ids import HANDLE_DIGITS
+from litesess.ids import HANDLE_DIGITS, is_handle
 
 Run = Callable[[argparse.Namespace], int]
 
-_HANDLE: Final = re.compile(rf"[0-9a-f]{{{HANDLE_DIGITS}}}\Z")
 _SUMMARY: Final = "Looks after the sessions of WSGI apps, while these use them."
 
 
@@ -40,11 +40,22 @@ class _Intermixed(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands, one parser each."""
+    """The commands, each with a parser of its own, from modules that are loaded when needed.
 
-    def __init__(self) -> None:
-        #: Those of all commands, for the completion by shells.
-        self._arguments: list[Any] = []
+    Attributes:
+        parser: of the whole command line.
+        arguments: of all loaded commands, for the completion by shells.
+    """
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        """Take the command line's commands.
+
+        Args:
+            modules: the module of each command, by the command's name; its function ``add_to``
+                adds the command.
+        """
+        self._modules = dict(modules)
+        self.arguments: list[Any] = []
         self.parser = argparse.ArgumentParser(
             prog="litesess",
             description=_SUMMARY,
@@ -66,11 +77,11 @@ class Commands:
         """Add a command.
 
         Args:
-            name: what it is called by.
-            run: does it and returns the exit status.
-            summary: what it does, in a line.
-            about: what else is to be known, for its ``--help``.
-            example: of its use; what stands behind ``litesess``.
+            name: its name on the command line.
+            run: does its work and returns the exit status.
+            summary: one line of help.
+            about: the rest of its ``--help``.
+            example: a command line.
         """
         parts = (f"{summary}.", about) if about else (f"{summary}.",)
         parser = self._parsers.add_parser(
@@ -81,15 +92,35 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(run=run)
-        return Command(parser, self._arguments)
+        return Command(parser, self.arguments)
 
     def run(self, arguments: Sequence[str] | None) -> int:
-        """Run the command that *arguments* name; return its exit status."""
-        options = self.parser.parse_args(arguments)
-        options.parser = self.parser
-        options.arguments = self._arguments
+        """Run the command that *arguments* name; return its exit status.
+
+        Args:
+            arguments: the words after the program's name; None: those of this process.
+
+        Raises:
+            SystemExit: for ``--help`` and a wrong command line.
+        """
+        words = sys.argv[1:] if arguments is None else [*arguments]
+        if words and words[0] in self._modules:
+            self._load(words[0])
+        else:
+            self.load_all()
+        options = self.parser.parse_args(words)
+        options.commands = self
         run: Run = options.run
         return run(options)
+
+    def load_all(self) -> None:
+        """Load the commands that were not loaded yet, in their order."""
+        for name in [*self._modules]:
+            self._load(name)
+
+    def _load(self, name: str) -> None:
+        module: Any = import_module(self._modules.pop(name))
+        module.add_to(self)
 
 
 class Command:
@@ -164,8 +195,8 @@ class Command:
 
 def handle(text: str) -> str:
     """Check a handle from the command line."""
-    if not _HANDLE.match(text):
-        # Not repeated: somebody may have pasted a session id.
+    if not is_handle(text):
+        # The text is not repeated: it may be a session id.
         raise argparse.ArgumentTypeError(f"a handle is {HANDLE_DIGITS} digits of 0-9 a-f")
     return text
 

@@ -25,17 +25,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from litesess import codec
-from litesess.cli import output, pickled, progress, stopping
+from litesess.cli import importing, output, pickled, progress, stopping
 from litesess.cli.arguments import Commands, interval
 from litesess.cli.exits import Exit, Failure, code_of
 from litesess.cli.lines import seconds_in
-from litesess.cli.opening import located, opened
+from litesess.cli.opening import located
 from litesess.cli.owner import become_owner
-from litesess.cli.transfer import synced_at_the_end
 from litesess.errors import EncodeError
 from litesess.ids import handle_of, key_of
-from litesess.stores.base import Record
-from litesess.stores.wal import WALStore
+from litesess.stores.base import Record, Store
 
 logger = logging.getLogger("litesess.beaker")
 
@@ -66,8 +64,7 @@ def add_to(commands: Commands) -> None:
         " Beaker first; litesess.integrations.beaker honours its cookies.",
         example="litesess import-beaker --create --timeout 3600 /srv/app/data /srv/app/beaker",
     )
-    imports.takes_store(writes=True)
-    imports.takes_kind("with --create, the encryption key is", "a passphrase").prints()
+    importing.take_arguments(imports)
     imports.add("directory", metavar="DIR", help="Beaker's data_dir, or its file_dir")
     imports.add(
         "--timeout",
@@ -76,18 +73,12 @@ def add_to(commands: Commands) -> None:
         metavar="SECONDS",
         help="Beaker's timeout: so long after it was used last a session ends",
     )
-    imports.add(
-        "--create",
-        action="store_true",
-        help="make the store if it is not there; encrypted, if a key is given",
-    )
-    imports.add("--dry-run", action="store_true", help="only read each file")
 
 
 class _Import:
     """What an import does, and has done so far."""
 
-    def __init__(self, timeout: float, store: WALStore | None) -> None:
+    def __init__(self, timeout: float, store: Store | None) -> None:
         self._timeout = timeout
         self._store = store
         self.created = self.existing = self.expired = self.empty = self.refused = 0
@@ -110,9 +101,9 @@ class _Import:
             self.refused += 1
             logger.warning("%s is not imported: %s", handle_of(key), error)
 
-    def _create(self, path: Path, key: str, record: Record, store: WALStore) -> None:
+    def _create(self, path: Path, key: str, record: Record, store: Store) -> None:
         done = path.with_name(path.name + _DONE_SUFFIX)
-        with stopping.held():
+        with stopping.deferred():
             # Order: before it is there, so that whatever happens nobody who has logged out since
             # comes back by another import.
             _rename(path, done)
@@ -134,11 +125,8 @@ def _import(options: argparse.Namespace) -> int:
     else:
         place = located(options, create=options.create)
         top = _top(options.directory)
-        with (
-            opened(options, place=place, durable=False) as source,
-            synced_at_the_end(source),
-        ):
-            done = _Import(options.timeout, source.store)
+        with importing.opened_for_import(options, place) as store:
+            done = _Import(options.timeout, store)
             _take_all(top, done)
     counts = {name: count for name, count in vars(done).items() if not name.startswith("_")}
     if options.json:

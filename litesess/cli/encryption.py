@@ -114,6 +114,20 @@ def key_for(
     return encryption_key(given.source, value_of(given, kind))
 
 
+def needed(kind: Kind | None, path: str) -> Kind:
+    """Return the kind of the key that opens the store at *path*.
+
+    Raises:
+        Failure: the store is not encrypted.
+    """
+    if kind is None:
+        raise Failure(
+            Exit.KEY,
+            f"{path} is not encrypted; to encrypt it, import an export of it into a new store",
+        )
+    return kind
+
+
 def new_key(options: argparse.Namespace, former: Kind | None, given: Given | None) -> str | bytes:
     """Return the passphrase or key that takes the place of one of the kind *former*.
 

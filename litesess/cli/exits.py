@@ -41,19 +41,19 @@ class Exit(enum.IntEnum):
     DONE = 0, "done"
     NOT_THERE = 1, "no session has that handle"
     USAGE = 2, "the command line or an option is wrong"
-    PATH = 3, "the directory or a file is missing, no store, or may not be used"
-    KEY = 4, "the encryption key is missing or not the one, or a file was tampered with"
+    PATH = 3, "the store or a file is missing, or must not be used"
+    KEY = 4, "the encryption key is missing or wrong, or a file was tampered with"
     DAMAGED = 5, "the store is damaged"
     LOCKED = 6, "another process holds the store"
     FULL = 7, "the disk is full"
     FAILED = 8, "a read, write or sync failed"
     BAD_LINE = 9, "a line or a file can't be imported"
     AWAY = 10, "the server can't be reached"
-    DIFFERENT = 11, "sessions were copied, but some are missing or say something else"
-    HANGUP = 129, "the terminal was closed (SIGHUP); nothing half done remains"
-    INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half done remains"
-    CLOSED_PIPE = 141, "nobody reads the output any more (SIGPIPE)"
-    TERMINATED = 143, "SIGTERM; nothing half done remains"
+    DIFFERENT = 11, "sessions were copied, but some copies are missing or differ"
+    HANGUP = 129, "the terminal was closed (SIGHUP); nothing half-done remains"
+    INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half-done remains"
+    CLOSED_PIPE = 141, "the reader of the output has closed it (SIGPIPE)"
+    TERMINATED = 143, "SIGTERM; nothing half-done remains"
 
 
 class Failure(Exception):  # it is what the user is told, not an error of the program
@@ -110,7 +110,7 @@ def guarded(work: Callable[[], int]) -> int:
                 return work()
             finally:
                 # Here, where a full disk or a closed pipe can still be told.
-                with stopping.held():
+                with stopping.deferred():
                     sys.stdout.flush()
         except BrokenPipeError:
             return Exit.CLOSED_PIPE

@@ -1,4 +1,4 @@
-"""From a command's options to an open store: as its owner, with its key, where there is one."""
+"""From a command's options to an open store: as its owner, with its key if it is encrypted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
     """A store that a command works on."""
 
     store: WALStore
-    place: Located
+    located: Located
 
 
 def located(options: argparse.Namespace, *, create: bool = False) -> Located:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -27,6 +28,14 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(map(len, said), default=0)
     for name, words in said.items():
         print_line(f"{bold(name.replace('_', ' ').ljust(width))}  {words}")
+
+
+def report(options: argparse.Namespace, words: str, **facts: Any) -> None:
+    """Print the result of a command: *facts* as a JSON object with ``--json``, else *words*."""
+    if options.json:
+        print_json(facts)
+    else:
+        print_line(words)
 
 
 def print_row(cells: Iterable[tuple[str, int]]) -> None:

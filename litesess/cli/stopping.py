@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as one exception, which a clean-up is not interrupted by."""
+"""Ctrl-C, SIGTERM and SIGHUP as one exception, which does not interrupt a clean-up."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Somebody wants the command to end; like ``KeyboardInterrupt``, nothing may swallow it.
+    """A signal asks the command to end; like ``KeyboardInterrupt``, nothing may swallow it.
 
     Attributes:
-        code: the exit status that says so.
+        code: the exit status for that signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -26,9 +26,10 @@ class Stopped(BaseException):
 
 
 class _State:
-    """What the handlers know; of the process, as they are."""
+    """The state of the handlers; one for the process, as the handlers are."""
 
-    holds = 0
+    #: How many blocks that must not be interrupted are being run.
+    depth = 0
     waiting: int | None = None
     is_too_late = False
     is_stopped = False
@@ -40,11 +41,11 @@ def signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Ignored ones stay so: nohup, and a shell's jobs in the background.
+    # An ignored signal stays ignored: nohup, and a shell's jobs in the background.
     former = {number: signal.getsignal(number) for number in _NUMBERS}
     caught = [number for number in _NUMBERS if former[number] is not signal.SIG_IGN]
     _State.waiting, _State.is_too_late, _State.is_stopped = None, False, False
-    # What is done is done, also while the interpreter ends.
+    # A signal while the interpreter ends must not make a finished command fail.
     atexit.register(_ignore, caught)
     try:
         for number in caught:
@@ -56,31 +57,31 @@ def signals() -> Iterator[None]:
 
 
 def too_late() -> None:
-    """Let nothing stop the command any more: what it was to make is made."""
+    """Ignore signals from now on: the command has done its work."""
     _State.is_too_late = True
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Do what is in the block to its end, and be stopped then."""
-    _State.holds += 1
+def deferred() -> Iterator[None]:
+    """Let a signal wait until the block has ended."""
+    _State.depth += 1
     try:
         yield
     finally:
-        _State.holds -= 1
-    if _State.waiting is not None and not _State.holds and not _State.is_too_late:
+        _State.depth -= 1
+    if _State.waiting is not None and not _State.depth and not _State.is_too_late:
         number, _State.waiting = _State.waiting, None
         _State.is_stopped = True
         raise Stopped(number)
 
 
 def is_stopped() -> bool:
-    """Say whether the command is being stopped: what its threads complain of is for nobody."""
+    """Return whether the command is being stopped, so that nobody needs its threads' warnings."""
     return _State.is_stopped
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    if _State.holds:
+    if _State.depth:
         _State.waiting = number
     elif not _State.is_too_late:
         _State.is_stopped = True

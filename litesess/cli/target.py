@@ -42,7 +42,7 @@ class Target:
         except FileNotFoundError:
             above = reaching.directory(str(Path(path).parent))
             try:
-                self._fd = _made(self._name, above)
+                self._fd = _new(self._name, above)
             except BaseException:
                 os.close(above)
                 raise
@@ -74,8 +74,8 @@ class Target:
 
 
 @contextmanager
-def held(path: str, place: Located) -> Iterator[Target]:
-    """Hold a directory for a store like that at *place*; nothing remains if the block fails.
+def made(path: str, source: Located) -> Iterator[Target]:
+    """Open or make a directory for a store like *source*; nothing remains if the block fails.
 
     Raises:
         OSError: it can't be opened or made.
@@ -87,13 +87,13 @@ def held(path: str, place: Located) -> Iterator[Target]:
     )
     target = None
     try:
-        with stopping.held(), writing_to(path, place.identity, cure):
-            target = Target(path, f"{place.collection}.")
+        with stopping.deferred(), writing_to(path, source.identity, cure):
+            target = Target(path, f"{source.collection}.")
         yield target
         stopping.too_late()
     except BaseException:
         if target is not None:
-            with stopping.held():
+            with stopping.deferred():
                 target.remove()
         raise
     finally:
@@ -119,7 +119,7 @@ def _opened(path: str) -> int:
         os.close(fd)
 
 
-def _made(name: str, above: int) -> int:
+def _new(name: str, above: int) -> int:
     os.mkdir(name, DIRECTORY_MODE, dir_fd=above)
     fd = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=above)
     try:

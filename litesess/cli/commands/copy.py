@@ -1,4 +1,4 @@
-"""The command that copies the sessions to another store: copy."""
+"""``litesess copy``: copy the sessions to another store, while both are in use."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Place(NamedTuple):
 
 
 def add_to(commands: Commands) -> None:
-    """Add this command."""
+    """Add the command."""
     copy = commands.add(
         "copy",
-        _copy,
+        _run,
         "copy the sessions to another store, while both are in use",
         about="SOURCE and DEST are wal:PATH or a URL of Redis (redis://, rediss://, unix://,"
         " redis+sentinel://, redis+cluster://).  The originals stay; once more is harmless, and"
@@ -107,7 +107,7 @@ def _threads(text: str) -> int:
     return int(text)
 
 
-def _copy(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     if options.source[:2] == options.dest[:2]:
         raise Failure(Exit.USAGE, "SOURCE and DEST are the same store")
     places = (options.source, options.dest)

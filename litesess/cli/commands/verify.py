@@ -1,0 +1,30 @@
+"""``litesess verify``: whether every byte that counts is as it was written."""
+
+from __future__ import annotations
+
+import argparse
+
+from litesess.cli import output, progress
+from litesess.cli.arguments import Commands
+from litesess.cli.exits import Exit
+from litesess.cli.opening import opened
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    commands.add(
+        "verify",
+        _run,
+        "check every byte that counts",
+        about="It takes no lock; reading a large store keeps the disk busy.",
+        example="litesess verify /srv/app/data",
+    ).takes_store(writes=False).prints()
+
+
+def _run(options: argparse.Namespace) -> int:
+    with opened(options, read_only=True) as source:
+        with progress.bar("verifying"):
+            found = source.store.verify()
+        facts = {"path": source.store.path, "good": True, **found._asdict()}
+        output.print_facts(facts, as_json=options.json)
+    return Exit.DONE
