@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cves import Bomb
 
-from litesess.cli.pickled import NotPlain, read
+from litesess.beaker.pickled import NotPlain, read
 from litesess.codec import MAX_DEPTH
 
 PROTOCOLS = pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))

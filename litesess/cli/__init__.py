@@ -34,7 +34,7 @@ MODULES: Final = {
     "salvage": "litesess.cli.commands.salvage",
     "export": "litesess.cli.commands.export",
     "import": "litesess.cli.commands.import_",
-    "import-beaker": "litesess.cli.beaker",
+    "import-beaker": "litesess.beaker.command",
     "copy": "litesess.cli.commands.copy",
     "secret": "litesess.cli.commands.secret",
     "completion": "litesess.cli.commands.completion",

@@ -126,7 +126,7 @@ def _instant(name: str, value: object) -> float:
 
 
 def seconds_in(value: object) -> float | None:
-    """Return a finite number of seconds; None: *value* is none."""
+    """Return *value* as seconds; None: it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
