@@ -19,7 +19,7 @@ from litesess.cli.exits import Exit
 from litesess.ids import key_of
 
 PAGE = ROOT / "docs" / "cli.rst"
-COMMANDS = re.findall(r"``litesess ([\w-]+)", PAGE.read_text().partition("``PATH`` is")[0])
+COMMANDS = re.findall(r"``litesess ([\w-]+)", PAGE.read_text().partition("``STORE`` is")[0])
 EACH_COMMAND = pytest.mark.parametrize("command", COMMANDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import stat
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -197,6 +198,23 @@ class TestExport:
         monkeypatch.setattr(WALStore, "records", records)
         assert cli("export", everything, tmp_path / "file").code == Exit.FULL
         assert (tmp_path / "file.part").read_text() == "of another"
+
+    def test_a_session_that_json_can_t_carry_is_named_and_leaves_no_file(self, cli, tmp_path):
+        """It ended in a traceback."""
+        with WALStore(tmp_path / "data") as store:
+            store.create(key_of("x"), Record({}, 1.0, math.inf))
+        told = cli("export", tmp_path / "data", tmp_path / "out")
+        assert (told.code, told.out) == (Exit.FAILED, "")
+        assert f"expires_at of session {key_of('x')[:16]} is no finite number" in told.err
+        assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+    def test_the_rest_of_a_killed_export_is_named(self, everything, cli, tmp_path):
+        """The error named the file, which was not there."""
+        (tmp_path / "file.part").touch()
+        told = cli("export", everything, tmp_path / "file")
+        assert told.code == Exit.PATH
+        assert f"{tmp_path}/file.part: exists already; remove it" in told.err
+        assert (tmp_path / "file.part").exists()
 
 
 class TestImport:

@@ -10,6 +10,7 @@ from typing import Final
 
 from litesess.beaker import files, pickled
 from litesess.cli import importing, progress, stopping
+from litesess.cli.address import address_of
 from litesess.cli.arguments import Commands, interval
 from litesess.cli.exits import Exit, Failure, code_of
 from litesess.cli.opening import located
@@ -47,7 +48,7 @@ def add_to(commands: Commands) -> None:
 
 
 class _Counts(importing.Counts):
-    """What an import from Beaker has done so far."""
+    """The counts of an import from Beaker so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,13 +101,13 @@ class _Import:
 def _run(options: argparse.Namespace) -> int:
     # As the owner of the store, who also owns Beaker's files: root would follow links there.
     if options.dry_run:
-        become_owner(options.path)
+        become_owner(*address_of(options).paths)
         done = _Import(options.timeout, None)
         done.take_all(_top(options.directory))
     else:
-        place = located(options, create=options.create)
+        found = located(options, create=options.create)
         top = _top(options.directory)
-        with importing.opened_for_import(options, place) as store:
+        with importing.opened_for_import(found) as store:
             done = _Import(options.timeout, store)
             done.take_all(top)
     done.counts.report(options)

@@ -18,7 +18,7 @@ from litesess.options import seconds, suggestion
 
 logger = logging.getLogger("litesess.beaker")
 
-#: What Beaker calls its cookie.
+#: The name of Beaker's cookie.
 COOKIE_NAME: Final = "beaker.session.id"
 _OURS: Final = re.compile(r"(beaker\.session\.|session\.|session_(?!class\Z))(.+)", re.DOTALL)
 _CACHE: Final = re.compile(r"(beaker\.)?cache\.")
@@ -28,11 +28,11 @@ _WORDS: Final = {
 }
 
 _ELSEWHERE: Final = "the sessions are in files below the path that you give, on this machine alone"
-_ENCRYPTION: Final = "what is stored is encrypted if there is an encrypt_key, always by AES-256-GCM"
-#: Options that change nothing here, and what litesess does instead.
+_ENCRYPTION: Final = "with an encrypt_key all stored values are encrypted, always by AES-256-GCM"
+#: Options without effect, each with what litesess does instead.
 _WITHOUT_EFFECT: Final = {
     "invalidate_corrupt": "damage is never passed over: opening the store raises Corruption, and"
-    " `litesess salvage` gets out what is certain",
+    " `litesess salvage` gets the certain sessions out",
     "validate_key": "secret signs the cookie, and nothing else is signed",
     "crypto_type": _ENCRYPTION,
     "encrypt_nonce_bits": _ENCRYPTION,
@@ -65,10 +65,10 @@ def from_beaker(
         config: as Beaker's middleware takes it: names with ``session.`` or ``beaker.session.``
             before them, or, if there are none of these, all names; values may be text.
         path: the directory of the new store; none of Beaker's.
-        **options: those of the middleware and of ``WALStore``, which go before what *config* says.
+        **options: those of the middleware and of ``WALStore``, which go before *config*.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or asks for what litesess does not do.
+        ConfigError: an option is unknown or wrong, or asks for a feature that is missing here.
     """
     given = Given(config)
     given.check()
@@ -136,7 +136,7 @@ class Given:
         if self.values.get("type") == "cookie":
             raise ConfigError(
                 f"{self.name('type')} 'cookie' keeps the data in the cookie, which litesess does"
-                " not; take it out: the data is on the disk then, and everybody logs in again"
+                " not; take it out: the data is on the disk then, and all users log in again"
             )
         if not self.boolean("use_cookies", default=True):
             raise ConfigError(
@@ -166,7 +166,7 @@ class Given:
         if not self.boolean("save_accessed_time", default=True):
             instead["save_accessed_time"] = "a session that is read lives on, too"
         if not self.boolean("auto", default=True):
-            instead["auto"] = "what was changed is stored, with or without save()"
+            instead["auto"] = "changes are stored, with or without save()"
         for option, what in instead.items():
             logger.warning("%s has no effect any more: %s", self.name(option), what)
         if self.seconds("timeout") is None:

@@ -1,14 +1,15 @@
-"""The command line: what an operator does to a store while the app's workers use it.
+"""The command line, by which an operator looks after a store while the app's workers use it.
 
 ::
 
     commands/   a module for each command       exits      errors as one line and an exit code
-    arguments   what each command takes         stopping   Ctrl-C and its like, once and orderly
-    opening     options -> an open store        output     tables for people, JSON for programs
-    encryption  keys by file, variable, prompt  progress   bars, if rich is installed
-    owner       root acts as the owner          sessions   what commands show of a session
-    target      a directory for a copy          lines      a session as a line of JSON
-    importing   adding sessions, and counting them
+    arguments   the arguments of a command      stopping   Ctrl-C and its like, once and orderly
+    address     the address of a store          output     tables for people, JSON for programs
+    opening     address -> an open store        progress   bars, if rich is installed
+    encryption  keys by file, variable, prompt  sessions   the facts that commands print
+    owner       root becomes the owner          lines      a session as a line of JSON
+    reaching    paths that root can trust       importing  adding sessions, and counting them
+    probe       a store before it is opened     target     a directory for a copy
 """
 
 from __future__ import annotations

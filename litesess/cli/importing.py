@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from litesess.cli import output, stopping
 from litesess.cli.arguments import Command
 from litesess.cli.exits import Failure
-from litesess.cli.opening import Located, Opened, opened
+from litesess.cli.opening import Located, LocatedDirectory
 from litesess.ids import KEY_DIGITS
 from litesess.stores.base import Record, Store
 
@@ -24,11 +24,11 @@ def take_arguments(command: Command) -> None:
         action="store_true",
         help="make the store if it does not exist; encrypted, if a key is given",
     )
-    command.add("--dry-run", action="store_true", help="only check what would be imported")
+    command.add("--dry-run", action="store_true", help="only check the sessions")
 
 
 class Counts:
-    """What an import has done so far."""
+    """The counts of an import so far."""
 
     def __init__(self) -> None:
         self.created = self.existing = self.expired = 0
@@ -55,8 +55,8 @@ class Counts:
 
 
 @contextmanager
-def opened_for_import(options: argparse.Namespace, place: Located) -> Iterator[Store]:
-    """Open or make the store that was located for the *options*.
+def opened_for_import(found: Located) -> Iterator[Store]:
+    """Open or make a store that was located.
 
     The imported sessions are durable when the block has ended, also by a bad line or a signal.
 
@@ -64,16 +64,17 @@ def opened_for_import(options: argparse.Namespace, place: Located) -> Iterator[S
         LitesessError: it can't be used.
     """
     # Not durable one by one: no client waits for one of them.
-    with opened(options, place=place, durable=False) as source:
+    with found.open(durable=False) as store:
         try:
-            yield source.store
+            yield store
         except (Failure, stopping.Stopped):
-            _sync(source)
+            _sync(found)
             raise
-        _sync(source)
+        _sync(found)
 
 
-def _sync(source: Opened) -> None:
-    # Opening a store makes durable what it holds; nothing else promises to.
-    with stopping.deferred(), source.located.like(source.store.path) as again:
-        again.load("0" * KEY_DIGITS)
+def _sync(found: Located) -> None:
+    # Opening a store in a directory makes its sessions durable; nothing else promises to.
+    if isinstance(found, LocatedDirectory):
+        with stopping.deferred(), found.open() as again:
+            again.load("0" * KEY_DIGITS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from litesess.cli.output import has_colour, is_terminal
-from litesess.engine.names import SNAPSHOT, TEMPORARY_SUFFIX
+from litesess.cli.probe import SNAPSHOT_ENDING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -99,13 +99,12 @@ def bytes_in(directory: str, beginning: str, ending: str = "") -> int:
 
 
 @contextmanager
-def rewriting(label: str, store: WALStore, collection: str) -> Iterator[None]:
+def rewriting(label: str, store: WALStore) -> Iterator[None]:
     """Show how much of a new snapshot is written; it gets about as large as the store."""
-    ending = f".{SNAPSHOT}{TEMPORARY_SUFFIX}"
     with bar(
         label,
         lambda: size_of(store),
-        done=lambda: bytes_in(store.path, f"{collection}.", ending),
+        done=lambda: bytes_in(store.path, f"{store.collection}.", SNAPSHOT_ENDING),
         in_bytes=True,
     ):
         yield

@@ -1,4 +1,4 @@
-"""What commands show of a session: not its key, and its values only where they are asked for."""
+"""The facts about a session that commands print; its key and its values are not among them."""
 
 from __future__ import annotations
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from litesess.cli import output, progress, target
+from litesess.cli.address import parse_directory
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit
-from litesess.cli.opening import opened
+from litesess.cli.opening import located_directory
+
+_NOT_IN_REDIS: Final = (
+    "Redis makes its own backups (BGSAVE); `litesess export` writes the sessions to a file, and"
+    " `litesess copy` copies them to a directory"
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -21,24 +28,30 @@ def add_to(commands: Commands) -> None:
         " store.",
         example="litesess backup /srv/app/data /var/backups/sessions",
     )
-    backup.takes_store(writes=True).prints()
-    backup.add("directory", metavar="DIR", help="empty, or to be made; its parent must exist")
+    backup.takes_store(writes=True, not_in_redis=_NOT_IN_REDIS).prints()
+    backup.add(
+        "directory",
+        type=parse_directory,
+        metavar="DIR",
+        help="empty, or to be made; its parent must exist",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
-    with opened(options) as source, target.made(options.directory, source.located) as copy:
-        beginning = f"{source.located.collection}."
+    found = located_directory(options)
+    with found.open() as store, target.made(options.directory, found) as copy:
+        beginning = f"{store.collection}."
         with progress.bar(
             "copying",
-            lambda: progress.bytes_in(source.store.path, beginning),
+            lambda: progress.bytes_in(store.path, beginning),
             done=lambda: progress.bytes_in(copy.path, beginning),
             in_bytes=True,
         ):
-            source.store.backup(copy.path)
+            store.backup(copy.path)
         # Before this line the store itself has removed a copy that failed.
         copy.claim_all()
-        with source.located.like(copy.path, read_only=True) as store:
-            live = store.stats().live
+        with found.like(copy.path, read_only=True) as copied:
+            live = copied.stats().live
     output.report(
         options,
         f"{output.counted(live, 'session')} in {output.printable(copy.path)}",

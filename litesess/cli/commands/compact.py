@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from litesess.cli import output, progress
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit
-from litesess.cli.opening import opened
+from litesess.cli.opening import opened_directory
+
+_NOT_IN_REDIS: Final = "Redis gives back the memory of deleted sessions by itself"
 
 
 def add_to(commands: Commands) -> None:
@@ -18,15 +21,15 @@ def add_to(commands: Commands) -> None:
         "give back the room of deleted sessions",
         about="It needs room for one more copy of the store meanwhile.",
         example="litesess compact /srv/app/data",
-    ).takes_store(writes=True).prints()
+    ).takes_store(writes=True, not_in_redis=_NOT_IN_REDIS).prints()
 
 
 def _run(options: argparse.Namespace) -> int:
-    with opened(options) as source:
-        before = progress.size_of(source.store)
-        with progress.rewriting("compacting", source.store, source.located.collection):
-            source.store.compact()
-        after = progress.size_of(source.store)
+    with opened_directory(options) as store:
+        before = progress.size_of(store)
+        with progress.rewriting("compacting", store):
+            store.compact()
+        after = progress.size_of(store)
     output.report(
         options,
         f"{output.size(before)} before, {output.size(after)} after",

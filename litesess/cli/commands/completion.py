@@ -10,7 +10,7 @@ from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 
 _SHELLS: Final = ("bash", "zsh", "fish", "tcsh")
-_DIRECTORIES: Final = frozenset({"path", "directory", "target"})
+_DIRECTORIES: Final = frozenset({"address", "source", "dest", "directory", "target"})
 _FILES: Final = frozenset({"key_file", "new_key_file", "file", "files"})
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from litesess.cli import lines, output, progress, reaching, stopping
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
-from litesess.cli.opening import opened
+from litesess.cli.opening import located
 from litesess.cli.owner import Identity, writing_to
 from litesess.cli.sessions import sessions_of
 from litesess.cli.target import is_same
@@ -39,16 +39,16 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     count = 0
+    found = located(options)
     with (
-        opened(options, read_only=True) as source,
-        _written(options.file, source.located.identity) as file,
+        found.open(read_only=True) as store,
+        _written(options.file, found.identity) as file,
+        progress.bar("exporting", lambda: len(store)) as advance,
     ):
-        store = source.store
-        with progress.bar("exporting", lambda: len(store)) as advance:
-            for key, record in sessions_of(store, options.owner):
-                file.write(lines.written(key, record))
-                count += 1
-                advance(1)
+        for key, record in sessions_of(store, options.owner):
+            file.write(lines.written(key, record))
+            count += 1
+            advance(1)
     if options.file != _STDOUT:
         words = f"{output.counted(count, 'session')} exported to {output.printable(options.file)}"
         output.report(options, words, file=options.file, exported=count)
@@ -74,6 +74,11 @@ def _written(name: str, identity: Identity | None) -> Iterator[BinaryIO]:
             part = f"{wanted.name}{_PART_SUFFIX}"
             if _exists(wanted.name, above):
                 raise Failure(Exit.PATH, f"{name}: exists already; choose another name")
+            if _exists(part, above):
+                raise Failure(
+                    Exit.PATH,
+                    f"{name}{_PART_SUFFIX}: exists already; remove it, if no export writes it",
+                )
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             file = os.fdopen(os.open(part, flags, 0o600, dir_fd=above), "wb")
             closing.callback(file.close)

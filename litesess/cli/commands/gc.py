@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with opened(options) as source, progress.bar("collecting"):
-        count = source.store.collect()
+    with opened(options) as store, progress.bar("collecting"):
+        count = store.collect()
     output.report(options, f"{output.counted(count, 'expired session')} deleted", deleted=count)
     return Exit.DONE

@@ -46,8 +46,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.dry_run:
             _take_all(sources, counts, None)
         else:
-            place = located(options, create=options.create)
-            with importing.opened_for_import(options, place) as store:
+            found = located(options, create=options.create)
+            with importing.opened_for_import(found) as store:
                 _take_all(sources, counts, store)
     counts.report(options)
     return Exit.DONE

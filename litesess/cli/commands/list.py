@@ -19,8 +19,8 @@ def add_to(commands: Commands) -> None:
         "list",
         _run,
         "list the sessions",
-        about="Each with its handle, when it began, was seen last and ends, its size, and whose"
-        " it is.",
+        about="Each with its handle, when it began, was seen last and ends, its size, and its"
+        " owner.",
         example="litesess list --owner ada /srv/app/data",
     )
     listing.takes_store(writes=False).prints()
@@ -28,10 +28,10 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with opened(options, read_only=True) as source:
+    with opened(options, read_only=True) as store:
         if not options.json:
             _print_heading()
-        for key, record in sessions_of(source.store, options.owner):
+        for key, record in sessions_of(store, options.owner):
             if options.json:
                 output.print_json(summary(key, record))
             else:

@@ -7,7 +7,7 @@ import argparse
 from litesess.cli import encryption, output
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit
-from litesess.cli.opening import opened
+from litesess.cli.opening import located_directory
 
 
 def add_to(commands: Commands) -> None:
@@ -20,14 +20,16 @@ def add_to(commands: Commands) -> None:
         " to those that start later.  After a leak use rekey --new.",
         example="litesess passwd /srv/app/data",
     )
-    passwd.takes_store(writes=True).takes_new_key("the new encryption key").prints()
+    passwd.takes_store(writes=True, not_in_redis=encryption.NOT_IN_REDIS)
+    passwd.takes_new_key("the new encryption key").prints()
 
 
 def _run(options: argparse.Namespace) -> int:
     # Order: a key file may be readable by root alone, so it comes before root becomes the owner.
     given = encryption.new_given(options)
-    with opened(options) as source:
-        kind = encryption.needed(source.located.kind, source.store.path)
-        source.store.change_key(encryption.new_key(options, kind, given))
+    found = located_directory(options)
+    with found.open() as store:
+        kind = encryption.needed(found.kind, store.path)
+        store.change_key(encryption.new_key(options, kind, given))
     output.report(options, "the new key opens the store, the former one no more", changed=True)
     return Exit.DONE

@@ -34,16 +34,16 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     if bool(options.handles) + (options.owner is not None) + options.all != 1:
         raise Failure(Exit.USAGE, "revoke what: give handles, or --owner, or --all")
-    with opened(options) as source:
+    with opened(options) as store:
         if options.all:
-            source.store.clear()
+            store.clear()
             output.report(options, "all sessions were revoked", revoked="all")
             return Exit.DONE
         missing: list[str] = []
         if options.owner is not None:
-            count = source.store.delete_owner(options.owner)
+            count = store.delete_owner(options.owner)
         else:
-            count = _delete(source.store, options.handles, missing)
+            count = _delete(store, options.handles, missing)
         output.report(options, f"{output.counted(count, 'session')} revoked", revoked=count)
     if missing:
         raise no_such(", ".join(missing))

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-from litesess.cli import output, progress, target
+from litesess.cli import output, probe, progress, target
+from litesess.cli.address import parse_directory
 from litesess.cli.arguments import Commands
-from litesess.cli.exits import Exit, Failure
-from litesess.cli.opening import Located, located
-from litesess.engine.check import Salvaged
-from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
-from litesess.engine.names import Names
+from litesess.cli.exits import Exit
+from litesess.cli.opening import LocatedDirectory, located_directory
+from litesess.cli.probe import Salvaged
 
 _CURE: Final = (
     "stop the processes that use it first: a salvage can't tell damage from a write under way"
 )
+
+_NOT_IN_REDIS: Final = "after damage in Redis, go back to a backup of Redis"
 
 
 def add_to(commands: Commands) -> None:
@@ -33,13 +29,18 @@ def add_to(commands: Commands) -> None:
         " session is left out.",
         example="litesess salvage /srv/app/data /srv/app/data.new",
     )
-    salvage.takes_store(writes=False).prints()
-    salvage.add("target", metavar="TARGET", help="empty, or to be made; its parent must exist")
+    salvage.takes_store(writes=False, not_in_redis=_NOT_IN_REDIS).prints()
+    salvage.add(
+        "target",
+        type=parse_directory,
+        metavar="TARGET",
+        help="empty, or to be made; its parent must exist",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
-    damaged = located(options)
-    with _alone(damaged), target.made(options.target, damaged) as new:
+    damaged = located_directory(options)
+    with probe.alone(*damaged.address, _CURE), target.made(options.target, damaged) as new:
         new.claim()
         found, live = _rescued(damaged, new.path)
     holes = [str(hole) for hole in found.holes]
@@ -59,33 +60,13 @@ def _run(options: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def _rescued(damaged: Located, path: str) -> tuple[Salvaged, int]:
+def _rescued(damaged: LocatedDirectory, path: str) -> tuple[Salvaged, int]:
     with damaged.like(path) as rescued:
         with progress.bar("salvaging"):
             # By its path: no store can be opened on files that may begin with anything.
             found = rescued.salvage(
-                damaged.path,
-                collection=damaged.collection,
+                damaged.address.path,
+                collection=damaged.address.collection,
                 encryption_key=damaged.key,
             )
         return found, len(rescued)
-
-
-@contextmanager
-def _alone(damaged: Located) -> Iterator[None]:
-    """Keep all processes from opening the store, which no process may have open."""
-    name = Names(damaged.collection).live
-    directory = os.open(damaged.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = FileSystem.open(directory, name, str(Path(damaged.path, name)), write=False)
-    except FileNotFoundError:  # the first process that opens the store makes it
-        yield
-        return
-    finally:
-        os.close(directory)
-    try:
-        if not FileLock.take(fd):
-            raise Failure(Exit.LOCKED, f"{damaged.path} is in use; {_CURE}")
-        yield
-    finally:
-        os.close(fd)

@@ -29,8 +29,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with opened(options, read_only=True) as source:
-        key, record = _found(source.store, options.handle)
+    with opened(options, read_only=True) as store:
+        key, record = _found(store, options.handle)
     facts = summary(key, record)
     sizes = {name: len(frame) for name, frame in record.frames.items()}
     data = {"data": _json_of(record)} if options.data else {}

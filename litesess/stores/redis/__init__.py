@@ -54,6 +54,7 @@ from litesess.stores.redis.records import (
     merged,
     records_of,
 )  # fmt: skip
+from litesess.stores.redis.stats import RedisStats
 
 logger = logging.getLogger("litesess.store")
 
@@ -689,6 +690,37 @@ class RedisStore(Store):
                 if record is not None:
                     self.tell(Event("expired", ids.handle_of(key), record))
         return removed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether values are encrypted."""
+        return self._encryption_key is not None
+
+    def stats(self) -> RedisStats:
+        """Return the store in numbers; the sessions are counted one by one.
+
+        Those that begin, move or end meanwhile may be left out, or counted twice.
+        """
+        self._open()
+        now, live, expired = self.clock(), 0, 0
+        for keys in self._keys("s"):
+            ends = [_seconds(end) for end in self._ends(keys) if end is not None]
+            live += sum(end > now for end in ends)
+            expired += sum(end <= now for end in ends)
+        return RedisStats(
+            live=live,
+            expired=expired,
+            merges=self.tally.merges,
+            discarded=self.tally.discarded,
+        )
+
+    def _ends(self, keys: list[str]) -> list[bytes | None]:
+        """Return when each session expires; None for what is missing."""
+
+        def ask(keys: list[str]) -> list[bytes | None]:
+            return self._link.pipe("hget", [(self._name("s", key), "e") for key in keys])
+
+        return _of_each(ask, keys, None)
 
     def key_file(self) -> bytes | None:
         """Return what says how the store is encrypted; None: it was never used."""
