@@ -143,7 +143,10 @@ def address_of(options: argparse.Namespace) -> Address:
     """
     address: Address = options.address
     if isinstance(address, Server) and options.not_in_redis:
-        raise only_in_directories(options)
+        raise Failure(
+            Exit.USAGE,
+            f"{options.command} works only on stores in directories: {options.not_in_redis}",
+        )
     if options.collection is None:
         return address
     if isinstance(address, Server):
@@ -153,11 +156,3 @@ def address_of(options: argparse.Namespace) -> Address:
     if address.collection not in (_COLLECTION, options.collection):
         raise Failure(Exit.USAGE, "--collection and ?collection= name different collections")
     return Directory(address.path, options.collection)
-
-
-def only_in_directories(options: argparse.Namespace) -> Failure:
-    """Return the error of a command that makes no sense for the store that the options name."""
-    return Failure(
-        Exit.USAGE,
-        f"{options.command} works only on stores in directories: {options.not_in_redis}",
-    )

@@ -79,7 +79,7 @@ class Commands:
             lent: the open store of an app, in place of one that the command line names.
         """
         self._modules = dict(modules)
-        self._prog = prog
+        self._summaries: dict[str, str] = {}
         self._lent = lent
         self.arguments: list[Any] = []
         self.parser = _Parser(
@@ -118,6 +118,7 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         parser.set_defaults(run=run, lent=self._lent)
+        self._summaries[name] = summary
         return Command(parser, self.arguments)
 
     def run(self, arguments: Sequence[str] | None) -> int:
@@ -138,6 +139,11 @@ class Commands:
         options.commands = self
         run: Run = options.run
         return run(options)
+
+    def summary(self, name: str) -> str:
+        """Return the line of help of the command *name*."""
+        self._load(name)
+        return self._summaries[name]
 
     def load_all(self) -> None:
         """Load the commands that were not loaded yet, in their order."""

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from litesess.cli import encryption, probe
-from litesess.cli.address import Address, Directory, Server, address_of, only_in_directories
+from litesess.cli.address import Address, Directory, Server, address_of
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
@@ -209,5 +209,9 @@ def opened_directory(options: argparse.Namespace, **settings: Any) -> Iterator[W
     """Open the store of a command that works in directories alone; see :func:`opened`."""
     with opened(options, **settings) as store:
         if not isinstance(store, WALStore):
-            raise only_in_directories(options)
+            raise Failure(
+                Exit.USAGE,
+                f"{options.command} works only on stores in directories, and this one is a"
+                f" {type(store).__name__}",
+            )
         yield store
