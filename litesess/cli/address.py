@@ -27,7 +27,10 @@ SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 _COLLECTION: Final = "sessions"
 _PREFIX: Final = "litesess:"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_HOSTS: Final = re.compile(r"(?:(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:,(?!\Z)|\Z))*\Z")
+_HOST: Final = r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+_HOSTS: Final = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?\Z")
+_LAST_PORT: Final = 65_535
+_DATABASE: Final = re.compile(r"/?\d*\Z")
 
 
 class Directory(NamedTuple):
@@ -120,10 +123,15 @@ def _server(url: str) -> Server:
         # Without the cause, which may show all of the URL.
         raise argparse.ArgumentTypeError("the URL can't be read") from None
     userinfo, _, hosts = parts.netloc.rpartition("@")
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not _HOSTS.match(hosts):
+    ports = [int(port) for port in re.findall(r":(\d+)(?=,|\Z)", hosts)]
+    is_right = _HOSTS.match(hosts) and all(port <= _LAST_PORT for port in ports)
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not is_right:
         raise argparse.ArgumentTypeError(
             "the URL can't be read; in a user or password write each of / ? # @ as %2F %3F %23 %40"
         )
+    if parts.scheme in ("redis", "rediss") and not _DATABASE.match(parts.path):
+        # The client would take 0 for it.
+        raise argparse.ArgumentTypeError("the database after the host is not a number")
     password = os.environ.get(REDIS_VARIABLE)
     if password and ":" not in userinfo and "password" not in dict(queries):
         userinfo = f"{userinfo}:{quote(password, safe='')}"

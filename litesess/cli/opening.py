@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Located:
+class Located(ABC):
     """A store that exists, or may be made, and that is not open yet.
 
     Attributes:
@@ -50,6 +51,7 @@ class Located:
     identity: Identity | None
     lock_timeout: float
 
+    @abstractmethod
     def open(self, **settings: Any) -> Store:
         """Return the store.
 
@@ -59,7 +61,6 @@ class Located:
         Raises:
             LitesessError: it can't be used.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
