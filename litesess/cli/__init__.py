@@ -46,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     Args:
-        arguments: the words after ``litesess``; None: those of this process.
+        arguments: the words after ``litesess``; None: those of this process, which ends then, so
+            that signals are ignored from the return on.
 
     Raises:
         SystemExit: for ``--help`` and a wrong command line.
     """
-    return guarded(lambda: Commands(MODULES).run(arguments))
+    return guarded(lambda: Commands(MODULES).run(arguments), is_last=arguments is None)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from litesess.cli import address
+from litesess.cli import address, stopping
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
 from litesess.cli.output import without_secrets
@@ -130,15 +130,20 @@ class Commands:
         Raises:
             SystemExit: for ``--help`` and a wrong command line.
         """
-        words = sys.argv[1:] if arguments is None else [*arguments]
+        # A signal waits: argparse hides an exception from elsewhere behind one of its own.
+        with stopping.deferred():
+            options = self._parsed(sys.argv[1:] if arguments is None else arguments)
+        run: Run = options.run
+        return run(options)
+
+    def _parsed(self, words: Sequence[str]) -> argparse.Namespace:
         if words and words[0] in self._modules:
             self._load(words[0])
         else:
             self.load_all()
         options = self.parser.parse_args(words)
         options.commands = self
-        run: Run = options.run
-        return run(options)
+        return options
 
     def summary(self, name: str) -> str:
         """Return the line of help of the command *name*."""

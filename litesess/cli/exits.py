@@ -98,13 +98,17 @@ def code_of(error: Exception) -> Exit:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def guarded(work: Callable[[], int]) -> int:
+def guarded(work: Callable[[], int], *, is_last: bool = False) -> int:
     """Run a command and return its exit status, after a line on stderr if it failed.
+
+    Args:
+        work: the command.
+        is_last: the process ends after it.
 
     Raises:
         SystemExit: argparse's own, for ``--help`` and a wrong command line.
     """
-    with _warnings_as_lines(), stopping.signals():
+    with _warnings_as_lines(), stopping.signals(is_last=is_last):
         try:
             try:
                 return work()
@@ -120,6 +124,7 @@ def guarded(work: Callable[[], int]) -> int:
             _say(_in_words(error))
             return code_of(error)
         finally:
+            stopping.too_late()
             _settle_stdout()
 
 

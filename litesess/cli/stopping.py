@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import signal
 import threading
 from collections.abc import Iterator
@@ -36,8 +35,12 @@ class _State:
 
 
 @contextmanager
-def signals() -> Iterator[None]:
-    """Raise :class:`Stopped` in the block for each such signal that is not ignored already."""
+def signals(*, is_last: bool) -> Iterator[None]:
+    """Raise :class:`Stopped` in the block for each such signal that is not ignored already.
+
+    Args:
+        is_last: the process ends after the block, by an exit status that no signal may change.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -45,15 +48,14 @@ def signals() -> Iterator[None]:
     former = {number: signal.getsignal(number) for number in _NUMBERS}
     caught = [number for number in _NUMBERS if former[number] is not signal.SIG_IGN]
     _State.waiting, _State.is_too_late, _State.is_stopped = None, False, False
-    # A signal while the interpreter ends must not make a finished command fail.
-    atexit.register(_ignore, caught)
     try:
         for number in caught:
             signal.signal(number, _stop)
         yield
     finally:
+        too_late()
         for number in caught:
-            signal.signal(number, former[number])
+            signal.signal(number, signal.SIG_IGN if is_last else former[number])
 
 
 def too_late() -> None:
@@ -86,8 +88,3 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     elif not _State.is_too_late:
         _State.is_stopped = True
         raise Stopped(number)
-
-
-def _ignore(numbers: list[signal.Signals]) -> None:
-    for number in numbers:
-        signal.signal(number, signal.SIG_IGN)
