@@ -1,33 +1,55 @@
-"""What each command takes, and what its ``--help`` says."""
+"""The arguments of each command, and its ``--help``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from textwrap import fill
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from litesess.cli import address, stopping
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
-from litesess.engine.names import COLLECTION
+from litesess.cli.output import without_secrets
+from litesess.cli.probe import is_collection
 from litesess.ids import HANDLE_DIGITS, is_handle
+
+if TYPE_CHECKING:
+    from litesess.stores.base import Store
 
 Run = Callable[[argparse.Namespace], int]
 
 _SUMMARY: Final = "Looks after the sessions of WSGI apps, while these use them."
 
 
-class _Intermixed(argparse.ArgumentParser):
-    """A parser that takes options between the arguments, too: ``import PATH --create FILE``.
+_ADDRESSES: Final = """\
+STORE is a directory or in Redis:
+  PATH or wal:PATH[?collection=NAME]
+  redis://HOST[:PORT][/DB][?prefix=PREFIX], rediss://..., unix://PATH,
+  redis+sentinel://HOST:PORT,.../SERVICE[/DB], redis+cluster://HOST:PORT,..."""
 
-    By itself argparse is content, on its way to the option, with no FILE at all.
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors show no password of an address."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit."""
+        super().error(without_secrets(message))
+
+
+class _Intermixed(_Parser):
+    """A parser that takes options between the arguments, too: ``import STORE --create FILE``.
+
+    By itself argparse takes no FILE at all on its way to the option.
     """
 
     _is_inside = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse what there is, in any order."""
+        """Parse the arguments in any order."""
         if self._is_inside:
             return super().parse_known_args(args, namespace)
         self._is_inside = True
@@ -38,15 +60,32 @@ class _Intermixed(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands, one parser each."""
+    """The commands, each with a parser of its own, from modules that are loaded when needed.
 
-    def __init__(self) -> None:
-        #: Those of all commands, for the completion by shells.
-        self._arguments: list[Any] = []
-        self.parser = argparse.ArgumentParser(
-            prog="litesess",
+    Attributes:
+        parser: of the whole command line.
+        arguments: of all loaded commands, for the completion by shells.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, str], *, prog: str = "litesess", lent: Store | None = None
+    ) -> None:
+        """Take the command line's commands.
+
+        Args:
+            modules: the module of each command, by the command's name; its function ``add_to``
+                adds the command.
+            prog: the name of the program.
+            lent: the open store of an app, in place of one that the command line names.
+        """
+        self._modules = dict(modules)
+        self._summaries: dict[str, str] = {}
+        self._lent = lent
+        self.arguments: list[Any] = []
+        self.parser = _Parser(
+            prog=prog,
             description=_SUMMARY,
-            epilog=_exit_codes(),
+            epilog=f"{_ADDRESSES}\n\n{_exit_codes()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.parser.add_argument(
@@ -64,30 +103,61 @@ class Commands:
         """Add a command.
 
         Args:
-            name: what it is called by.
-            run: does it and returns the exit status.
-            summary: what it does, in a line.
-            about: what else is to be known, for its ``--help``.
-            example: of its use; what stands behind ``litesess``.
+            name: its name on the command line.
+            run: does its work and returns the exit status.
+            summary: one line of help.
+            about: the rest of its ``--help``.
+            example: a command line.
         """
         parts = (f"{summary}.", about) if about else (f"{summary}.",)
         parser = self._parsers.add_parser(
             name,
             help=summary,
             description="\n\n".join(fill(f"{text[:1].upper()}{text[1:]}", 79) for text in parts),
-            epilog=f"example:\n  {example}",
+            epilog=f"example:\n  {example}" if self._lent is None else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        parser.set_defaults(run=run)
-        return Command(parser, self._arguments)
+        parser.set_defaults(run=run, lent=self._lent)
+        self._summaries[name] = summary
+        return Command(parser, self.arguments)
 
     def run(self, arguments: Sequence[str] | None) -> int:
-        """Run the command that *arguments* name; return its exit status."""
-        options = self.parser.parse_args(arguments)
-        options.parser = self.parser
-        options.arguments = self._arguments
+        """Run the command that *arguments* name; return its exit status.
+
+        Args:
+            arguments: the words after the program's name; None: those of this process.
+
+        Raises:
+            SystemExit: for ``--help`` and a wrong command line.
+        """
+        # A signal waits: argparse hides an exception from elsewhere behind one of its own.
+        with stopping.deferred():
+            options = self._parsed(sys.argv[1:] if arguments is None else arguments)
         run: Run = options.run
         return run(options)
+
+    def _parsed(self, words: Sequence[str]) -> argparse.Namespace:
+        if words and words[0] in self._modules:
+            self._load(words[0])
+        else:
+            self.load_all()
+        options = self.parser.parse_args(words)
+        options.commands = self
+        return options
+
+    def summary(self, name: str) -> str:
+        """Return the line of help of the command *name*."""
+        self._load(name)
+        return self._summaries[name]
+
+    def load_all(self) -> None:
+        """Load the commands that were not loaded yet, in their order."""
+        for name in [*self._modules]:
+            self._load(name)
+
+    def _load(self, name: str) -> None:
+        module: Any = import_module(self._modules.pop(name))
+        module.add_to(self)
 
 
 class Command:
@@ -101,15 +171,27 @@ class Command:
         """Add an argument of this command alone; see ``ArgumentParser.add_argument``."""
         self._arguments.append(self.parser.add_argument(*names, **settings))
 
-    def takes_store(self, *, writes: bool) -> Command:
-        """Let it be told which store, and by which key."""
-        self.add("path", metavar="PATH", help="the store's directory")
+    def takes_store(self, *, writes: bool, not_in_redis: str = "") -> Command:
+        """Let it take the address of a store, and its key; an app lends its store instead.
+
+        Args:
+            writes: it waits for other processes that write.
+            not_in_redis: why it works in directories alone; a sentence with the way to do without.
+        """
+        self.parser.set_defaults(not_in_redis=not_in_redis)
+        if self.parser.get_default("lent") is not None:
+            return self
+        self.add(
+            "address",
+            type=address.parse,
+            metavar="PATH" if not_in_redis else "STORE",
+            help="the store's directory" if not_in_redis else "a directory, or a URL of Redis",
+        )
         self.add(
             "--collection",
             type=_collection,
-            default="sessions",
             metavar="NAME",
-            help="what the files' names begin with (default: sessions)",
+            help="first part of the files' names in a directory (default: sessions)",
         )
         self.add(
             "--key-file",
@@ -122,12 +204,12 @@ class Command:
                 type=_seconds,
                 default=10.0,
                 metavar="SECONDS",
-                help="how long to wait for another process to let go (default: 10)",
+                help="longest wait for other processes (default: 10)",
             )
         return self
 
     def takes_new_key(self, purpose: str) -> Command:
-        """Let it be told a new encryption key."""
+        """Let it take a new encryption key."""
         self.add(
             "--new-key-file",
             metavar="FILE",
@@ -136,7 +218,7 @@ class Command:
         return self.takes_kind(f"{purpose} is", "the kind that the store has")
 
     def takes_kind(self, which: str, default: str) -> Command:
-        """Let it be told what kind of key the new one is."""
+        """Let it take the kind of the new key."""
         kinds = self.parser.add_mutually_exclusive_group()
         kinds.add_argument(
             "--passphrase",
@@ -163,13 +245,13 @@ class Command:
 def handle(text: str) -> str:
     """Check a handle from the command line."""
     if not is_handle(text):
-        # Not repeated: somebody may have pasted a session id.
+        # The text is not repeated: it may be a session id.
         raise argparse.ArgumentTypeError(f"a handle is {HANDLE_DIGITS} digits of 0-9 a-f")
     return text
 
 
 def _collection(text: str) -> str:
-    if not COLLECTION.match(text):
+    if not is_collection(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
     return text
 
@@ -185,7 +267,7 @@ def _seconds(text: str) -> float:
 
 
 def interval(text: str) -> float:
-    """Check how often something is done, in seconds."""
+    """Check an interval in seconds."""
     seconds = _seconds(text)
     if seconds < 0.1:
         raise argparse.ArgumentTypeError(f"{text!r} is not at least 0.1 seconds")

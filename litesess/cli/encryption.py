@@ -1,7 +1,7 @@
 """Encryption keys: from a file, the environment or a prompt, never from the command line.
 
-Whether what is given is a passphrase or 32 bytes says the store, whose key file tells by which it
-is opened: nothing is guessed from how it looks.
+The store's key file says whether a passphrase or 32 bytes open it, and the given key is read as
+that: nothing is guessed from its form.
 """
 
 from __future__ import annotations
@@ -12,58 +12,40 @@ import os
 import re
 import sys
 from getpass import getpass
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from litesess.cli import reaching
 from litesess.cli.exits import Exit, Failure
-from litesess.crypto import KEY_BYTES, RAW, EncryptionKey, encryption_key
-from litesess.engine.fs import FileSystem
-from litesess.engine.keys import KeyPlace
-from litesess.engine.names import Names
+from litesess.crypto import KEY_BYTES, EncryptionKey, encryption_key
 from litesess.errors import ConfigError
 
 VARIABLE: Final = "LITESESS_ENCRYPTION_KEY"
 NEW_VARIABLE: Final = "LITESESS_NEW_ENCRYPTION_KEY"
+#: Why the key of a store in Redis can't be changed, and the way to do without.
+NOT_IN_REDIS: Final = (
+    "in Redis, copy the sessions to another prefix with a new key: litesess copy --create"
+    " --new-key-file FILE redis://HOST/ redis://HOST/?prefix=PREFIX"
+)
 
 _MOST_BYTES: Final = 1 << 16
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 
 
 class Kind(enum.Enum):
-    """What an encryption key is."""
+    """The kind of an encryption key."""
 
     PASSPHRASE = "a passphrase"  # noqa: S105  # words of a message, not a passphrase
     RAW = "32 bytes"
 
 
 class Given(NamedTuple):
-    """What was given as an encryption key, and where; no repr shows it."""
+    """The bytes given as an encryption key, and their source; no repr shows them."""
 
     source: str
     content: bytes
 
     def __repr__(self) -> str:
         return f"<Given {self.source}>"
-
-
-def kind_of(path: str, collection: str) -> Kind | None:
-    """Return what opens the store in the directory *path*; None if it is not encrypted.
-
-    Raises:
-        Corruption: its key file is damaged.
-        StoreError: its key file is none of litesess's.
-        OSError: that can't be read.
-    """
-    name = Names(collection).keys
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found = KeyPlace(FileSystem(), directory, name, str(Path(path, name))).read()
-    finally:
-        os.close(directory)
-    if found is None:
-        return None
-    return Kind.RAW if found.derivation.kind == RAW else Kind.PASSPHRASE
 
 
 def given(options: argparse.Namespace) -> Given | None:
@@ -90,19 +72,20 @@ def _named(option: str, file: str | None, variable: str) -> Given | None:
 def key_for(
     kind: Kind | None, given: Given | None, path: str, *, is_new: bool = False
 ) -> EncryptionKey | None:
-    """Return what opens the store at *path*; asked for at the terminal if it was not given.
+    """Return the key that opens a store; asked for at the terminal if it was not given.
 
     Args:
         kind: of the key; None: the store is not encrypted.
-        given: what was, if anything.
-        path: of the store, for messages.
-        is_new: it would have been given as the new key.
+        given: the key, if it was given.
+        path: the store's address in messages.
+        is_new: it was to be given as the new key.
 
     Raises:
         Failure: there is none, or it is no key of that kind.
     """
     if kind is None:
-        # None will open it, but the store knows whether it is in the clear or its key file is gone.
+        # No key can open it, but pass one on so that the store can say whether it is unencrypted
+        # or its key file is missing.
         return None if given is None else EncryptionKey(given.content.ljust(KEY_BYTES)[:KEY_BYTES])
     if given is None and sys.stdin.isatty():
         given = Given("what was typed", _ask(f"{_LABELS[kind]} of {path}: "))
@@ -114,11 +97,25 @@ def key_for(
     return encryption_key(given.source, value_of(given, kind))
 
 
-def new_key(options: argparse.Namespace, former: Kind | None, given: Given | None) -> str | bytes:
-    """Return the passphrase or key that takes the place of one of the kind *former*.
+def needed(kind: Kind | None, path: str) -> Kind:
+    """Return the kind of the key that opens the store at *path*.
 
     Raises:
-        Failure: there is none, or it is no key of the kind wanted.
+        Failure: the store is not encrypted.
+    """
+    if kind is None:
+        raise Failure(
+            Exit.KEY,
+            f"{path} is not encrypted; to encrypt it, import an export of it into a new store",
+        )
+    return kind
+
+
+def new_key(options: argparse.Namespace, former: Kind | None, given: Given | None) -> str | bytes:
+    """Return the new passphrase or key of a store, whose former key is of the kind *former*.
+
+    Raises:
+        Failure: there is none, or it is no key of the wanted kind.
     """
     kind = options.kind or former or Kind.PASSPHRASE
     if given is None and sys.stdin.isatty():
@@ -144,10 +141,10 @@ def _ask(prompt: str) -> bytes:
 
 
 def value_of(given: Given, kind: Kind) -> str | bytes:
-    """Return what was given as a key of that kind: a passphrase or 32 bytes.
+    """Return the given bytes as a key of that kind: a passphrase or 32 bytes.
 
     Raises:
-        Failure: it is none.
+        Failure: they are none.
     """
     value = _raw(given) if kind is Kind.RAW else _passphrase(given)
     try:
@@ -180,5 +177,5 @@ def _passphrase(given: Given) -> str:
 
 
 def _line(content: bytes) -> bytes:
-    """Return *content* without the newline, one alone, that editors put behind it."""
+    """Return *content* without the one newline that editors put at its end."""
     return content.removesuffix(b"\n").removesuffix(b"\r") if content[-1:] == b"\n" else content

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from litesess.cli import stopping
-from litesess.cli.output import printable
+from litesess.cli.output import printable, without_secrets
 from litesess.errors import (
     ConfigError,
     Corruption,
@@ -27,12 +27,12 @@ from litesess.errors import (
 
 
 class Exit(enum.IntEnum):
-    """What a command's exit status says (docs/cli.rst)."""
+    """The exit status of a command (docs/cli.rst)."""
 
     meaning: str
 
     def __new__(cls, code: int, meaning: str) -> Exit:
-        """Make a member that knows what it means."""
+        """Make a member with its meaning."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -41,23 +41,23 @@ class Exit(enum.IntEnum):
     DONE = 0, "done"
     NOT_THERE = 1, "no session has that handle"
     USAGE = 2, "the command line or an option is wrong"
-    PATH = 3, "the directory or a file is missing, no store, or may not be used"
-    KEY = 4, "the encryption key is missing or not the one, or a file was tampered with"
+    PATH = 3, "the store or a file is missing, or must not be used"
+    KEY = 4, "the encryption key is missing or wrong, or a file was tampered with"
     DAMAGED = 5, "the store is damaged"
-    LOCKED = 6, "another process holds the store"
+    LOCKED = 6, "another process uses the store"
     FULL = 7, "the disk is full"
     FAILED = 8, "a read, write or sync failed"
     BAD_LINE = 9, "a line or a file can't be imported"
     AWAY = 10, "the server can't be reached"
-    DIFFERENT = 11, "sessions were copied, but some are missing or say something else"
-    HANGUP = 129, "the terminal was closed (SIGHUP); nothing half done remains"
-    INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half done remains"
-    CLOSED_PIPE = 141, "nobody reads the output any more (SIGPIPE)"
-    TERMINATED = 143, "SIGTERM; nothing half done remains"
+    DIFFERENT = 11, "sessions were copied, but some copies are missing or differ"
+    HANGUP = 129, "the terminal was closed (SIGHUP); nothing half-done remains"
+    INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half-done remains"
+    CLOSED_PIPE = 141, "the reader of the output has closed it (SIGPIPE)"
+    TERMINATED = 143, "SIGTERM; nothing half-done remains"
 
 
-class Failure(Exception):  # it is what the user is told, not an error of the program
-    """A command can't do what it was told.
+class Failure(Exception):  # a message for the user, not an error of the program
+    """A command can't do its work.
 
     Attributes:
         code: the exit status.
@@ -88,7 +88,7 @@ _PATH: Final = frozenset(
 
 
 def code_of(error: Exception) -> Exit:
-    """Return the exit status that says what *error* is."""
+    """Return the exit status for *error*."""
     if isinstance(error, Failure):
         return error.code
     if isinstance(error, OSError):
@@ -98,19 +98,23 @@ def code_of(error: Exception) -> Exit:
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def guarded(work: Callable[[], int]) -> int:
-    """Run a command; return its exit status, having said on stderr what went wrong.
+def guarded(work: Callable[[], int], *, is_last: bool = False) -> int:
+    """Run a command and return its exit status, after a line on stderr if it failed.
+
+    Args:
+        work: the command.
+        is_last: the process ends after it.
 
     Raises:
         SystemExit: argparse's own, for ``--help`` and a wrong command line.
     """
-    with _warnings_as_lines(), stopping.signals():
+    with _warnings_as_lines(), stopping.signals(is_last=is_last):
         try:
             try:
                 return work()
             finally:
-                # Here, where a full disk or a closed pipe can still be told.
-                with stopping.held():
+                # Flush here, where a full disk or a closed pipe is still an error of the command.
+                with stopping.deferred():
                     sys.stdout.flush()
         except BrokenPipeError:
             return Exit.CLOSED_PIPE
@@ -120,6 +124,7 @@ def guarded(work: Callable[[], int]) -> int:
             _say(_in_words(error))
             return code_of(error)
         finally:
+            stopping.too_late()
             _settle_stdout()
 
 
@@ -132,12 +137,12 @@ def _in_words(error: Exception) -> str:
 
 def _say(message: str) -> None:
     with suppress(OSError):  # stderr may be as closed as stdout
-        sys.stderr.write(f"litesess: {printable(message)}\n")
+        sys.stderr.write(f"litesess: {printable(without_secrets(message))}\n")
         sys.stderr.flush()
 
 
 def _settle_stdout() -> None:
-    """Let what can't be written go nowhere: the interpreter would complain as it exits."""
+    """Discard output that can't be written, so that the interpreter does not complain at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -151,7 +156,8 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return f"litesess: {record.levelname.lower()}: {printable(record.getMessage())}"
+        message = printable(without_secrets(record.getMessage()))
+        return f"litesess: {record.levelname.lower()}: {message}"
 
 
 @contextmanager

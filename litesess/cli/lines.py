@@ -1,11 +1,11 @@
-"""A session as a line of JSON, exact: what export writes and import reads.
+"""A session as a line of JSON, exact: written by export, read by import.
 
 ::
 
     {"key":"<64 hex digits>","created_at":1.5,"expires_at":9.5,"last_seen_at":2.5,
      "owner":null,"cookie":null,"client":null,"data":{"user":"ada","seen":{"~datetime":"2026-01-31T10:00:00+01:00"}}}
 
-``data`` is the typed JSON that is stored (codec.py), byte for byte.
+``data`` is the stored typed JSON (codec.py), byte for byte.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from litesess import codec
+from litesess.cli.exits import Exit, Failure
 from litesess.errors import ConfigError, EncodeError
-from litesess.ids import KEY_DIGITS, is_key
+from litesess.ids import KEY_DIGITS, handle_of, is_key
 from litesess.stores.base import Record
 from litesess.web import CookieSettings
 
@@ -31,11 +32,19 @@ _COOKIE_CHECKS: Final = {
 
 
 class BadLine(Exception):  # it is the file's fault
-    """A line is no session as export writes it; the message shows no value of it."""
+    """A line does not have the form that export writes; the message shows no value of it."""
 
 
 def written(key: str, record: Record) -> bytes:
-    """Return a session as a line, with its newline."""
+    """Return a session as a line, with its newline.
+
+    Raises:
+        Failure: an instant of it is infinite or NaN, which JSON lacks.
+    """
+    for name in "created_at", "expires_at", "last_seen_at":
+        seconds = getattr(record, name)
+        if seconds is not None and not isfinite(seconds):
+            raise Failure(Exit.FAILED, f"{name} of session {handle_of(key)} is no finite number")
     head = {
         "key": key,
         "created_at": record.created_at,
@@ -60,10 +69,10 @@ def _settings(name: str, settings: Mapping[str, Any] | None) -> bytes:
 
 
 def read(line: bytes) -> tuple[str, Record]:
-    """Return the key and the session that a line holds, every part of it checked.
+    """Return the key and the session in a line, after a check of each part.
 
     Raises:
-        BadLine: it holds none.
+        BadLine: a part is missing, unknown or wrong.
     """
     fields = _parsed(line)
     missing = [name for name in _REQUIRED if name not in fields]
@@ -124,7 +133,7 @@ def _instant(name: str, value: object) -> float:
 
 
 def seconds_in(value: object) -> float | None:
-    """Return a finite number of seconds; None: *value* is none."""
+    """Return *value* as seconds; None: it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -152,7 +161,7 @@ def _cookie(value: object) -> Mapping[str, Any] | None:
     if not isinstance(value, dict):
         raise BadLine("'cookie' is neither an object nor null")
     settings = codec.decode(_frame("cookie", value))
-    # Not whether they agree: an app's configuration counts, too, when the cookie is made.
+    # Each for itself: together they depend on the app's configuration, too.
     for name, setting in settings.items():
         if name not in _COOKIE_CHECKS:
             raise BadLine(f"'cookie' has the unknown setting {name!r}")
@@ -190,8 +199,8 @@ def _frame(name: str, value: object) -> bytes:
         raise BadLine(str(error)) from None
     except (ValueError, RecursionError):
         raise BadLine(f"the value of {name!r} can't be stored") from None
-    # What decodes to something else than was given, such as base64 with junk in it, was not
-    # written by litesess; taking it would lose the rest without a word.
+    # A value that decodes to other content, such as base64 with junk in it, was not written by
+    # litesess; to import it would lose a part of it silently.
     if not codec.same_content(frame, given):
         raise BadLine(f"the value of {name!r} is not as export writes it")
     return frame

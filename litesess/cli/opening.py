@@ -1,115 +1,218 @@
-"""From a command's options to an open store: as its owner, with its key, where there is one."""
+"""From an address to an open store: as its owner, with its key if it is encrypted."""
 
 from __future__ import annotations
 
 import argparse
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from litesess.cli import encryption
+from litesess.cli import encryption, probe
+from litesess.cli.address import Address, Directory, Server, address_of
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
-from litesess.engine.names import Names
+from litesess.stores.base import Store
 from litesess.stores.wal import WALStore
 
 
-class Located(NamedTuple):
-    """A store that a command is told of, and that was not opened yet."""
+class Wanted(NamedTuple):
+    """A store that a command is to open, and the key that was given for it."""
 
-    path: str
-    collection: str
-    #: None: it is not encrypted.
+    address: Address
+    given: encryption.Given | None
+    #: The key was to be given as the new one.
+    is_new: bool = False
+    #: Make the store if it does not exist, and encrypt it by a key of this kind if one was given.
+    create: bool = False
+    kind: encryption.Kind | None = None
+    #: Longest wait for other processes, in seconds.
+    lock_timeout: float = Store.lock_timeout
+
+
+@dataclass(frozen=True)
+class Located(ABC):
+    """A store that exists, or may be made, and that is not open yet.
+
+    Attributes:
+        address: of the store.
+        kind: of its key; None: it is not encrypted.
+        key: opens it.
+        identity: the owner that root has become; None: the process is the user that it was.
+        lock_timeout: the longest wait for other processes, in seconds.
+    """
+
+    address: Address
     kind: encryption.Kind | None
     key: EncryptionKey | None
-    #: The owner that root has become; None: this process is what it was.
     identity: Identity | None
+    lock_timeout: float
 
-    def like(self, path: str, **options: Any) -> WALStore:
-        """Return a store in a directory, with the same name and key."""
-        return WALStore(path, collection=self.collection, encryption_key=self.key, **options)
+    @abstractmethod
+    def open(self, **settings: Any) -> Store:
+        """Return the store.
+
+        Args:
+            **settings: those of :class:`litesess.stores.wal.WALOptions`, for a directory alone.
+
+        Raises:
+            LitesessError: it can't be used.
+        """
 
 
-class Opened(NamedTuple):
-    """A store that a command works on."""
+@dataclass(frozen=True)
+class LocatedDirectory(Located):
+    """A store in a directory."""
 
-    store: WALStore
-    place: Located
+    address: Directory
+
+    def open(self, **settings: Any) -> WALStore:
+        """Return the store; raises as :meth:`Located.open` does."""
+        return self.like(self.address.path, **settings)
+
+    def like(self, path: str, **settings: Any) -> WALStore:
+        """Return a store in the directory *path*, with the same collection and key."""
+        return WALStore(
+            path,
+            collection=self.address.collection,
+            encryption_key=self.key,
+            lock_timeout=self.lock_timeout,
+            **settings,
+        )
 
 
-def located(options: argparse.Namespace, *, create: bool = False) -> Located:
-    """Become the owner of the store that the options name, if root runs this, and have its key.
+@dataclass(frozen=True)
+class LocatedServer(Located):
+    """A store in Redis."""
 
-    Args:
-        options: of the command line.
-        create: it need not be there.
+    address: Server
+
+    def open(self, **_settings: Any) -> Store:
+        """Return the store; raises as :meth:`Located.open` does."""
+        url, prefix = self.address
+        store: Store = _redis().RedisStore(url, prefix=prefix, encryption_key=self.key)
+        store.lock_timeout = self.lock_timeout
+        return store
+
+
+def locate(*wanted: Wanted) -> list[Located]:
+    """Become the owner of the stores' directories, if root runs this, and find the keys.
 
     Raises:
         Failure: there is no store, or no key for it, or root can't work on it.
+        LitesessError: a store can't be used.
     """
-    path, collection = options.path, options.collection
-    # Order: the key file may be root's own, and is read before root becomes the owner.
-    given = encryption.given(options)
-    identity = become_owner(path)
-    if create and is_new(path, collection):
-        kind = None if given is None else options.kind or encryption.Kind.PASSPHRASE
-    else:
-        check_there(path, collection)
-        kind = encryption.kind_of(path, collection)
-    return Located(path, collection, kind, encryption.key_for(kind, given, path), identity)
+    # Order: root becomes the owner after importing the module, which only root may be able to read.
+    if any(isinstance(each.address, Server) for each in wanted):
+        _redis()
+    identity = become_owner(*(path for each in wanted for path in each.address.paths))
+    return [_located(each, identity) for each in wanted]
 
 
-@contextmanager
-def opened(
-    options: argparse.Namespace, *, place: Located | None = None, **settings: Any
-) -> Iterator[Opened]:
-    """Open the store that the options name.
+def _located(wanted: Wanted, identity: Identity | None) -> Located:
+    address = wanted.address
+    if isinstance(address, Directory):
+        kind = _kind_in_directory(wanted, address)
+        return LocatedDirectory(address, kind, _key(wanted, kind), identity, wanted.lock_timeout)
+    kind = _kind_in_redis(wanted, address)
+    return LocatedServer(address, kind, _key(wanted, kind), identity, wanted.lock_timeout)
+
+
+def _key(wanted: Wanted, kind: encryption.Kind | None) -> EncryptionKey | None:
+    return encryption.key_for(kind, wanted.given, wanted.address.shown, is_new=wanted.is_new)
+
+
+def _kind_in_directory(wanted: Wanted, address: Directory) -> encryption.Kind | None:
+    if wanted.create and probe.is_new(*address):
+        return _kind_of_new(wanted)
+    probe.check_exists(*address)
+    return probe.kind_in_directory(*address)
+
+
+def _kind_in_redis(wanted: Wanted, address: Server) -> encryption.Kind | None:
+    redis = _redis()
+    with redis.RedisStore(address.url, prefix=address.prefix) as store:
+        file = store.key_file()
+    if file is None and wanted.create:
+        return _kind_of_new(wanted)
+    if file is None:
+        raise Failure(
+            Exit.PATH,
+            f"{address.shown}: there is no store with that prefix, {address.prefix!r}"
+            " (?prefix=PREFIX)",
+        )
+    return None if file == redis.IN_THE_CLEAR else probe.kind_in_file(file, address.shown)
+
+
+def _kind_of_new(wanted: Wanted) -> encryption.Kind | None:
+    """Return the kind of key of a store that is to be made; None: it is not encrypted."""
+    return None if wanted.given is None else wanted.kind or encryption.Kind.PASSPHRASE
+
+
+def _redis() -> ModuleType:
+    try:
+        from litesess.stores import redis  # noqa: PLC0415  # optional (litesess[redis])
+    except ImportError:
+        raise Failure(
+            Exit.USAGE, "Redis needs the package redis: pip install 'litesess[redis]'"
+        ) from None
+    return redis
+
+
+def located(options: argparse.Namespace, *, create: bool = False) -> Located:
+    """Locate the store that the options name; see :func:`locate`.
 
     Args:
         options: of the command line.
-        place: where it is, if it was located before.
-        **settings: those of :class:`litesess.stores.wal.WALOptions`.
+        create: the store need not exist.
+    """
+    address = address_of(options)
+    # Order: the key file before root becomes the owner, as only root may be able to read it.
+    given = encryption.given(options)
+    wanted = Wanted(address, given, create=create, kind=options.kind if create else None)
+    if "lock_timeout" in options:
+        wanted = wanted._replace(lock_timeout=options.lock_timeout)
+    (found,) = locate(wanted)
+    return found
+
+
+def located_directory(options: argparse.Namespace) -> LocatedDirectory:
+    """Locate the store that the options name, of a command that works in directories alone."""
+    found = located(options)
+    assert isinstance(found, LocatedDirectory)  # address_of() refuses others
+    return found
+
+
+@contextmanager
+def opened(options: argparse.Namespace, **settings: Any) -> Iterator[Store]:
+    """Open the store that the options name, or lend the app's if an app runs the command.
+
+    Args:
+        options: of the command line.
+        **settings: those of :class:`litesess.stores.wal.WALOptions`, for a directory alone.
 
     Raises:
         Failure: there is no store, or no key for it, or root can't work on it.
         LitesessError: it can't be used.
     """
-    if "lock_timeout" in options:
-        settings["lock_timeout"] = options.lock_timeout
-    if place is None:
-        place = located(options)
-    with place.like(place.path, **settings) as store:
-        yield Opened(store, place)
-
-
-def check_there(path: str, collection: str) -> None:
-    """Raise :class:`Failure` if there is no such store: a mistyped path must not make one."""
-    try:
-        names = names_in(path)
-    except OSError as error:
-        who = f"; this is uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
-        raise Failure(Exit.PATH, f"{path}: {error.strerror}{who}") from error
-    if is_there(names, collection):
+    if options.lent is not None:
+        yield options.lent
         return
-    others = sorted({name.split(".")[0] for name in names if is_there([name], name.split(".")[0])})
-    hint = f"; there are: {', '.join(others)} (--collection)" if others else ""
-    raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
+    with located(options).open(**settings) as store:
+        yield store
 
 
-def is_there(names: list[str], collection: str) -> bool:
-    """Say whether *names* in a directory are those of a store."""
-    listing = Names(collection).sort_out(names)
-    return bool(listing.wals or listing.snapshots)
-
-
-def names_in(path: str) -> list[str]:
-    """Return the names in a directory, in no order."""
-    return [entry.name for entry in Path(path).iterdir()]
-
-
-def is_new(path: str, collection: str) -> bool:
-    """Say whether a store would have to be made."""
-    return not (Path(path).is_dir() and is_there(names_in(path), collection))
+@contextmanager
+def opened_directory(options: argparse.Namespace, **settings: Any) -> Iterator[WALStore]:
+    """Open the store of a command that works in directories alone; see :func:`opened`."""
+    with opened(options, **settings) as store:
+        if not isinstance(store, WALStore):
+            raise Failure(
+                Exit.USAGE,
+                f"{options.command} works only on stores in directories, and this one is a"
+                f" {type(store).__name__}",
+            )
+        yield store

@@ -1,24 +1,29 @@
-"""What is printed: lines for people, or with ``--json`` one JSON object on a line."""
+"""Output: lines for people, or with ``--json`` one JSON object on a line."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from math import isfinite
 from typing import Any, Final, TextIO
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_USERINFO: Final = re.compile(r"://.*@", re.DOTALL)
+_OPTIONS: Final = re.compile(r"\b(username|password)=[^&\s'\"]*", re.IGNORECASE)
 _LAST_SECOND: Final = 253_402_300_799.0  # of the year 9999
 
 
 def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what is known of one thing.
+    """Print facts, each on a line or as one JSON object.
 
     Args:
         facts: values by name; with ``--json`` under these names.
-        as_json: print them so; otherwise each on a line, without those that are None.
+        as_json: print an object; otherwise a line for each that is not None.
     """
     if as_json:
         print_json(facts)
@@ -27,6 +32,14 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(map(len, said), default=0)
     for name, words in said.items():
         print_line(f"{bold(name.replace('_', ' ').ljust(width))}  {words}")
+
+
+def report(options: argparse.Namespace, words: str, **facts: Any) -> None:
+    """Print the result of a command: *facts* as a JSON object with ``--json``, else *words*."""
+    if options.json:
+        print_json(facts)
+    else:
+        print_line(words)
 
 
 def print_row(cells: Iterable[tuple[str, int]]) -> None:
@@ -41,12 +54,25 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a JSON object on a line, in ASCII: it passes any terminal and locale."""
-    sys.stdout.write(json.dumps(value) + "\n")
+    """Print a JSON object on a line, in ASCII: it passes any terminal and locale.
+
+    JSON has no infinity and no NaN: null stands for them.
+    """
+    sys.stdout.write(json.dumps(_finite(value), allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 def in_words(name: str, value: object) -> str:
-    """Return a value as people read it; its name says what it counts."""
+    """Return a value as people read it; its name tells its unit."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_at") and isinstance(value, (int, float)):
@@ -95,13 +121,18 @@ def printable(text: str) -> str:
     )
 
 
+def without_secrets(text: str) -> str:
+    """Return *text* without the user and password of each URL in it."""
+    return _OPTIONS.sub(r"\1=***", _USERINFO.sub("://***@", text))
+
+
 def bold(text: str) -> str:
     """Return *text* in bold, where that can be seen."""
     return f"\x1b[1m{text}\x1b[0m" if has_colour(sys.stdout) else text
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Say whether *stream* is a terminal that may be sent more than plain text.
+    """Return whether *stream* is a terminal that shows colours.
 
     Source: https://no-color.org
     """
@@ -109,5 +140,5 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Say whether *stream* is a terminal that can move its cursor."""
+    """Return whether *stream* is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,17 +1,17 @@
 """Root becomes the owner of the store, and stays so until the process ends.
 
-The owner of the directory can exchange each name in it at any moment.  Root would give, or take
-away, any file of the machine by a name that leads elsewhere by then.  As the owner the command can
-only do what the owner could do without it, so it becomes the owner before it opens, makes or
-removes a file of a store::
+The owner of the directory can exchange each name in it at any moment.  Root could change or remove
+any file of the machine by a name that leads elsewhere by then.  As the owner the command has only
+the rights of the owner, so it becomes the owner before it opens, makes or removes a file of a
+store::
 
-    the key files, and what is imported         read as root, whose own they may be
-    the directory                               opened as root, by descriptor: who is its owner?
+    the key files and the imported files        read as root: they may be root's own
+    the directory                               opened as root, by descriptor, to find its owner
     setgroups, setgid, setuid                   real, effective and saved: there is no way back
     everything else                             as the owner
 
-No other process of the owner can look into this one, which may know keys of root's: since its ids
-were changed it is not dumpable.  Source: PR_SET_DUMPABLE in prctl(2), ptrace(2).
+No other process of the owner can read the memory of this one, which may have keys of root's: a
+process that has changed its ids is not dumpable.  Source: PR_SET_DUMPABLE in prctl(2), ptrace(2).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Identity(NamedTuple):
 
 
 def become_owner(*paths: str) -> Identity | None:
-    """Let the process be the owner of the stores' directories from now on, if root runs it.
+    """Become the owner of the stores' directories for good, if root runs the process.
 
     If a directory is missing, the owner of the nearest one above it counts.
 
@@ -52,7 +52,7 @@ def become_owner(*paths: str) -> Identity | None:
         *paths: the directories.
 
     Returns:
-        The owner; None: the process is what it was, another user than root or root as the owner.
+        The owner; None: the user has not changed, as it is not root, or root is the owner.
 
     Raises:
         Failure: the directories belong to different users, a link leads there that root does not
@@ -72,7 +72,7 @@ def become_owner(*paths: str) -> Identity | None:
     if found[0].st_uid == 0:
         return None
     identity = _identity_of(found[0])
-    # Order: modules that are imported late may lie where only root can read.
+    # Order: import now, as only root may be able to read the modules.
     progress.load()
     _become(identity)
     return identity
@@ -121,8 +121,8 @@ def writing_to(path: str, identity: Identity | None, cure: str) -> Iterator[None
 
     Args:
         path: as the operator gave it.
-        identity: the user that root has become; None: it has not.
-        cure: of a missing permission, if root has.
+        identity: the user that root has become; None: the user has not changed.
+        cure: the advice about a missing permission, if it has.
     """
     try:
         yield

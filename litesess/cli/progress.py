@@ -1,4 +1,4 @@
-"""Progress bars on stderr, where that is a terminal and rich is installed; else nothing."""
+"""Progress bars on stderr, if that is a terminal and rich is installed; else nothing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from litesess.cli.output import has_colour, is_terminal
+from litesess.cli.probe import SNAPSHOT_ENDING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from litesess.stores.wal import WALStore
 
 #: How often a bar is drawn, a second; each time the interpreter is taken from the work for 1 ms.
 _REFRESHES: Final = 5
 
 
 def is_shown() -> bool:
-    """Say whether bars are shown, so that it is worth finding out how much there is to do."""
+    """Return whether bars are shown, so that it is worth counting the work."""
     if not is_terminal(sys.stderr):
         return False
     return find_spec("rich") is not None
 
 
 def load() -> None:
-    """Import what bars need, if any will be shown."""
+    """Import the modules that bars need, if a bar will be shown."""
     if is_shown():
         import rich.progress  # noqa: F401, PLC0415  # optional (litesess[cli])
 
@@ -39,16 +42,16 @@ def bar(
     done: Callable[[], int] | None = None,
     in_bytes: bool = False,
 ) -> Iterator[Callable[[int], None]]:
-    """Show how far the work in the block is.
+    """Show the progress of the work in the block.
 
     Args:
-        label: what is done.
-        total: how much there is to do, asked only if it is shown; None: it can't be told.
-        done: how much of it is done, if that can be looked up whenever the bar is drawn.
-        in_bytes: what both count.
+        label: the name of the work.
+        total: returns the amount of work, and is called only if a bar is shown; None: unknown.
+        done: returns the amount done so far, each time the bar is drawn.
+        in_bytes: both amounts are bytes.
 
     Yields:
-        What to call with each amount that was done; nothing need be.
+        A function to call with each amount that is done, unless *done* tells it.
     """
     if not is_shown():
         yield lambda _amount: None
@@ -60,11 +63,11 @@ def bar(
 
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
-    # Also, to import it takes longer than most commands, which draw no bar.
+    # Imported here: that takes longer than most commands, which draw no bar.
     from rich import console, progress  # noqa: PLC0415  # optional (litesess[cli])
 
     class Looking(progress.Progress):
-        """A bar that looks up how far the work is."""
+        """A bar that looks up its progress."""
 
         def get_renderables(self) -> Iterator[console.RenderableType]:
             if done is not None:
@@ -85,7 +88,7 @@ def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
 
 
 def bytes_in(directory: str, beginning: str, ending: str = "") -> int:
-    """Return the length of the files in a directory whose names begin and end so."""
+    """Return the length of the files in *directory* whose names begin and end so, in bytes."""
     total = 0
     with suppress(OSError):
         for path in Path(directory).iterdir():
@@ -93,3 +96,21 @@ def bytes_in(directory: str, beginning: str, ending: str = "") -> int:
                 with suppress(OSError):  # another process has just deleted it
                     total += path.stat().st_size
     return total
+
+
+@contextmanager
+def rewriting(label: str, store: WALStore) -> Iterator[None]:
+    """Show how much of a new snapshot is written; it gets about as large as the store."""
+    with bar(
+        label,
+        lambda: size_of(store),
+        done=lambda: bytes_in(store.path, f"{store.collection}.", SNAPSHOT_ENDING),
+        in_bytes=True,
+    ):
+        yield
+
+
+def size_of(store: WALStore) -> int:
+    """Return the size of the sessions on the disk in bytes, without reserved space."""
+    stats = store.stats()
+    return stats.log_bytes + stats.snapshot_bytes

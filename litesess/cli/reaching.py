@@ -1,11 +1,11 @@
 """From a path on root's command line to a descriptor, without trusting the links on the way.
 
-A user who can write to a directory on the way can put a link there at any moment, and root would
+A user who can write to a directory on the path can put a link there at any moment, and root would
 follow it with the rights of root.  So root follows a link only if it belongs to root, or to the
-owner of the file or directory at the end of the way: that owner could have moved it there as well.
-From then on the descriptor counts and the path no more.
+owner of the file or directory at the end of the path, who could have moved it there as well.  From
+then on only the descriptor is used, not the path.
 
-Another user than root follows every link, as everywhere: its own rights are all that it has.
+A user other than root follows every link, as everywhere, with no more than its own rights.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _MOST_LINKS: Final = 40
 
 
 class _Way:
-    """The way along a path: a descriptor of the place that it has come to."""
+    """A walk along a path: a descriptor of the file or directory that it has reached."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        #: The names that are still to go, the next one last.
+        #: The names that are left, the next one last.
         self._left = _names(path)
         #: The owner of each link that was followed, and its name.
         self._links: list[tuple[int, str]] = []
         self.fd = os.open("/" if path.startswith("/") else ".", _DIRECTORY)
 
     def go(self) -> None:
-        """Go to the end.
+        """Walk to the end.
 
         Raises:
-            OSError: a name is missing, or no directory; the descriptor is that of the place before.
-            Failure: a link on the way is not to be followed.
+            OSError: a name is missing, or no directory; the descriptor is of the directory before.
+            Failure: root must not follow a link on the way.
         """
         try:
             while self._left:
@@ -70,7 +70,7 @@ class _Way:
         if len(self._links) > _MOST_LINKS:
             raise Failure(Exit.PATH, f"{self._path}: leads through too many links")
         if _is_of_proc(status):
-            # What such a link says is no path: /dev/stdin may lead to a pipe.
+            # The text of such a link is no path: /dev/stdin may lead to a pipe.
             self._stand_on(os.open(name, _LOOK & ~os.O_NOFOLLOW, dir_fd=self.fd))
             return
         if target.startswith("/"):
@@ -88,7 +88,7 @@ class _Way:
                 raise Failure(
                     Exit.PATH,
                     f"{self._path}: the link {name} on the way belongs to uid {uid}, and leads to"
-                    f" what belongs to uid {owner}; root does not follow it: give the path without"
+                    f" a file of uid {owner}; root does not follow it: give the path without"
                     " the link",
                 )
 
@@ -109,10 +109,10 @@ def nearest_directory(path: str) -> Iterator[int]:
     """Open the directory at *path* or, if it is missing, the nearest one above, as root.
 
     Yields:
-        A descriptor for looking, and for reaching what is inside.
+        A descriptor for looking, and for reaching the files inside.
 
     Raises:
-        Failure: a link on the way is not to be followed.
+        Failure: root must not follow a link on the way.
         OSError: the directory can't be reached.
     """
     way = _Way(path)
@@ -130,10 +130,10 @@ def nearest_directory(path: str) -> Iterator[int]:
 
 
 def directory(path: str) -> int:
-    """Return a descriptor of the directory at *path*, for reaching what is inside.
+    """Return a descriptor of the directory at *path*, for reaching the files inside.
 
     Raises:
-        Failure: a link on the way is not to be followed.
+        Failure: root must not follow a link on the way.
         OSError: it can't be reached, or is no directory.
     """
     if os.geteuid() != 0:
@@ -149,7 +149,7 @@ def reading(path: str) -> BinaryIO:
     """Open a file that the operator names, for reading.
 
     Raises:
-        Failure: a link on the way is not to be followed.
+        Failure: root must not follow a link on the way.
         OSError: it can't be opened.
     """
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""A directory that a copy of a store is put into, and what is removed if that fails."""
+"""A directory for a copy of a store; if the copying fails, nothing of the copy remains."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from litesess.cli import reaching, stopping
-from litesess.cli.opening import Located
+from litesess.cli.opening import LocatedDirectory
 from litesess.cli.owner import writing_to
-from litesess.engine.fs import DIRECTORY_MODE, FileSystem
+from litesess.cli.probe import DIRECTORY_MODE, FileSystem
 
 _READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Target:
-    """The directory, held open: its name may lead elsewhere at any moment."""
+    """The directory, kept open: its name may lead elsewhere at any moment."""
 
     def __init__(self, path: str, beginning: str) -> None:
         """Open the directory, or make it, private; its parent must be there.
@@ -42,22 +42,22 @@ class Target:
         except FileNotFoundError:
             above = reaching.directory(str(Path(path).parent))
             try:
-                self._fd = _made(self._name, above)
+                self._fd = _new(self._name, above)
             except BaseException:
                 os.close(above)
                 raise
             self._above = above
 
     def claim(self) -> None:
-        """Let files be this command's that come to be there from now on."""
+        """Take the files that are made from now on for this command's."""
         self._before = set(FileSystem.list(self._fd))
 
     def claim_all(self) -> None:
-        """Let each file of a store be this command's: there was none before."""
+        """Take each file of a store for this command's: there was none before."""
         self._before = set()
 
     def remove(self) -> None:
-        """Delete what this command has made, and nothing else."""
+        """Delete this command's files, and its directory if it made that."""
         with suppress(OSError):
             if self._before is not None:
                 for name in set(FileSystem.list(self._fd)) - self._before:
@@ -67,19 +67,19 @@ class Target:
                 _take_away(self._name, self._above, self._fd)
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Close the directory."""
         os.close(self._fd)
         if self._above is not None:
             os.close(self._above)
 
 
 @contextmanager
-def held(path: str, place: Located) -> Iterator[Target]:
-    """Hold a directory for a store like that at *place*; nothing remains if the block fails.
+def made(path: str, source: LocatedDirectory) -> Iterator[Target]:
+    """Open or make a directory for a store like *source*; nothing remains if the block fails.
 
     Raises:
         OSError: it can't be opened or made.
-        Failure: root has become a user who may not do so.
+        Failure: root has become a user without permission.
     """
     cure = (
         "choose a directory that this user can reach and write to, or make one for it as root:"
@@ -87,13 +87,13 @@ def held(path: str, place: Located) -> Iterator[Target]:
     )
     target = None
     try:
-        with stopping.held(), writing_to(path, place.identity, cure):
-            target = Target(path, f"{place.collection}.")
+        with stopping.deferred(), writing_to(path, source.identity, cure):
+            target = Target(path, f"{source.address.collection}.")
         yield target
         stopping.too_late()
     except BaseException:
         if target is not None:
-            with stopping.held():
+            with stopping.deferred():
                 target.remove()
         raise
     finally:
@@ -102,7 +102,7 @@ def held(path: str, place: Located) -> Iterator[Target]:
 
 
 def is_same(fd: int, status: os.stat_result) -> bool:
-    """Say whether *status* is that of the file or directory behind a descriptor."""
+    """Return whether *status* is of the file or directory that is open as *fd*."""
     return os.path.samestat(os.fstat(fd), status)
 
 
@@ -119,13 +119,13 @@ def _opened(path: str) -> int:
         os.close(fd)
 
 
-def _made(name: str, above: int) -> int:
+def _new(name: str, above: int) -> int:
     os.mkdir(name, DIRECTORY_MODE, dir_fd=above)
     fd = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=above)
     try:
         # A umask may have taken bits away.
         os.fchmod(fd, DIRECTORY_MODE)
-        # Order: the name is durable before what is put there.
+        # Order: the name is durable before the files in the directory.
         _sync(above)
     except BaseException:
         with suppress(OSError):

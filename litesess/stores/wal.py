@@ -121,6 +121,7 @@ class WALStore(EmbeddedStore):
         """
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
+        self.collection = checked_options.collection
         engine = _engine(
             self.path,
             checked_options,
@@ -128,7 +129,7 @@ class WALStore(EmbeddedStore):
             after_compaction=self._after_compaction,
         )
         engine.check()
-        self._is_encrypted = checked_options.encryption_key is not None
+        self.is_encrypted = checked_options.encryption_key is not None
         super().__init__(
             engine,
             durable=checked_options.durable,
@@ -301,7 +302,7 @@ class WALStore(EmbeddedStore):
         damaged = _directory(path, read_only=True)
         if damaged == self.path or len(self):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
-        if options.encryption_key is not None and not self._is_encrypted:
+        if options.encryption_key is not None and not self.is_encrypted:
             raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
         entries, salvaged = _engine(damaged, options).salvage()
         for key, entry in entries.items():

@@ -122,7 +122,7 @@ class TestNewKeys:
         keys = fill(tmp_path, encryption_key=OLD)
         told = cli("rekey", "--new", tmp_path)
         assert told.code == 0
-        assert "restart what has only the former key" in told.out
+        assert "restart the workers" in told.out
         assert left(tmp_path, encryption_key=NEW) == {*keys}
 
     def test_a_new_key_file_is_meant(self, cli, tmp_path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -11,15 +15,16 @@ from docutils import nodes
 
 from litesess import Record, WALStore
 from litesess.cli import main
+from litesess.cli.address import Directory
 from litesess.cli.exits import Exit
 from litesess.ids import key_of
 from tests.site.test_docs import literal_blocks, parse, words
 from tests.tools.apps import Site
-from tests.tools.commands import fill, run
+from tests.tools.commands import environment, fill, run
 from tests.tools.servers import ROOT
 
 PAGE = ROOT / "docs" / "cli.rst"
-COMMANDS = re.findall(r"``litesess ([\w-]+)", PAGE.read_text().partition("``PATH`` is")[0])
+COMMANDS = re.findall(r"``litesess ([\w-]+)", PAGE.read_text().partition("``STORE`` is")[0])
 EACH_COMMAND = pytest.mark.parametrize("command", COMMANDS)
 
 
@@ -69,10 +74,40 @@ def test_what_it_does_not_know_is_a_usage_error(arguments, capsys):
     assert "usage: litesess" in capsys.readouterr().err
 
 
-def test_arguments_default_to_those_of_the_process(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["litesess", "secret"])
-    assert main() == 0
-    assert len(capsys.readouterr().out) == 65
+def test_arguments_default_to_those_of_the_process():
+    assert len(run("secret").out) == 65
+
+
+def test_a_signal_after_the_end_does_not_change_the_exit_status():
+    """A backup that was complete ended as if by the signal."""
+    script = "import os, sys; from litesess.cli import main; code = main(); os.kill(os.getpid(), 2)"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{script}; sys.exit(code)", "secret"],
+        capture_output=True,
+        env=environment(),
+    )
+    assert (told.returncode, len(told.stdout), told.stderr) == (0, 65, b"")
+
+
+def test_in_an_app_s_process_the_signals_are_as_before(cli):
+    before = signal.getsignal(signal.SIGINT)
+    assert cli("secret").code == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_while_the_command_line_is_read_waits(cli, tmp_path, monkeypatch):
+    """Within argparse it became an AttributeError."""
+    read = []
+
+    def parse(text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        read.append(text)
+        return Directory(text)
+
+    fill(tmp_path)
+    monkeypatch.setattr("litesess.cli.address.parse", parse)
+    assert cli("stats", tmp_path) == (Exit.TERMINATED, "", "")
+    assert read == [str(tmp_path)]
 
 
 def test_the_litesess_command_is_main():

@@ -80,7 +80,7 @@ def test_a_copy_that_says_something_else_is_told(cli, source, tmp_path):
         dest.create(key_of("3"), Record({"n": "mine"}, now, now + 100))
     told = cli("copy", f"wal:{source.path}", f"wal:{tmp_path / 'new'}")
     assert told.code == Exit.DIFFERENT
-    assert f"1 session in DEST missing or not the same: {key_of('3')[:16]}" in told.err
+    assert f"1 session in DEST missing or different: {key_of('3')[:16]}" in told.err
 
 
 def test_collections_are_named_behind_the_path(cli, source, tmp_path):
@@ -110,7 +110,8 @@ def test_encrypted_stores_are_opened_by_a_key_each(cli, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "dest", "code", "words"),
     [
-        ("data", "wal:new", Exit.USAGE, "neither wal:PATH nor a URL"),
+        ("data", "wal:new", Exit.PATH, "data: No such file"),
+        ("old", "wal:./old", Exit.USAGE, "the same store"),
         ("http://x/", "wal:new", Exit.USAGE, "no such scheme"),
         ("wal:missing", "wal:new", Exit.PATH, "missing: No such file"),
         ("wal:old", "wal:old", Exit.USAGE, "the same store"),

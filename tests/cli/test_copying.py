@@ -166,7 +166,7 @@ class TestSalvage:
             len(store)
             told = cli("salvage", tmp_path / "data", tmp_path / "new")
         assert (told.code, told.out) == (Exit.LOCKED, "")
-        assert "is in use; stop what uses it first" in told.err
+        assert "is in use; stop the processes that use it first" in told.err
         assert not (tmp_path / "new").exists()
 
     def test_it_gets_over_a_damaged_header(self, cli, tmp_path):

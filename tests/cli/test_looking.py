@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -124,6 +125,15 @@ def test_list_of_an_owner_leaves_out_all_others(cli, tmp_path):
         handle_of(keys[2]),
     ]
     assert len(cli("list", "--owner", "nobody", tmp_path).out.splitlines()) == 1
+
+
+def test_an_instant_that_json_lacks_is_null(cli, tmp_path):
+    """`Infinity` was printed, which is no JSON."""
+    with WALStore(tmp_path) as store:
+        store.create(key_of("x"), Record({}, -math.inf, math.inf, last_seen_at=math.nan))
+    (line,) = cli("list", "--json", tmp_path).out.splitlines()
+    found = json.loads(line, parse_constant=pytest.fail)
+    assert (found["created_at"], found["expires_at"], found["last_seen_at"]) == (None, None, None)
 
 
 def test_show_shows_what_is_known_but_no_value(cli, tmp_path):

@@ -143,8 +143,8 @@ def test_a_link_of_another_user_is_not_followed(place):
     told = run("revoke", "--all", place / "link")
     assert (told.code, told.out) == (Exit.PATH, "")
     assert told.err == (
-        f"litesess: {place}/link: the link link on the way belongs to uid 54399, and leads to what"
-        " belongs to uid 54321; root does not follow it: give the path without the link\n"
+        f"litesess: {place}/link: the link link on the way belongs to uid 54399, and leads to a"
+        " file of uid 54321; root does not follow it: give the path without the link\n"
     )
     assert run("stats", "--json", place / "data").json["live"] == 3
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litesess.cli.pickled import NotPlain, read
+from litesess.beaker.pickled import NotPlain, read
 from litesess.codec import MAX_DEPTH
 from tests.web.test_cves import Bomb
 

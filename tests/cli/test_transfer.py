@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import stat
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -150,7 +151,7 @@ class TestExport:
         (tmp_path / "out").write_text("precious")
         told = cli("export", everything, tmp_path / "out")
         assert told.code == Exit.PATH
-        assert "is there already; choose another name" in told.err
+        assert "exists already; choose another name" in told.err
         assert (tmp_path / "out").read_text() == "precious"
 
     @pytest.mark.parametrize("error", [Stopped(2), Stopped(15), OSError(28, "no space")])
@@ -197,6 +198,23 @@ class TestExport:
         monkeypatch.setattr(WALStore, "records", records)
         assert cli("export", everything, tmp_path / "file").code == Exit.FULL
         assert (tmp_path / "file.part").read_text() == "of another"
+
+    def test_a_session_that_json_can_t_carry_is_named_and_leaves_no_file(self, cli, tmp_path):
+        """It ended in a traceback."""
+        with WALStore(tmp_path / "data") as store:
+            store.create(key_of("x"), Record({}, 1.0, math.inf))
+        told = cli("export", tmp_path / "data", tmp_path / "out")
+        assert (told.code, told.out) == (Exit.FAILED, "")
+        assert f"expires_at of session {key_of('x')[:16]} is no finite number" in told.err
+        assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+    def test_the_rest_of_a_killed_export_is_named(self, everything, cli, tmp_path):
+        """The error named the file, which was not there."""
+        (tmp_path / "file.part").touch()
+        told = cli("export", everything, tmp_path / "file")
+        assert told.code == Exit.PATH
+        assert f"{tmp_path}/file.part: exists already; remove it" in told.err
+        assert (tmp_path / "file.part").exists()
 
 
 class TestImport:
@@ -345,7 +363,7 @@ def test_a_bad_line_is_refused_whole_and_says_why(line, reason, cli, tmp_path):
 
 def test_a_line_without_an_end_is_not_read_into_memory(cli, tmp_path, monkeypatch):
     fill(tmp_path / "data")
-    monkeypatch.setattr("litesess.cli.transfer._MOST_BYTES", 100)
+    monkeypatch.setattr("litesess.cli.commands.import_._MOST_BYTES", 100)
     (tmp_path / "in").write_bytes(changed() + b"\n")
     told = cli("import", tmp_path / "data", tmp_path / "in")
     assert told.code == Exit.BAD_LINE

@@ -17,8 +17,8 @@ import pytest
 from webtest import TestApp as Browser
 
 from litesess import ConfigError, CookieSettings, Record, SessionMiddleware, WALStore
+from litesess.beaker import BeakerTransition, from_beaker
 from litesess.ids import key_of
-from litesess.integrations.beaker import BeakerTransition, from_beaker
 from litesess.testing import FakeClock
 from litesess.web.cookie import LONGEST_MAX_AGE
 from tests.site.test_docs import literal_blocks, table_after
@@ -621,7 +621,7 @@ class TestTransition:
 
     def test_cookies_that_nobody_signed_are_refused(self, tmp_path):
         config = {"session.type": "file", "session.data_dir": str(tmp_path / "beaker")}
-        with pytest.raises(ConfigError, match=r"session.secret is missing: cookies of Beaker's"):
+        with pytest.raises(ConfigError, match=r"session.secret is missing: unsigned cookies"):
             BeakerTransition(lambda *_: [], config, tmp_path / "data", secret=SECRET)
 
     def test_nothing_of_it_shows_ids_or_secrets(self, old, switch, caplog):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
 import flask
 import pytest
@@ -19,8 +21,11 @@ from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from wtforms import StringField
 
-from litesess.ids import handle_of
+from litesess import Record
+from litesess.cli.exits import Exit
+from litesess.ids import handle_of, key_of
 from litesess.integrations.flask import session
+from tests.tools.commands import LATER
 from tests.tools.flask_apps import copy_of, data, make_app
 
 
@@ -203,17 +208,46 @@ def operator(tmp_path):
 
 def test_the_operator_sees_what_there_is(operator):
     operator.test_client().get("/set/a/1")
-    shown = operator.run("stats").output.splitlines()
-    assert "live 1" in shown
-    assert "expired 0" in shown
+    facts = json.loads(operator.run("stats", "--json").output)
+    assert (facts["live"], facts["expired"], facts["collection"]) == (1, 0, "sessions")
+    (line,) = operator.run("list", "--json").output.splitlines()
+    shown = json.loads(operator.run("show", "--data", json.loads(line)["handle"], "--json").output)
+    assert shown["data"] == {"a": "1"}
     assert operator.run("verify").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["stats", "list", "show", "verify", "revoke", "gc", "compact"])
+def test_the_commands_are_those_of_the_command_line(operator, command, cli):
+    def said(told):
+        return " ".join(told.split("\n\n", 1)[1].partition("positional")[0].split())
+
+    listed = operator.run("--help").output
+    told = operator.run(command, "--help")
+    assert told.exit_code == 0
+    assert told.output.startswith(f"usage: flask litesess {command} ")
+    assert "STORE" not in told.output
+    assert f"  {command} " in listed
+    summary = said(told.output).partition(".")[0]
+    assert summary in said(cli(command, "--help").out)
+
+
+def test_an_unknown_command_is_a_usage_error(operator):
+    assert operator.run("salvage").exit_code == 2
+
+
+def test_the_commands_say_the_same_as_the_command_line(operator, cli, tmp_path):
+    operator.store.create(key_of("x"), Record({"a": 1}, 1e9, LATER, owner="ada"))
+    for words in ["list"], ["gc"], ["verify"], ["revoke", "--owner", "eve"], ["revoke", "--all"]:
+        command, *rest = words
+        told = cli(command, tmp_path / "data", *rest)
+        assert operator.run(*words).output == told.out
 
 
 def test_the_operator_collects_and_compacts(operator):
     operator.test_client().get("/set/a/1")
     operator.clock.advance(100)
-    assert operator.run("gc").output == "1 expired sessions deleted\n"
-    assert operator.run("compact").output == "compacted\n"
+    assert operator.run("gc").output == "1 expired session deleted\n"
+    assert re.fullmatch(r".* before, .* after\n", operator.run("compact").output)
 
 
 def test_the_operator_revokes(operator):
@@ -239,9 +273,10 @@ def test_root_makes_no_directory_among_those_of_another_user(tmp_path):
     os.chown(tmp_path, 54321, 54321)
     app = make_app(LITESESS_PATH=tmp_path / "data")
     told = app.test_cli_runner().invoke(args=["litesess", "gc"])
-    assert (told.exit_code, told.output) == (
-        1,
-        f"Error: {tmp_path} belongs to uid 54321, and this is root; run the command as that user\n",
+    assert told.exit_code == Exit.PATH
+    assert told.output == (
+        f"litesess: {tmp_path} belongs to uid 54321, and this is root; run the command as that"
+        " user\n"
     )
     assert not (tmp_path / "data").exists()
     app.extension.close()
@@ -249,9 +284,15 @@ def test_root_makes_no_directory_among_those_of_another_user(tmp_path):
 
 def test_what_a_store_cant_do_ends_the_command(app, operator):
     run = app.test_cli_runner()
-    for word in ("stats", "verify"):
-        assert "is not a WALStore" in run.invoke(args=["litesess", word]).output
+    for word in ("compact", "verify"):
+        told = run.invoke(args=["litesess", word])
+        assert told.exit_code == Exit.USAGE
+        assert told.output == (
+            f"litesess: {word} works only on stores in directories, and this one is a"
+            " WatchedMemoryStore\n"
+        )
+    assert json.loads(run.invoke(args=["litesess", "stats", "--json"]).output)["live"] == 0
     operator.store.close()
     closed = operator.run("gc")
-    assert closed.exit_code == 1
-    assert closed.output.startswith("Error: ")
+    assert closed.exit_code == Exit.PATH
+    assert closed.output.startswith("litesess: ")

@@ -127,6 +127,14 @@ class Sessions:
 
         return _of_each(ask, keys, (None, None))
 
+    def ends(self, keys: list[str]) -> list[float]:
+        """Return when each session under *keys* expires; without those that are missing."""
+
+        def ask(keys: list[str]) -> list[bytes | None]:
+            return self._link.pipe("hget", [(self.name("s", key), "e") for key in keys])
+
+        return [seconds(end) for end in _of_each(ask, keys, None) if end is not None]
+
     def session_in(self, key: str, found: Hash, now: float) -> Record | None:
         """Return the session in the hash under *key*, unless it has expired."""
         record = self.records.record(key, found) if found else None

@@ -24,6 +24,7 @@ from litesess.stores.redis.owners import Owners
 from litesess.stores.redis.records import flat
 from litesess.stores.redis.rotation import Rotation
 from litesess.stores.redis.sessions import Sessions
+from litesess.stores.redis.stats import RedisStats
 from litesess.stores.redis.updates import Updates
 
 
@@ -83,6 +84,7 @@ class RedisStore(Store):
         self._prefix = prefix = checked_options.prefix
         self._max_per_owner = checked_options.max_per_owner
         shared.take_settings(self, checked_options)
+        self._is_encrypted = checked_options.encryption_key is not None
         sessions = Sessions(link, prefix, checked_options.encryption_key, repr(self))
         owners = Owners(link, sessions)
         self._sessions, self._owners = sessions, owners
@@ -264,6 +266,29 @@ class RedisStore(Store):
                 if record is not None:
                     self.tell(Event("expired", ids.handle_of(key), record))
         return removed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether values are encrypted."""
+        return self._is_encrypted
+
+    def stats(self) -> RedisStats:
+        """Return the store in numbers; the sessions are counted one by one.
+
+        Those that begin, move or end meanwhile may be left out, or counted twice.
+        """
+        self._prepare()
+        now, live, expired = self.clock(), 0, 0
+        for keys in self._sessions.keys("s"):
+            ends = self._sessions.ends(keys)
+            live += sum(end > now for end in ends)
+            expired += sum(end <= now for end in ends)
+        return RedisStats(
+            live=live,
+            expired=expired,
+            merges=self.tally.merges,
+            discarded=self.tally.discarded,
+        )
 
     def key_file(self) -> bytes | None:
         """Return the bytes that say how the store is encrypted; None: it was never used."""

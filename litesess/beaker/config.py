@@ -18,7 +18,7 @@ from litesess.web import LONGEST_MAX_AGE, check_secrets
 
 logger = logging.getLogger("litesess.beaker")
 
-#: What Beaker calls its cookie.
+#: The name of Beaker's cookie.
 COOKIE_NAME: Final = "beaker.session.id"
 _OURS: Final = re.compile(r"(beaker\.session\.|session\.|session_(?!class\Z))(.+)", re.DOTALL)
 _CACHE: Final = re.compile(r"(beaker\.)?cache\.")
@@ -28,11 +28,11 @@ _WORDS: Final = {
 }
 
 _ELSEWHERE: Final = "the sessions are in files below the path that you give, on this machine alone"
-_ENCRYPTION: Final = "what is stored is encrypted if there is an encrypt_key, always by AES-256-GCM"
-#: Options that change nothing here, and what litesess does instead.
+_ENCRYPTION: Final = "with an encrypt_key all stored values are encrypted, always by AES-256-GCM"
+#: Options without effect, each with what litesess does instead.
 _WITHOUT_EFFECT: Final = {
     "invalidate_corrupt": "damage is never passed over: opening the store raises Corruption, and"
-    " `litesess salvage` gets out what is certain",
+    " `litesess salvage` gets the certain sessions out",
     "validate_key": "secret signs the cookie, and nothing else is signed",
     "crypto_type": _ENCRYPTION,
     "encrypt_nonce_bits": _ENCRYPTION,
@@ -56,7 +56,7 @@ _DIRECTORIES: Final = ("data_dir", "file_dir", "lock_dir", "dbm_dir")
 def from_beaker(
     config: Mapping[str, Any], path: str | os.PathLike[str], **options: Any
 ) -> dict[str, Any]:
-    """Return what Beaker's session options mean to :class:`litesess.SessionMiddleware`.
+    """Return Beaker's session options as options of :class:`litesess.SessionMiddleware`.
 
     ``SessionMiddleware(app, **from_beaker(config, "data"))`` keeps its sessions in ``data``.  An
     option without a counterpart is warned of in the log, once for each call.
@@ -65,10 +65,10 @@ def from_beaker(
         config: as Beaker's middleware takes it: names with ``session.`` or ``beaker.session.``
             before them, or, if there are none of these, all names; values may be text.
         path: the directory of the new store; none of Beaker's.
-        **options: those of the middleware and of ``WALStore``, which go before what *config* says.
+        **options: those of the middleware and of ``WALStore``, which go before *config*.
 
     Raises:
-        ConfigError: an option is unknown or wrong, or asks for what litesess does not do.
+        ConfigError: an option is unknown or wrong, or asks for a feature that is missing here.
     """
     given = Given(config)
     given.check()
@@ -82,23 +82,23 @@ def from_beaker(
 
 
 class Given:
-    """Beaker's session options as somebody wrote them."""
+    """Beaker's session options as they were given."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         found = {name: _OURS.match(name) for name in config if isinstance(name, str)}
         self._names = {match[2]: name for name, match in found.items() if match}
-        #: What a name would begin with.
+        #: The beginning of each name.
         self.prefix = next((match[1] for match in found.values() if match), "")
         if not self._names:
             self._names = {name: name for name in found if not _CACHE.match(name)}
         self.values = {option: config[name] for option, name in self._names.items()}
 
     def name(self, option: str) -> str:
-        """Return an option's name as it was written, or would be."""
+        """Return an option's name as it was given, or as it would be."""
         return self._names.get(option, self.prefix + option)
 
     def text(self, option: str) -> str | None:
-        """Return the text that was given; None: none was."""
+        """Return an option's text; None: it was not given."""
         value = self.values.get(option)
         if value is None or value == "":
             return None
@@ -107,7 +107,7 @@ class Given:
         return value
 
     def boolean(self, option: str, *, default: bool) -> bool:
-        """Return True or False, which the words for them say, too."""
+        """Return an option's True or False, which may be given as a word."""
         value = self.values.get(option)
         if isinstance(value, str):
             value = _WORDS.get(value.strip().lower(), value)
@@ -118,14 +118,14 @@ class Given:
         return value
 
     def seconds(self, option: str) -> float | None:
-        """Return a duration in seconds; None: none was given."""
+        """Return an option's duration in seconds; None: it was not given."""
         value = self.values.get(option)
         if isinstance(value, str) and value.strip().isdecimal():
             value = int(value)
         return None if value is None else seconds(self.name(option), value)
 
     def check(self) -> None:
-        """Raise :class:`ConfigError` for what is unknown, or asks for what there is not."""
+        """Raise ConfigError for unknown options and for features that litesess does not have."""
         known = {*_TAKEN, *_WITHOUT_EFFECT, *_REFUSED}
         for option, value in self.values.items():
             if option not in known:
@@ -136,7 +136,7 @@ class Given:
         if self.values.get("type") == "cookie":
             raise ConfigError(
                 f"{self.name('type')} 'cookie' keeps the data in the cookie, which litesess does"
-                " not; take it out: the data is on the disk then, and everybody logs in again"
+                " not; take it out: the data is on the disk then, and all users log in again"
             )
         if not self.boolean("use_cookies", default=True):
             raise ConfigError(
@@ -150,7 +150,7 @@ class Given:
             )
 
     def warn(self, path: object) -> None:
-        """Log what has no counterpart, and what is done instead."""
+        """Log each option without a counterpart, and what litesess does instead."""
         instead = {
             option: _WITHOUT_EFFECT[option]
             for option, value in self.values.items()
@@ -166,7 +166,7 @@ class Given:
         if not self.boolean("save_accessed_time", default=True):
             instead["save_accessed_time"] = "a session that is read lives on, too"
         if not self.boolean("auto", default=True):
-            instead["auto"] = "what was changed is stored, with or without save()"
+            instead["auto"] = "changes are stored, with or without save()"
         for option, what in instead.items():
             logger.warning("%s has no effect any more: %s", self.name(option), what)
         if self.seconds("timeout") is None:
@@ -190,7 +190,7 @@ def _check_path(given: Given, path: str | os.PathLike[str]) -> None:
 
 
 def _taken(given: Given) -> dict[str, Any]:
-    """Return the settings that the options stand for."""
+    """Return the options as settings of ours."""
     settings: dict[str, Any] = {}
     for option, take in _TAKEN.items():
         if option in given.values:
@@ -199,7 +199,7 @@ def _taken(given: Given) -> dict[str, Any]:
 
 
 def _spread(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as settings that lie flat."""
+    """Return options as flat settings."""
     settings = dict(options)
     if isinstance(settings.get("secret"), str):
         settings["secret"] = [settings["secret"]]  # one, though it may have spaces
@@ -219,14 +219,14 @@ def _secret(given: Given) -> Any:
     try:
         return check_secrets(name, [secret])
     except ConfigError as error:
-        raise ConfigError(f"{error}, and {cure}; Beaker's cookies hold on") from None
+        raise ConfigError(f"{error}, and {cure}; Beaker's cookies are still accepted") from None
 
 
 def _life(given: Given) -> dict[str, Any]:
-    """Return when sessions and cookies end.
+    """Return the settings of when sessions and cookies end.
 
-    Beaker's cookie ends so long after it was first sent, and its session when it was not used for
-    ``timeout``: here a session ends when either of them would.
+    Beaker's cookie ends ``cookie_expires`` after it was first sent, and its session after
+    ``timeout`` without a request: here a session ends when either of them would.
     """
     timeout = given.seconds("timeout")
     idle = LONGEST_MAX_AGE if timeout is None else timeout
@@ -289,7 +289,7 @@ def _nothing(_given: Given) -> dict[str, Any]:
     return {}
 
 
-#: Beaker's options that count, and what gives our settings for them.
+#: Beaker's options that count, each with the function that returns our settings for it.
 _TAKEN: Final[dict[str, Callable[[Given], dict[str, Any]]]] = {
     "key": _attribute("cookie_name", "key"),
     "cookie_domain": _attribute("cookie.domain", "cookie_domain"),
@@ -298,7 +298,7 @@ _TAKEN: Final[dict[str, Callable[[Given], dict[str, Any]]]] = {
     "httponly": _flag("cookie.httponly", "httponly"),
     "samesite": _samesite,
     "encrypt_key": _encryption,
-    # Looked at elsewhere, or as good as ours.
+    # Handled elsewhere, or the same in litesess.
     **dict.fromkeys(
         (
             "auto", "cookie_expires", "data_dir", "data_serializer", "file_dir", "lock_dir",

@@ -1,9 +1,9 @@
 """Plain values out of a pickle, by a reader that can run nothing.
 
-A pickle is a program for a stack machine, and what makes it dangerous is that it names functions,
-which are then called.  Here a name is text that is looked up in a small table of types that a
-session may hold; nothing is imported, and what the table lacks is refused.  Of the instructions
-only those are known that such values need.
+A pickle is a program for a stack machine.  It is dangerous because it names functions, which are
+then called.  Here a name is text that is looked up in a small table of the types that a session
+may hold.  Nothing is imported, and a name that the table lacks is refused.  The reader knows only
+the instructions that such values need.
 
 Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions.
 """
@@ -22,18 +22,18 @@ from litesess import codec
 #: Values, and characters of text among them: more than the largest session has.
 _MOST: Final = 1 << 21
 _SHOWN: Final = 80
-#: What instructions raise that no pickler has written.
+#: The exceptions of instructions that no pickler has written.
 _DAMAGE: Final = (
     ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, struct.error
 )  # fmt: skip
 
 
 class NotPlain(Exception):  # it is the file's fault
-    """A pickle is damaged, or holds more than plain values; the message shows none of them."""
+    """A pickle is damaged, or holds more than plain values; the message shows no value."""
 
 
 class _Named:
-    """A name that a pickle uses; a name and nothing more."""
+    """A name in a pickle; text and nothing more."""
 
     def __init__(self, module: str, name: str) -> None:
         self.pair = (module, name)
@@ -43,13 +43,13 @@ class _Named:
 
 
 class _Uuid:
-    """A UUID, which a pickle first makes and then gives its number."""
+    """A UUID, which a pickle makes first and gives its number later."""
 
     number: int
 
 
 def _encoded(text: str, encoding: str) -> bytes:
-    """Return bytes from the text that stands for them before protocol 3."""
+    """Return the bytes that a text stands for, before protocol 3."""
     if encoding != "latin1":
         raise ValueError("no bytes")
     return text.encode("latin-1")
@@ -64,9 +64,12 @@ def _frozenset(items: list[Any]) -> frozenset[Any]:
 
 
 def _checked(members: list[Any]) -> list[Any]:
-    """Return what is to become members of a set, or keys of a dict, if it is not too nested.
+    """Return the future members of a set, or keys of a dict, if they are not nested too deeply.
 
     A tuple of tuples of one tuple, and so on, takes hours to hash, or all of the stack.
+
+    Raises:
+        NotPlain: they are.
     """
     for member in members:
         parts = member if type(member) is tuple else (member,)
@@ -95,13 +98,13 @@ _PLAIN: Final = frozenset(
 
 
 def read(pickled: bytes) -> Any:
-    """Return the value that a pickle of protocol 2 to 5 holds, if it is a plain one.
+    """Return the value in a pickle of protocol 2 to 5, if it is a plain one.
 
-    That is anything made of None, bool, int, float, str, bytes, datetime, date, Decimal, UUID,
+    Plain is a value made of None, bool, int, float, str, bytes, datetime, date, Decimal, UUID,
     list, tuple, set, frozenset and dict.
 
     Raises:
-        NotPlain: it holds anything else, or is damaged.
+        NotPlain: it holds another value, or is damaged.
     """
     machine = _Machine(pickled)
     try:
@@ -111,7 +114,7 @@ def read(pickled: bytes) -> Any:
 
 
 class _Machine:
-    """Runs the instructions of a pickle, as far as they make plain values."""
+    """A stack machine with the instructions of a pickle that make plain values."""
 
     def __init__(self, pickled: bytes) -> None:
         self._pickled = pickled
@@ -121,7 +124,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """Return what the pickle leaves at its end."""
+        """Return the value on the stack at the end of the pickle."""
         if self.take(1) != b"\x80" or not 2 <= self.take(1)[0] <= 5:
             raise NotPlain("is no pickle of protocol 2 to 5")
         while (code := self.take(1)) != b".":
@@ -144,7 +147,7 @@ class _Machine:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self) -> str:
-        """Return what stands before the next newline."""
+        """Return the text before the next newline."""
         end = self._pickled.index(b"\n", self.at)
         text = self.take(end - self.at).decode()
         self.at += 1
@@ -156,20 +159,20 @@ class _Machine:
         self.stack = []
 
     def marked(self) -> list[Any]:
-        """Return what was put there since, and go back to the stack before."""
+        """Return the items of this stack, and go back to the one before."""
         items, self.stack = self.stack, self._below.pop()
         return items
 
     def push(self, value: object) -> None:
-        """Put a value on the top."""
+        """Put a value on the stack."""
         self.stack.append(value)
 
     def remember(self, number: int | None) -> None:
-        """Keep what is on the top under a number; None: the next one."""
+        """Keep the value on the top under a number; None: under the next number."""
         self._memo[len(self._memo) if number is None else number] = self.stack[-1]
 
     def recall(self, number: int) -> None:
-        """Put what was kept under a number on the top."""
+        """Put the value that was kept under a number on the stack."""
         self.push(self._memo[number])
 
     def append(self, items: list[Any]) -> None:
@@ -185,18 +188,18 @@ class _Machine:
         dict.update(self.stack[-1], zip(_checked(items[::2]), items[1::2], strict=True))
 
     def top(self, count: int) -> list[Any]:
-        """Return what is on the top, in order, and take it off."""
+        """Take *count* values off the stack and return them in order."""
         items = [self.stack.pop() for _ in range(count)]
         return items[::-1]
 
     def name(self, module: object, name: object) -> None:
-        """Put a name on the top."""
+        """Put a name on the stack."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("no name")
         self.push(_Named(module, name))
 
     def make(self) -> None:
-        """Make a value of the type that a name says, if it is one of ours."""
+        """Make a value of the named type, if the table has it."""
         named, arguments = self.top(2)
         maker = _MAKERS.get(named.pair)
         if maker is None:
@@ -204,7 +207,7 @@ class _Machine:
         self.push(maker(*arguments))
 
     def make_bare(self) -> None:
-        """Make what gets its state later: a UUID, and nothing else."""
+        """Make a UUID, which gets its number later, and no other object."""
         named, arguments = self.top(2)
         if named.pair != ("uuid", "UUID") or arguments != ():
             raise NotPlain(f"holds {named}")
@@ -292,17 +295,17 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
 
 
 class _Copy:
-    """Copies a value of which each part may stand anywhere in it, even in itself.
+    """A copier of a value whose parts may stand anywhere in it, even in themselves.
 
-    A pickle of a hundred bytes can stand for more values than there are atoms: only what is within
-    the limits is gone through.
+    A pickle of a hundred bytes can stand for more values than there are atoms, so the copying stops
+    at a limit.
     """
 
     def __init__(self) -> None:
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
-        """Return a copy of *value*, which lies so deep."""
+        """Return a copy of *value*, which lies *depth* levels deep."""
         kind = type(value)
         self._left -= len(value) + 1 if kind in (str, bytes, bytearray) else 1
         if self._left < 0:

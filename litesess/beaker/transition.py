@@ -1,4 +1,4 @@
-"""Beaker's cookies, honoured while its clients come back."""
+"""A middleware that accepts Beaker's cookies until its clients have come back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from inspect import Parameter, Signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from litesess.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.errors import ConfigError
 from litesess.ids import key_of
-from litesess.integrations.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.stores.base import Record
 from litesess.web import (
     MAX_CANDIDATES,
@@ -34,11 +34,11 @@ logger = logging.getLogger("litesess.beaker")
 
 
 class BeakerTransition(SessionMiddleware):
-    """The middleware that :func:`from_beaker` configures, and Beaker's cookies hold on.
+    """The middleware that :func:`from_beaker` configures, which accepts Beaker's cookies, too.
 
-    A client that comes with a cookie of Beaker's goes on with the session that ``litesess
-    import-beaker`` has brought over, under another id, and gets a cookie of ours in the place of
-    Beaker's.  When the last of them has come or has expired, ``SessionMiddleware`` does.
+    A client with a cookie of Beaker's goes on with the session that ``litesess import-beaker`` has
+    brought over, under another id, and gets a cookie of ours in the place of Beaker's.  When all
+    those clients have come back, or their sessions have expired, ``SessionMiddleware`` is enough.
     """
 
     __signature__: ClassVar[Signature] = Signature(
@@ -67,26 +67,26 @@ class BeakerTransition(SessionMiddleware):
             **options: see there; ``secret``, if it is given, signs the cookies of ours.
 
         Raises:
-            ConfigError: see there; or Beaker's cookies are not signed.
+            ConfigError: as :func:`from_beaker` does; or Beaker's cookies are not signed.
         """
         given = Given(config)
         secret = given.text("secret")
         if secret is None:
             raise ConfigError(
-                f"{given.name('secret')} is missing: cookies of Beaker's that nobody signed can't"
-                " be honoured; use SessionMiddleware(app, **from_beaker(...)), everybody logs in"
+                f"{given.name('secret')} is missing: unsigned cookies of Beaker's can't be"
+                " accepted; use SessionMiddleware(app, **from_beaker(...)), and all users log in"
                 " again"
             )
         self._cookies = _BeakerCookies(given.text("key") or COOKIE_NAME, secret.encode())
         super().__init__(app, **from_beaker(config, path, **options))
 
     def make_manager(self, options: Mapping[str, Any]) -> Manager:
-        """Return a manager that knows Beaker's cookies."""
+        """Return a manager that accepts Beaker's cookies."""
         return _TransitionManager(options, self._cookies)
 
 
 class _BeakerCookies:
-    """Reads the ids out of Beaker's cookies: in hex, behind their HMAC-SHA-1."""
+    """Beaker's cookies: an id in hex, after its HMAC-SHA-1 in hex."""
 
     # Beaker's ids are those of uuid.uuid4().
     _VALUE: ClassVar = re.compile(r"([0-9a-f]{40})([0-9a-f]{32})\Z")
@@ -96,7 +96,7 @@ class _BeakerCookies:
         self._secret = secret
 
     def ids(self, header: str) -> Iterator[str]:
-        """Yield the ids that a ``Cookie`` header carries and Beaker has signed."""
+        """Yield the ids in a ``Cookie`` header that Beaker has signed."""
         for value in values_of(self._name, header):
             found = self._VALUE.match(value)
             if found:
@@ -105,17 +105,17 @@ class _BeakerCookies:
                     yield found[2]
 
     def successor(self, beaker_id: str) -> str:
-        """Return the id by which a session of Beaker's goes on, the same each time.
+        """Return the new id of a session of Beaker's, the same each time.
 
-        So requests that come at once, all with Beaker's cookie, find one session, and a client
-        that a response has not reached finds it again.
+        So several requests that come at once with Beaker's cookie find one session, and a client
+        that missed the response finds it again.
         """
         digest = hmac.new(self._secret, b"litesess " + beaker_id.encode(), "sha256").digest()
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 class _TransitionManager(Manager):
-    """A manager to whom Beaker's cookies count as ours, signed with an older secret."""
+    """A manager that takes Beaker's cookies for ours, signed with an older secret."""
 
     def __init__(self, options: Mapping[str, Any], cookies: _BeakerCookies) -> None:
         super().__init__(options)
@@ -123,7 +123,7 @@ class _TransitionManager(Manager):
 
 
 class _TransitionVisit(Visit):
-    """A visit of a client that may come with a cookie of Beaker's."""
+    """A request whose client may send a cookie of Beaker's."""
 
     __slots__ = ()
     rules: _TransitionManager
