@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from collections.abc import Generator, Iterator
@@ -69,6 +70,12 @@ def _interruptible() -> None:
     """Let Ctrl-C end what the tests start, also where a shell runs them in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_are_not_measured() -> None:
+    """Let coverage measure no program that a test starts: some run as users that can't write."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)
