@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,57 @@ from tests.tools.redises import (
     redis_server,
 )
 
+#: A quick test that takes more CPU seconds, its children's included, is named after the run.
+QUICK_SECONDS = 3.0
+CPU = "cpu_seconds"
+started_at = pytest.StashKey[float]()
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds that this process and its ended children have taken."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[started_at] = cpu_seconds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "teardown":
+        # Among the properties, since those also come from the processes of pytest-xdist.
+        report.user_properties.append((CPU, cpu_seconds() - item.stash[started_at]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that are too slow to be unmarked; CPU time does not depend on neighbours."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        seconds = dict(getattr(report, "user_properties", ())).get(CPU, 0.0)
+        if seconds > QUICK_SECONDS and "slow" not in report.keywords:
+            terminalreporter.write_line(
+                f"{report.nodeid} took {seconds:.1f} s of CPU: mark it slow, or make it cheaper",
+                yellow=True,
+            )
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
     """Let Ctrl-C end what the tests start, also where a shell runs them in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_are_not_measured() -> None:
+    """Let coverage measure no program that a test starts: some run as users that can't write."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)

@@ -242,7 +242,9 @@ def most_alive(store):
         store.listeners.append(note)
         return most
 
-    return watch
+    gc.freeze()  # so that what was there before is not gone through each time
+    yield watch
+    gc.unfreeze()
 
 
 @pytest.fixture(params=["memory", "wal"])

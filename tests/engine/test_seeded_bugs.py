@@ -220,12 +220,21 @@ SCHEDULE_BUGS = {
 }
 
 
+#: Takes longer than a second to be found.
+SLOW = {"a seal is not synced", "no watermark is known"}
+
+
+def each(bugs):
+    """Run a test for each of *bugs*."""
+    names = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in bugs]
+    return pytest.mark.parametrize("name", names)
+
+
 def test_at_least_twenty_bugs_are_seeded():
     assert len(CRASH_BUGS) + len(SWEEP_BUGS) + len(SCHEDULE_BUGS) >= 20
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CRASH_BUGS)
+@each(CRASH_BUGS)
 def test_the_crash_tests_find_that(name, monkeypatch):
     small_files(monkeypatch)
     make_disk, seed_bug = CRASH_BUGS[name]
@@ -241,7 +250,7 @@ def test_the_crash_tests_find_that(name, monkeypatch):
     pytest.fail("not found")
 
 
-@pytest.mark.parametrize("name", SWEEP_BUGS)
+@each(SWEEP_BUGS)
 def test_a_sweep_finds_that(name, monkeypatch):
     small_files(monkeypatch)
     sweep, seed_bug = SWEEP_BUGS[name]
@@ -250,8 +259,7 @@ def test_a_sweep_finds_that(name, monkeypatch):
         sweep()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SCHEDULE_BUGS)
+@each(SCHEDULE_BUGS)
 def test_a_schedule_finds_that(name, monkeypatch):
     small_files(monkeypatch)
     points = starting_points()

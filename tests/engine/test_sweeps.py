@@ -25,6 +25,7 @@ def _small_and_quiet(monkeypatch):
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_no_damage_goes_unnoticed():
     counts = every_flip(range(1, STORES + 1))
     print(counts)

@@ -378,7 +378,7 @@ ACTORS = ("update", "rotate", "log_out", "log_out_everywhere", "look", "expire")
 
 
 @pytest.mark.parametrize("name", ACTORS)
-@pytest.mark.parametrize("how", COPYING)
+@pytest.mark.parametrize("how", ["copy", pytest.param("copy_batch", marks=pytest.mark.slow)])
 def test_a_copying_and_one_request_in_every_order(how, name):
     runs = every_order((how, name))
     assert runs >= 5

@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -225,6 +226,7 @@ class OwnersOverTime(RuleBasedStateMachine):
 
 
 TestOwnersOverTime = OwnersOverTime.TestCase
+TestOwnersOverTime.settings = settings(max_examples=50)
 
 
 # Stores.

@@ -18,13 +18,21 @@ from litesess.stores.redis import RedisStore
 from tests.tools.redises import (
     RedisServer,
     cluster_url,
-    free_port,
     needs_redis,
     redis_cluster,
     redis_replica,
     redis_server,
 )
-from tests.tools.servers import PATIENCE, SECRET, TOOLS, Client, Server, gunicorn, wait_until
+from tests.tools.servers import (
+    PATIENCE,
+    SECRET,
+    TOOLS,
+    Client,
+    Server,
+    free_port,
+    gunicorn,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.slow, needs_redis]
 

@@ -7,7 +7,7 @@ at least as many as had been acknowledged; and the store works on.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from litesess import StoreError
@@ -157,18 +157,24 @@ def check(work: Workload, image: dict[str, bytes], counts: dict[str, int]) -> No
         check_goes_on(engine, found)
 
 
+def unseen(images: Iterable[dict[str, bytes]], seen: set[int]) -> Iterator[dict[str, bytes]]:
+    """Yield each image once: equal ones are judged alike, as long as the work stands still."""
+    for image in images:
+        digest = hash(tuple(sorted(image.items())))
+        if digest not in seen:
+            seen.add(digest)
+            yield image
+
+
 def cut_power(work: Workload) -> dict[str, int]:
     """Run *work* and cut the power after every call that changes something."""
     counts = {"points": 0, "images": 0}
 
     def cut() -> None:
         counts["points"] += 1
-        seen = set()
-        for image in work.disk.crash_images(random.Random(counts["points"]), samples=2):
-            digest = hash(tuple(sorted(image.items())))
-            if digest not in seen:
-                seen.add(digest)
-                check(work, image, counts)
+        images = work.disk.crash_images(random.Random(counts["points"]), samples=2)
+        for image in unseen(images, set()):
+            check(work, image, counts)
 
     work.disk.watch = cut
     work.run()
@@ -184,9 +190,11 @@ def cut_power_in_recovery(work: Workload) -> dict[str, int]:
         if counts["points"] % 5:
             return
         disk = work.disk.twin()
+        seen: set[int] = set()
 
         def cut() -> None:
-            for image in disk.crash_images(random.Random(counts["images"]), samples=1):
+            images = disk.crash_images(random.Random(counts["images"]), samples=1)
+            for image in unseen(images, seen):
                 check(work, image, counts)
 
         disk.watch = cut
@@ -205,7 +213,8 @@ def kill_restart_and_cut_power(work: Workload) -> dict[str, int]:
         counts["points"] += 1
         disk = work.disk.twin()
         _, shown = recovered(disk)
-        for image in disk.crash_images(random.Random(counts["points"]), samples=1):
+        images = disk.crash_images(random.Random(counts["points"]), samples=1)
+        for image in unseen(images, set()):
             counts["images"] += 1
             _, found = recovered(SimDisk(image))
             if found != shown:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import redis
 
 from litesess.stores.redis import RedisStore
 from tests.tools.apps import Watched
-from tests.tools.servers import PATIENCE, wait_until
+from tests.tools.servers import PATIENCE, free_port, wait_until
 
 #: Programs that serve, by the name tests are called by.
 PROGRAMS = {
@@ -32,24 +31,13 @@ class WatchedRedisStore(Watched, RedisStore):
     """A store in Redis that can be watched."""
 
 
-def free_port() -> int:
-    # A cluster's node takes a second port, 10 000 above the first.
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            if port < 55_000:
-                with suppress(OSError):
-                    other.bind(("127.0.0.1", port + 10_000))
-                    return port
-
-
 class RedisServer:
     """A server, which may be killed and started again on the data it has."""
 
     def __init__(self, directory: Path, *options: str, program: str = "redis-server") -> None:
         self.directory = directory
-        self.port = free_port()
+        # A cluster's node takes a second port, 10 000 above the first.
+        self.port = free_port(beside=10_000)
         self._options = options
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import struct
@@ -11,6 +12,7 @@ import sys
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import requests
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tests" / "tools"
 EXAMPLES = ROOT / "examples"
 SECRET = "".join(map(chr, range(33, 73)))
+CHANCE = random.SystemRandom()
 PATIENCE = 30.0  # seconds; what takes longer has failed
 
 LOGIN_APP = str(EXAMPLES / "login" / "app.py")
@@ -69,7 +72,7 @@ class Server:
             environment: on top of this process's.
             umask: of the server; -1: as here.
         """
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [part.replace("{port}", str(self.port)) for part in command]
         self._directory = directory
@@ -146,10 +149,22 @@ class Server:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(beside: int = 0) -> int:
+    """Return a port that no connection and no other worker of pytest-xdist takes meanwhile.
+
+    Args:
+        beside: the port so far above it is free, too.
+    """
+    # Linux and macOS give connections ports above 32 767: in between they would take this one.
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = CHANCE.randrange(11_000 + worker, 21_000, count)
+        with socket.socket() as one, socket.socket() as other, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if beside:
+                other.bind(("127.0.0.1", port + beside))
+            return port
 
 
 class Client:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 from litesess import SessionMiddleware, Store, WALStore
+
+#: A key; anything else is a passphrase.
+HEX = re.compile("[0-9a-f]{64}")
 
 
 def app(environ, start_response):
@@ -37,11 +41,12 @@ def make_store() -> Store:
         from litesess.stores.redis import RedisStore  # noqa: PLC0415
 
         return RedisStore(os.environ["EXAMPLE_REDIS"], timeout=0.3)
+    key = os.environ.get("EXAMPLE_KEY")
     return WALStore(
         os.environ["EXAMPLE_DATA"],
         wal_limit=1 << 16,  # compacted often: the log is as short as may be
         lock_timeout=20,
-        encryption_key=os.environ.get("EXAMPLE_KEY"),
+        encryption_key=bytes.fromhex(key) if key and HEX.fullmatch(key) else key,
     )
 
 
