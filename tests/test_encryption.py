@@ -40,8 +40,8 @@ from litesess import Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.db import Engine
-from litesess.engine.keys import decode_keys
 from litesess.ids import key_of
+from litesess.keyfile import KeyFile
 
 NONCES = int(os.environ.get("LITESESS_NONCES", "50000"))
 #: LITESESS_CRASH_SEEDS sets how many random workloads are run.
@@ -222,8 +222,10 @@ def test_a_key_file_without_a_store_is_not_built_upon(disk):
     put(engine, "b", b"2")
     assert content(engine) == {key("b"): (b"2", FAR)}
     files = engine._entrance.fs.files()
-    assert [*decode_keys(files["sessions.keys"], "").wrapped] == [2]
-    assert decode_keys(files["sessions.keys"], "").store != decode_keys(*left.values(), "").store
+    assert [*KeyFile.decode(files["sessions.keys"], "").wrapped] == [2]
+    assert (
+        KeyFile.decode(files["sessions.keys"], "").store != KeyFile.decode(*left.values(), "").store
+    )
     with pytest.raises(DecryptError):
         look(files | left)
 
@@ -319,7 +321,7 @@ def the(suffix: str, files: dict[str, bytes]) -> str:
 
 
 def data_keys(disk: SimDisk) -> list[int]:
-    return [*decode_keys(disk.files()["sessions.keys"], "").wrapped]
+    return [*KeyFile.decode(disk.files()["sessions.keys"], "").wrapped]
 
 
 def test_after_a_rekey_nothing_is_left_under_the_old_data_key(disk):

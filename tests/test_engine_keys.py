@@ -13,7 +13,8 @@ from test_engine_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, docume
 from litesess import Corruption, DecryptError, codec
 from litesess.crypto import RAW, Derivation, EncryptionKey
 from litesess.engine import format as form
-from litesess.engine.keys import KeyPlace, Keys, decode_keys
+from litesess.engine.keys import KeyPlace, Keys
+from litesess.keyfile import KeyFile
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
 VALUE = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
@@ -41,7 +42,7 @@ def documented_keys() -> dict[str, bytes]:
 def test_the_documented_encrypted_log_is_read_as_the_page_says():
     """By the page alone: AES-GCM, and the keys that it names."""
     _, key_file, log = documented_files()
-    found = decode_keys(key_file, "f")
+    found = KeyFile.decode(key_file, "f")
     assert found.store == bytes(range(0x10, 0x20))
     assert found.derivation == Derivation(RAW, 0, 0, 0, bytes(range(0x30, 0x40)))
     keys = documented_keys()
@@ -89,19 +90,19 @@ def test_every_cut_and_every_flipped_bit_of_a_key_file_is_refused(place):
     data = made(place, Keys(KEY, counting_bytes()))
     for size in range(len(data)):
         with pytest.raises(Corruption):
-            decode_keys(data[:size], "f")
+            KeyFile.decode(data[:size], "f")
     for bit in range(8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Corruption):
-            decode_keys(bytes(damaged), "f")
+            KeyFile.decode(bytes(damaged), "f")
 
 
 def test_a_key_file_of_another_version_is_refused_and_names_it(place):
     data = made(place, Keys(KEY, counting_bytes()))
     unknown = data[:8] + b"\2\0" + data[10:-4]
     with pytest.raises(Corruption, match="format version 2"):
-        decode_keys(unknown + crc32(unknown).to_bytes(4, "little"), "f")
+        KeyFile.decode(unknown + crc32(unknown).to_bytes(4, "little"), "f")
 
 
 def test_a_key_file_holds_no_key_in_the_clear(place):

@@ -16,8 +16,8 @@ from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import check_there, is_new
 from litesess.cli.owner import become_owner
 from litesess.crypto import RAW
-from litesess.engine.keys import decode_keys
 from litesess.engine.names import COLLECTION
+from litesess.keyfile import KeyFile
 from litesess.stores.base import Store
 from litesess.stores.copying import copy_all
 from litesess.stores.wal import WALStore
@@ -188,7 +188,7 @@ def _redis(
     elif file == redis.IN_THE_CLEAR:
         kind = None
     else:
-        is_raw = decode_keys(file, place.shown()).derivation.kind == RAW
+        is_raw = KeyFile.decode(file, place.shown()).derivation.kind == RAW
         kind = encryption.Kind.RAW if is_raw else encryption.Kind.PASSPHRASE
     key = encryption.key_for(kind, given, place.shown(), is_new=is_dest)
     opened: Store = redis.RedisStore(place.location, encryption_key=key, **prefix)

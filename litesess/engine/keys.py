@@ -1,19 +1,16 @@
-"""The key file: a store's data keys, wrapped by what the user's encryption key gives.
+"""The data keys of a store: read from its key file, published there, and used.
 
-Data keys are numbered; files are made under the newest, and say by their header's tag which one
-they were made under.  There are two only while one takes the other's place.
+Files are made under the newest data key, and the tag in their header says under which one they
+were made.
 """
 
 from __future__ import annotations
 
-import struct
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
-from zlib import crc32
+from typing import NamedTuple
 
 from litesess.crypto import (
     KEY_BYTES,
-    WRAPPED_BYTES,
     DataKey,
     Derivation,
     EncryptionKey,
@@ -23,89 +20,8 @@ from litesess.crypto import (
 from litesess.engine import format as form
 from litesess.engine.fs import FileSystem, write_all
 from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.errors import Corruption, DecryptError
-
-# magic, version u16, flags u16, store, kind u16, count u16, cost u32, rounds u32, lanes u32, salt
-_HEAD: Final = struct.Struct("<8sHH16sHHIII16s")
-_MAGIC: Final = b"LSESSKEY"
-_NUMBER: Final = struct.Struct("<Q")
-_ENTRY_BYTES: Final = 8 + WRAPPED_BYTES  # number u64, wrapped key
-_CRC: Final = struct.Struct("<I")
-_MOST_KEYS: Final = 1 << 8
-
-DataKeys: TypeAlias = "dict[int, DataKey]"
-
-
-class KeyFile(NamedTuple):
-    """What a key file says; its keys are wrapped still."""
-
-    store: bytes
-    derivation: Derivation
-    #: By number, oldest first.
-    wrapped: dict[int, bytes]
-
-    def unwrap(self, number: int, key: EncryptionKey, path: str) -> DataKey:
-        """Return a data key.
-
-        Raises:
-            DecryptError: *key* is not the one, or the file was changed.
-        """
-        wrapping_key = key.derive(self.derivation, path)
-        context = _context(self.store, self.derivation, len(self.wrapped), number)
-        return DataKey.unwrap(self.wrapped[number], wrapping_key, context, number, path)
-
-
-def encode_keys(
-    store: bytes,
-    derivation: Derivation,
-    wrapping_key: bytes,
-    data_keys: DataKeys,
-    random_bytes: RandomBytes,
-) -> bytes:
-    """Return the bytes of a key file that holds *data_keys*."""
-    parts = [_head(store, derivation, len(data_keys))]
-    for number, data_key in sorted(data_keys.items()):
-        context = _context(store, derivation, len(data_keys), number)
-        parts += _NUMBER.pack(number), data_key.wrap(wrapping_key, context, random_bytes)
-    data = b"".join(parts)
-    return data + _CRC.pack(crc32(data))
-
-
-def decode_keys(data: bytes, path: str) -> KeyFile:
-    """Return what the key file at *path* says.
-
-    Raises:
-        Corruption: *data* is none, or of a version that is not known here.
-    """
-    if len(data) < _HEAD.size + _CRC.size:
-        raise Corruption(path, 0, f"key file has {len(data)} bytes")
-    magic, version, flags, store, kind, count, cost, rounds, lanes, salt = _HEAD.unpack_from(data)
-    if magic != _MAGIC:
-        raise Corruption(path, 0, f"begins with {magic!r}, not {_MAGIC!r}")
-    actual = crc32(data[: -_CRC.size])
-    (crc,) = _CRC.unpack_from(data, len(data) - _CRC.size)
-    if actual != crc:
-        raise Corruption(path, 0, f"key file checksum {actual:#010x}, stored {crc:#010x}")
-    if version != form.VERSION or flags:
-        raise Corruption(
-            path, 8, f"format version {version} flags {flags:#x}, this litesess reads 1 and 0"
-        )
-    if not count or len(data) != _HEAD.size + count * _ENTRY_BYTES + _CRC.size:
-        raise Corruption(path, 30, f"key file of {len(data)} bytes for {count} keys")
-    wrapped = {}
-    for at in range(_HEAD.size, len(data) - _CRC.size, _ENTRY_BYTES):
-        (number,) = _NUMBER.unpack_from(data, at)
-        wrapped[number] = data[at + _NUMBER.size : at + _ENTRY_BYTES]
-    return KeyFile(store, Derivation(kind, cost, rounds, lanes, salt), wrapped)
-
-
-def _head(store: bytes, derivation: Derivation, count: int) -> bytes:
-    kind, *how, salt = derivation
-    return _HEAD.pack(_MAGIC, form.VERSION, 0, store, kind, count, *how, salt)
-
-
-def _context(store: bytes, derivation: Derivation, count: int, number: int) -> bytes:
-    return _head(store, derivation, count) + _NUMBER.pack(number)
+from litesess.errors import DecryptError
+from litesess.keyfile import LARGEST_BYTES, DataKeys, KeyFile
 
 
 class KeyPlace(NamedTuple):
@@ -132,8 +48,7 @@ class KeyPlace(NamedTuple):
                     continue
                 return None
             try:
-                size = _HEAD.size + _MOST_KEYS * _ENTRY_BYTES + _CRC.size
-                return decode_keys(self.fs.pread(fd, size, 0), self.path)
+                return KeyFile.decode(self.fs.pread(fd, LARGEST_BYTES, 0), self.path)
             finally:
                 self.fs.close(fd)
 
@@ -390,7 +305,8 @@ class Keys:
         data_keys: DataKeys,
     ) -> None:
         wrapping_key = key.derive(derivation, place.path)
-        place.publish(encode_keys(store, derivation, wrapping_key, data_keys, self._random_bytes))
+        file = KeyFile.wrap(store, derivation, wrapping_key, data_keys, self._random_bytes)
+        place.publish(file.encode())
         self._known = self._known | data_keys
 
     def _sealer(self, header: form.Header, data_key: DataKey, path: str) -> Sealer:

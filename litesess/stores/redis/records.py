@@ -14,8 +14,8 @@ from litesess.crypto import (
     Sealer,
     ValueSealers,
 )
-from litesess.engine.keys import decode_keys, encode_keys
 from litesess.errors import Corruption, DecryptError
+from litesess.keyfile import KeyFile
 from litesess.stores.base import Record
 
 logger = logging.getLogger("litesess.store")
@@ -172,7 +172,7 @@ def records_of(
     if encryption_key is None:
         return Records(None)
     try:
-        file = decode_keys(stored, place)
+        file = KeyFile.decode(stored, place)
     except Corruption as error:
         raise DecryptError(f"{place}: its key file is damaged ({error.reason})") from None
     data_key = file.unwrap(max(file.wrapped), encryption_key, place)
@@ -181,13 +181,13 @@ def records_of(
 
 def _new_key_file(encryption_key: EncryptionKey) -> bytes:
     derivation = encryption_key.derivation(ids.random_bytes)
-    return encode_keys(
+    return KeyFile.wrap(
         ids.random_bytes(16),
         derivation,
         encryption_key.derive(derivation, "(new)"),
         {1: DataKey(ids.random_bytes(KEY_BYTES), 1)},
         ids.random_bytes,
-    )
+    ).encode()
 
 
 def merged(
