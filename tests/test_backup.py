@@ -14,6 +14,7 @@ from simdisk import SimDisk
 from litesess import ConfigError, DecryptError, Record, StoreError, WALStore
 from litesess.engine.backup import back_up
 from litesess.engine.db import Engine
+from litesess.engine.directory import Directory
 from litesess.ids import key_of
 
 KEY = bytes(range(32))
@@ -129,9 +130,9 @@ def test_an_encrypted_backup_is_opened_by_the_same_key_alone(tmp_path):
 def copy_to(engine: Engine, disk: SimDisk) -> None:
     """Back up onto another simulated disk."""
     opened = engine._open
-    directory = disk.open_directory("/copy")
-    target = replace(opened.place, fs=disk, directory=directory, path="/copy")
-    back_up(opened.place, opened.follower, target, lambda: None)
+    directory = Directory.open(disk, "/copy", opened.directory.names)
+    target = replace(opened.files, directory=directory)
+    back_up(opened.files, opened.follower, target, lambda: None)
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])

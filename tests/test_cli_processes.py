@@ -23,7 +23,7 @@ from test_workers import check, let_visit, visiting
 
 from litesess import Record, WALStore
 from litesess.cli.exits import Exit
-from litesess.engine.names import TEMPORARY_SUFFIX
+from litesess.engine.directory import TEMPORARY_SUFFIX
 from litesess.ids import handle_of, key_of
 
 pytestmark = pytest.mark.slow

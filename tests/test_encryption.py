@@ -363,8 +363,8 @@ def test_two_that_have_the_store_open_go_on_through_a_rekey(disk):
 def test_the_next_compaction_ends_a_rekey_that_was_cut_short(disk):
     engine = encrypted_engine(disk)
     put(engine, "a", b"1")
-    place = engine._open.place
-    place.keys.add(place.key_place)  # and then it was killed
+    files = engine._open.files
+    files.keys.add(files.directory)  # and then it was killed
     abandon(engine)
     assert data_keys(disk) == [1, 2]
     again = encrypted_engine(disk)

@@ -13,7 +13,8 @@ from test_engine_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, docume
 from litesess import Corruption, DecryptError, codec
 from litesess.crypto import RAW, Derivation, EncryptionKey
 from litesess.engine import format as form
-from litesess.engine.keys import KeyPlace, Keys
+from litesess.engine.directory import Directory, Names
+from litesess.engine.keys import Keys, read_key_file
 from litesess.keyfile import KeyFile
 
 KEY = EncryptionKey(bytes(range(0xE0, 0x100)))
@@ -21,12 +22,12 @@ VALUE = codec.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'})
 
 
 @pytest.fixture
-def place() -> KeyPlace:
-    return key_place(SimDisk())
+def directory() -> Directory:
+    return directory_on(SimDisk())
 
 
-def key_place(disk: SimDisk) -> KeyPlace:
-    return KeyPlace(disk, disk.open_directory("/store"), "sessions.keys", "/store/sessions.keys")
+def directory_on(disk: SimDisk) -> Directory:
+    return Directory.open(disk, "/store", Names("sessions"))
 
 
 # The documented bytes.
@@ -81,13 +82,13 @@ def test_an_engine_reads_the_documented_encrypted_files(monkeypatch):
 # The key file.
 
 
-def made(place: KeyPlace, keys: Keys) -> bytes:
-    keys.create(place, b"s" * 16)
-    return bytes(place.fs.files()["sessions.keys"])
+def made(directory: Directory, keys: Keys) -> bytes:
+    keys.create(directory, b"s" * 16)
+    return bytes(directory.fs.files()["sessions.keys"])
 
 
-def test_every_cut_and_every_flipped_bit_of_a_key_file_is_refused(place):
-    data = made(place, Keys(KEY, counting_bytes()))
+def test_every_cut_and_every_flipped_bit_of_a_key_file_is_refused(directory):
+    data = made(directory, Keys(KEY, counting_bytes()))
     for size in range(len(data)):
         with pytest.raises(Corruption):
             KeyFile.decode(data[:size], "f")
@@ -98,61 +99,61 @@ def test_every_cut_and_every_flipped_bit_of_a_key_file_is_refused(place):
             KeyFile.decode(bytes(damaged), "f")
 
 
-def test_a_key_file_of_another_version_is_refused_and_names_it(place):
-    data = made(place, Keys(KEY, counting_bytes()))
+def test_a_key_file_of_another_version_is_refused_and_names_it(directory):
+    data = made(directory, Keys(KEY, counting_bytes()))
     unknown = data[:8] + b"\2\0" + data[10:-4]
     with pytest.raises(Corruption, match="format version 2"):
         KeyFile.decode(unknown + crc32(unknown).to_bytes(4, "little"), "f")
 
 
-def test_a_key_file_holds_no_key_in_the_clear(place):
+def test_a_key_file_holds_no_key_in_the_clear(directory):
     keys = Keys(KEY, counting_bytes())
-    data = made(place, keys)
+    data = made(directory, keys)
     assert bytes(range(0x20, 0x40)) not in data
     assert bytes(range(0xE0, 0x100)) not in data
 
 
-def test_a_store_that_is_not_encrypted_has_no_key_file(place):
-    Keys(None, counting_bytes()).create(place, b"s" * 16)
-    assert place.read() is None
+def test_a_store_that_is_not_encrypted_has_no_key_file(directory):
+    Keys(None, counting_bytes()).create(directory, b"s" * 16)
+    assert read_key_file(directory) is None
 
 
-def test_what_one_that_was_killed_has_left_of_a_publication_is_in_nobodys_way(place):
-    place.fs.create(place.directory, "sessions.keys.tmp")
-    made(place, Keys(KEY, counting_bytes()))
-    assert list(place.fs.files()) == ["sessions.keys"]
+def test_what_one_that_was_killed_has_left_of_a_publication_is_in_nobodys_way(directory):
+    directory.fs.create(directory.fd, "sessions.keys.tmp")
+    made(directory, Keys(KEY, counting_bytes()))
+    assert list(directory.fs.files()) == ["sessions.keys"]
 
 
 @pytest.mark.parametrize("call", ["create", "pwrite", "sync", "rename", "sync_directory"])
-def test_a_publication_that_fails_leaves_what_was_there_or_all_that_is_new(place, call):
+def test_a_publication_that_fails_leaves_what_was_there_or_all_that_is_new(directory, call):
     keys = Keys(KEY, counting_bytes())
-    made(place, keys)
+    made(directory, keys)
 
     def fail(name: str) -> None:
         if name == call:
             raise OSError(5, "Input/output error")
 
-    place.fs.fault = fail
+    directory.fs.fault = fail
     with pytest.raises(OSError, match="Input/output"):
-        keys.add(place)
-    place.fs.fault = lambda name: None
-    found = place.read()
+        keys.add(directory)
+    directory.fs.fault = lambda name: None
+    found = read_key_file(directory)
     assert [*found.wrapped] == ([1, 2] if call == "sync_directory" else [1])
-    assert Keys(KEY, counting_bytes()).check(place) is None
-    assert not [name for name in place.fs.files() if "tmp" in name and call != "rename"]
+    assert Keys(KEY, counting_bytes()).check(directory) is None
+    assert not [name for name in directory.fs.files() if "tmp" in name and call != "rename"]
 
 
-def test_who_was_opened_by_a_key_that_is_no_more_can_publish_nothing(place):
+def test_who_was_opened_by_a_key_that_is_no_more_can_publish_nothing(directory):
     """It would lock everybody out, the operator who changed the key first of all."""
     stale, current = Keys(KEY, counting_bytes()), Keys(KEY, counting_bytes())
-    made(place, stale)
-    current.check(place)
-    current.change(place, EncryptionKey(bytes(32)))
-    current.add(place)
-    before = place.fs.files()
+    made(directory, stale)
+    current.check(directory)
+    current.change(directory, EncryptionKey(bytes(32)))
+    current.add(directory)
+    before = directory.fs.files()
     stale._known = {**stale._known, 2: current._known[2]}
     for operation in stale.add, lambda it: stale.change(it, KEY):
         with pytest.raises(DecryptError):
-            operation(place)
-    stale.drop_old(place)  # whoever has the present key will do it
-    assert place.fs.files() == before
+            operation(directory)
+    stale.drop_old(directory)  # whoever has the present key will do it
+    assert directory.fs.files() == before

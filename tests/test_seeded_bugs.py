@@ -59,10 +59,10 @@ def lie_about_the_seal() -> SimDisk:
 def drop_before_publishing(monkeypatch) -> None:
     real = compaction._publish
 
-    def publish(place, live, *rest):
-        names = place.names
-        place.unlink(names.wal(table.log.header.generation) for table in live.view.tables[1:])
-        return real(place, live, *rest)
+    def publish(files, live, *rest):
+        directory, names = files.directory, files.directory.names
+        directory.unlink(names.wal(table.log.header.generation) for table in live.view.tables[1:])
+        return real(files, live, *rest)
 
     monkeypatch.setattr(compaction, "_publish", publish)
 
@@ -78,11 +78,11 @@ def go_on_in_a_crashed_log(monkeypatch) -> None:
 def trust_names_at_reopen(monkeypatch) -> None:
     real = recovery.open_store
 
-    def open_store(place, *rest):
-        fs = place.fs
+    def open_store(files, *rest):
+        fs = files.directory.fs
         sync_directory, fs.sync_directory = fs.sync_directory, lambda _directory: None
         try:
-            return real(place, *rest)
+            return real(files, *rest)
         finally:
             fs.sync_directory = sync_directory
 
@@ -119,7 +119,7 @@ def split_groups(monkeypatch) -> None:
 
 
 def erase_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(recovery, "_copy", lambda _place, chain: chain.live)
+    monkeypatch.setattr(recovery, "_copy", lambda _files, chain: chain.live)
 
 
 def write_on_after_a_failed_sync(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
-from litesess.engine.names import COLLECTION
+from litesess.engine.directory import COLLECTION
 from litesess.ids import HANDLE_DIGITS
 
 Run = Callable[[argparse.Namespace], int]

@@ -11,7 +11,7 @@ from litesess.cli.arguments import Commands, handle
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.looking import no_such
 from litesess.cli.opening import Opened, opened
-from litesess.engine.names import SNAPSHOT, TEMPORARY_SUFFIX
+from litesess.engine.directory import SNAPSHOT, TEMPORARY_SUFFIX
 
 
 def add_to(commands: Commands) -> None:

@@ -14,9 +14,9 @@ from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import Located, located, opened
 from litesess.engine.check import Salvaged
+from litesess.engine.directory import Names
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
-from litesess.engine.names import Names
 
 _NO_ROOM_FOR_DOUBT: Final = "stop what uses it first: a salvage can't tell what is being written"
 

@@ -12,15 +12,14 @@ import os
 import re
 import sys
 from getpass import getpass
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from litesess.cli import reaching
 from litesess.cli.exits import Exit, Failure
 from litesess.crypto import KEY_BYTES, RAW, EncryptionKey, encryption_key
-from litesess.engine.fs import FileSystem
-from litesess.engine.keys import KeyPlace
-from litesess.engine.names import Names
+from litesess.engine.directory import Directory, Names
+from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.keys import read_key_file
 from litesess.errors import ConfigError
 
 VARIABLE: Final = "LITESESS_ENCRYPTION_KEY"
@@ -55,12 +54,11 @@ def kind_of(path: str, collection: str) -> Kind | None:
         StoreError: its key file is none of litesess's.
         OSError: that can't be read.
     """
-    name = Names(collection).keys
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    file = OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), os.close)
     try:
-        found = KeyPlace(FileSystem(), directory, name, str(Path(path, name))).read()
+        found = read_key_file(Directory(FileSystem(), file, path, Names(collection)))
     finally:
-        os.close(directory)
+        file.close()
     if found is None:
         return None
     return Kind.RAW if found.derivation.kind == RAW else Kind.PASSPHRASE

@@ -16,7 +16,7 @@ from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import check_there, is_new
 from litesess.cli.owner import become_owner
 from litesess.crypto import RAW
-from litesess.engine.names import COLLECTION
+from litesess.engine.directory import COLLECTION
 from litesess.keyfile import KeyFile
 from litesess.stores.base import Store
 from litesess.stores.copying import copy_all

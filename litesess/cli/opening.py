@@ -13,7 +13,7 @@ from litesess.cli import encryption
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
-from litesess.engine.names import Names
+from litesess.engine.directory import Names
 from litesess.stores.wal import WALStore
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place
+from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
 from litesess.engine.lock import FileLock
 from litesess.engine.log import Log
@@ -30,7 +30,7 @@ class Appender:
 
     def __init__(
         self,
-        place: Place,
+        directory: Directory,
         follower: Follower,
         lock: FileLock,
         lock_timeout: float,
@@ -39,13 +39,13 @@ class Appender:
         """Begin with nothing written.
 
         Args:
-            place: where the store lies.
+            directory: of the store.
             follower: what this process has read of it.
             lock: the locks between processes.
             lock_timeout: how long to wait for another process to let go, in seconds.
             monotonic: returns seconds that never go back.
         """
-        self._place = place
+        self._directory = directory
         self._follower = follower
         self._lock = lock
         self._lock_timeout = lock_timeout
@@ -213,7 +213,7 @@ class Appender:
                 torn.offset,
                 f"{torn.reason}, and a record follows at offset {behind.offset}",
             )
-        keep_aside(self._place, live.log, torn)
+        keep_aside(self._directory, live.log, torn)
         live.log.erase(torn.offset)
         live.bad = None
         self._torn = live.log, torn

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place, load_settled
+from litesess.engine.chain import load_settled
+from litesess.engine.files import Files
 from litesess.engine.log import Log
 from litesess.errors import Corruption, DecryptError
 
@@ -19,21 +20,21 @@ class Verification(NamedTuple):
     log_bytes: int
 
 
-def verify(place: Place) -> Verification:
+def verify(files: Files) -> Verification:
     """Read everything that counts in a store and check it; it may be in use meanwhile.
 
     Args:
-        place: where it lies; nothing is changed.
+        files: those of the store; nothing is changed.
 
     Raises:
         Corruption: something is damaged or missing.
         StoreError: the store changed too often.
         OSError: something could not be read.
     """
-    chain = load_settled(place)
+    chain = load_settled(files)
     if chain is None:
         return Verification(0, 0, 0)
-    place.keys.check(place.key_place, is_needed=True)
+    files.keys.check(files.directory, is_needed=True)
     # What it reads stays open, whatever a compaction drops meanwhile.
     entries = 0 if chain.snapshot is None else chain.snapshot.verify()
     records = sum(replayed.table.count for replayed in chain.logs)
@@ -50,31 +51,32 @@ class Salvaged(NamedTuple):
     holes: list[Corruption]
 
 
-def salvage(place: Place) -> tuple[dict[bytes, form.Entry], Salvaged]:
+def salvage(files: Files) -> tuple[dict[bytes, form.Entry], Salvaged]:
     """Return every entry of a damaged store that is certain to have been stored last.
 
     A session whose last readable record stands before a hole is left: the hole may have held
     its deletion, and logged out stays logged out.
 
     Args:
-        place: where it lies; nothing is changed, and nobody must be using it.
+        files: those of the store; nothing is changed, and nobody must be using it.
 
     Raises:
         OSError: something could not be read.
     """
-    listing, slot = place.listing(), place.slot()
+    directory = files.directory
+    listing, slot = directory.listing(), files.slot()
     found = _Findings()
     base = 0
     for generation in listing.snapshots[-1:]:
         base = generation
-        _take_in_snapshot(place, generation, found)
-    for log in _readable_logs(place, [item for item in listing.wals if item >= base]):
+        _take_in_snapshot(files, generation, found)
+    for log in _readable_logs(files, [item for item in listing.wals if item >= base]):
         if isinstance(log, Corruption):
             found.add_hole(log)
         else:
             _take_in_log(log, slot, found)
     if found.last_kind == form.SEAL:
-        missing = place.path_of(place.names.wal(listing.newest + 1))
+        missing = directory.wal_path(listing.newest + 1)
         found.add_hole(Corruption(missing, 0, "is missing"))
     kept = {key: found.entries[key] for key in found.certain}
     return kept, Salvaged(len(kept), len(found.entries) - len(kept), found.holes)
@@ -118,11 +120,11 @@ class _Findings:
                 self.certain.clear()
 
 
-def _take_in_snapshot(place: Place, generation: int, found: _Findings) -> None:
+def _take_in_snapshot(files: Files, generation: int, found: _Findings) -> None:
     try:
-        snapshot = place.open_snapshot(generation)
+        snapshot = files.open_snapshot(generation)
     except (Corruption, DecryptError) as error:
-        found.add_hole(_hole(error, place.path_of(place.names.snapshot(generation))))
+        found.add_hole(_hole(error, files.directory.snapshot_path(generation)))
         return
     for position in range(snapshot.count):
         try:
@@ -158,7 +160,7 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
         found.add_hole(Corruption(log.path, end, "the end is damaged"))
 
 
-def _readable_logs(place: Place, generations: list[int]) -> Iterator[Log | Corruption]:
+def _readable_logs(files: Files, generations: list[int]) -> Iterator[Log | Corruption]:
     """Yield the logs that count, oldest first: without those that a later one replaces.
 
     In the place of one whose header can't be read stands why.
@@ -169,9 +171,9 @@ def _readable_logs(place: Place, generations: list[int]) -> Iterator[Log | Corru
         if generation >= replaced_from:
             continue
         try:
-            log = place.open_log(generation)
+            log = files.open_log(generation)
         except (Corruption, DecryptError) as error:
-            logs.append(_hole(error, place.path_of(place.names.wal(generation))))
+            logs.append(_hole(error, files.directory.wal_path(generation)))
         else:
             logs.append(log)
             replaced_from = log.header.link or replaced_from

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.chain import Place
+from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import store_error
 from litesess.engine.log import DELETE_RESERVE
@@ -117,8 +117,8 @@ class _Draft:
 class Committer:
     """The writing side of an open store."""
 
-    def __init__(self, place: Place, follower: Follower, appender: Appender) -> None:
-        self._place = place
+    def __init__(self, directory: Directory, follower: Follower, appender: Appender) -> None:
+        self._directory = directory
         self._follower = follower
         self._appender = appender
         # Guards: _appender, _is_closed.  In front of the lock between processes, which does not
@@ -211,7 +211,7 @@ class Committer:
         """
 
         def work() -> None:
-            if not self._place.read_only:
+            if not self._directory.read_only:
                 self.check_writable()
                 self._mark(always=always)
 
@@ -279,7 +279,7 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        if self._place.read_only:
+        if self._directory.read_only:
             path = self._follower.live.log.path
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:

@@ -19,11 +19,11 @@ from litesess.engine.chain import check_headers
 from litesess.engine.check import Salvaged, Verification, salvage, verify
 from litesess.engine.commit import Plan, ResultT
 from litesess.engine.compaction import compact
+from litesess.engine.directory import Names
 from litesess.engine.follow import Live
 from litesess.engine.fs import FileSystem, store_error
 from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
-from litesess.engine.names import Names
 from litesess.engine.presence import Entrance, OpenStore
 from litesess.engine.view import View
 from litesess.errors import Corruption, StoreClosed, StoreError, StoreLocked
@@ -128,8 +128,8 @@ class Engine:
             StoreError: the directory or a file can't be used.
         """
         try:
-            with self._entrance.looking() as place:
-                check_headers(place)
+            with self._entrance.looking() as files:
+                check_headers(files)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -180,7 +180,7 @@ class Engine:
         elif opened.damage is not None:
             path, at, reason = opened.damage
             raise Corruption(path, at, reason)
-        elif now - opened.bad_at[1] > _TORN_AFTER and not opened.place.read_only:
+        elif now - opened.bad_at[1] > _TORN_AFTER and not opened.directory.read_only:
             opened.bad_at = offset, now
             try:
                 opened.committer.judge()
@@ -320,7 +320,7 @@ class Engine:
             StoreError: it could not be done; nothing remains there.
         """
         with self._maintaining() as opened, self._entrance.entering(path) as target:
-            return back_up(opened.place, opened.follower, target, opened.pause)
+            return back_up(opened.files, opened.follower, target, opened.pause)
 
     def rekey(self) -> None:
         """Seal everything anew, under a new data key; the old one is gone then.
@@ -333,14 +333,14 @@ class Engine:
             StoreError: it could not be done; the store is as good as before.
         """
         with self._maintaining() as opened:
-            place, follower = opened.place, opened.follower
+            files, follower = opened.files, opened.follower
             if len(follower.adopt().view.tables) > 1:  # what a compaction that failed has left
                 self._compact(opened)
             with self._errors():
                 # One that is published, but that no log was made under yet, is as good as new.
-                if place.keys.is_newest(follower.catch_up().log.sealer):
-                    place.keys.add(place.key_place)
-                place.unlink(place.listing().torn)
+                if files.keys.is_newest(follower.catch_up().log.sealer):
+                    files.keys.add(files.directory)
+                files.directory.unlink(files.directory.listing().torn)
             seconds = self._compact(opened)
         self._after_compaction(seconds)
 
@@ -355,7 +355,7 @@ class Engine:
             StoreError: it could not be done; the old one opens it still.
         """
         with self._maintaining() as opened, self._errors():
-            opened.place.keys.change(opened.place.key_place, new)
+            opened.files.keys.change(opened.directory, new)
 
     @contextmanager
     def _maintaining(self) -> Iterator[OpenStore]:
@@ -398,8 +398,8 @@ class Engine:
             Corruption: something is damaged or missing.
             StoreError: something could not be read.
         """
-        with self._errors(), self._entrance.looking() as place:
-            return verify(place)
+        with self._errors(), self._entrance.looking() as files:
+            return verify(files)
 
     def salvage(self) -> tuple[dict[bytes, form.Entry], Salvaged]:
         """Return what is good in a damaged store that nobody uses; see :func:`check.salvage`.
@@ -407,8 +407,8 @@ class Engine:
         Raises:
             StoreError: something could not be read.
         """
-        with self._errors(), self._entrance.looking() as place:
-            return salvage(place)
+        with self._errors(), self._entrance.looking() as files:
+            return salvage(files)
 
     def close(self) -> None:
         """Close the store: later operations raise StoreClosed.  Again is harmless.
@@ -537,7 +537,7 @@ class Engine:
         """Put everything into one snapshot; return how many seconds that took."""
         began = self._monotonic()
         with self._errors():
-            compact(opened.place, opened.follower, opened.committer, opened.pause)
+            compact(opened.files, opened.follower, opened.committer, opened.pause)
         opened.note_compaction()
         self._compaction_count += 1
         generation = opened.follower.live.log.header.generation

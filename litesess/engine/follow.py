@@ -13,7 +13,8 @@ from __future__ import annotations
 import threading
 
 from litesess.engine import format as form
-from litesess.engine.chain import Chain, Place, check_order, load_settled
+from litesess.engine.chain import Chain, check_order, load_settled
+from litesess.engine.files import Files
 from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
@@ -40,17 +41,17 @@ class Live:
 class Follower:
     """What a process has read of a store; any thread may let it read on."""
 
-    def __init__(self, place: Place, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
+    def __init__(self, files: Files, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
         """Begin with what was loaded.
 
         Args:
-            place: where the store lies.
+            files: those of the store.
             chain: what it held.
             is_shared: other processes may write to it.
             is_synced: all of it is durable.
         """
         self.is_shared = is_shared
-        self._place = place
+        self._files = files
         self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
         self.live = Live(chain.view, chain.live.table.end, ()) if is_synced else _not_synced(chain)
         self._count: int | None = None  # how many keys there are, once somebody has asked
@@ -153,7 +154,7 @@ class Follower:
         """Go on in the log that a SEAL names."""
         seal = form.decode_seal(record.payload)
         try:
-            log = self._place.open_log(seal.generation)
+            log = self._files.open_log(seal.generation)
         except FileNotFoundError:  # merged into a snapshot and dropped meanwhile
             self._reload()
             return
@@ -168,7 +169,7 @@ class Follower:
             return
         header = live.log.header
         try:
-            snapshot = self._place.open_snapshot(header.generation)
+            snapshot = self._files.open_snapshot(header.generation)
         except FileNotFoundError:  # the MARK says something else, or another has followed
             return
         if (snapshot.store, snapshot.sequence) != (header.store, live.table.before):
@@ -177,7 +178,7 @@ class Follower:
 
     def _reload(self) -> None:
         log = self.live.log
-        chain = load_settled(self._place)
+        chain = load_settled(self._files)
         if (
             chain is None
             or chain.live.log.header.store != log.header.store

@@ -12,8 +12,8 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -84,6 +84,16 @@ class OpenFile:
 
     def __del__(self) -> None:
         self.close()
+
+
+@contextmanager
+def closed_on_error(file: OpenFile) -> Iterator[None]:
+    """Close *file* at once if the block fails: the traceback would keep it open for long."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 class FileSystem:

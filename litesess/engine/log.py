@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
+from litesess.engine.directory import Directory
 from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
-from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
@@ -45,24 +45,25 @@ class Log:
         "sealer",
     )
 
-    def __init__(
-        self,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        file: OpenFile,
-        head: form.Head,
-    ) -> None:
+    def __init__(self, directory: Directory, name: str, file: OpenFile, head: form.Head) -> None:
+        """Take over an open log.
+
+        Args:
+            directory: where it is.
+            name: its name there.
+            file: the open file.
+            head: its first bytes.
+        """
+        fs = directory.fs
         #: The file's length: beyond its records it holds zeros.
         self.reserved = fs.size(file.fd)
         self.header = head.header
-        self.path = path
+        self.path = directory.path_of(name)
         self.salt_crc = crc32(head.header.salt)
         #: Seals its payloads; None: they are in the clear.
         self.sealer = head.sealer
         self._fs = fs
-        self._directory = directory
+        self._directory = directory.fd
         self._name = name
         self._file = file
         self._last_entry = _NO_ENTRY  # where it stands, its key, what it stores
@@ -88,68 +89,19 @@ class Log:
         self._file.close()
 
     @classmethod
-    def open(
-        cls,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        read_head: Callable[[int], form.Head],
-        *,
-        write: bool = True,
-    ) -> Log:
-        """Open the log *name*, for writing or only for reading, and check its header.
-
-        Args:
-            fs: the door to the disk.
-            directory: where it lies.
-            name: its name there.
-            path: its whole path.
-            read_head: takes the open file, returns what it begins with.
-            write: for writing, too.
-
-        Raises:
-            Corruption: the header does not hold together.
-            DecryptError: the file was not made under a key that is known.
-            StoreError: the name was not made by litesess.
-        """
-        file = OpenFile(fs.open(directory, name, path, write=write), fs.close)
-        try:
-            return cls(fs, directory, name, path, file, read_head(file.fd))
-        except BaseException:
-            file.close()
-            raise
-
-    @classmethod
     def create(
-        cls,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        head: form.Head,
-        records: Iterable[bytes] = (),
+        cls, directory: Directory, name: str, head: form.Head, records: Iterable[bytes] = ()
     ) -> Log:
         """Publish a new log that holds *records*, durably; they are taken one at a time.
 
         Raises:
             OSError: it could not be made; the name is not taken.
         """
-        temporary = name + TEMPORARY_SUFFIX
-        file = OpenFile(create_anew(fs, directory, temporary), fs.close)
-        try:
+        fs = directory.fs
+        with directory.publish(name) as file:
             end = _write_through(fs, file.fd, chain([head.data], records))
             reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
-            # Order: the bytes before the name, so that a name always stands for a whole log;
-            # the directory last, so that no record is acknowledged in a file without a name.
-            fs.sync(file.fd)
-            fs.rename(directory, temporary, name)
-            fs.sync_directory(directory)
-            return cls(fs, directory, name, path, file, head)
-        except BaseException:
-            file.close()
-            forget(fs, directory, temporary)
-            raise
+        return cls(directory, name, file, head)
 
     def replay(self, start: int = form.HEADER_BYTES) -> Iterator[form.Record | form.Bad]:
         """Yield the records from *start* on, and at last what stops them, if anything does.
@@ -420,20 +372,3 @@ def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:
 
 def _step_up(size: int) -> int:
     return -(-size // RESERVE_STEP) * RESERVE_STEP
-
-
-def create_anew(fs: FileSystem, directory: int, name: str) -> int:
-    """Create a file that is not published yet; one that was left behind goes."""
-    try:
-        return fs.create(directory, name)
-    except FileExistsError:
-        fs.unlink(directory, name)
-        return fs.create(directory, name)
-
-
-def forget(fs: FileSystem, directory: int, name: str) -> None:
-    """Take out a file that was never published."""
-    try:
-        fs.unlink(directory, name)
-    except OSError:  # the next opening deletes what is left
-        return

@@ -12,19 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.chain import Chain, Place
+from litesess.engine.chain import Chain
 from litesess.engine.commit import Committer
+from litesess.engine.directory import Directory, Names
+from litesess.engine.files import Files
 from litesess.engine.follow import Follower
 from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
 from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
-from litesess.engine.names import Names
 from litesess.engine.recovery import load_existing, open_store
 from litesess.errors import StoreClosed, StoreError, StoreLocked, StoreReadOnly
 
@@ -100,49 +100,50 @@ class Entrance:
         return self._open_for_reading()
 
     def _open_for_writing(self) -> OpenStore:
-        self.fs.make_directory(self.path)
-        files = [OpenFile(self.fs.open_directory(self.path), self.fs.close)]
+        directory = Directory.open(self.fs, self.path, self.names, create=True)
+        files = self._files(directory)
+        locks: list[OpenFile] = []
         try:
-            place = self._place(files[0].fd)
-            files.append(place.open_lock(self.names.live))
+            locks.append(directory.open_lock(self.names.live))
             network = self.fs.network_type(self.path)
-            chain, is_synced = self._enter(place, files[1].fd, network)
-            files.append(place.open_lock(self.names.compact))
-            follower = Follower(place, chain, is_shared=not network, is_synced=is_synced)
-            committer = self._committer(place, follower)
+            chain, is_synced = self._enter(files, locks[0].fd, network)
+            locks.append(directory.open_lock(self.names.compact))
+            follower = Follower(files, chain, is_shared=not network, is_synced=is_synced)
+            committer = self._committer(directory, follower)
             committer.sync()
             # Published while it was loaded, perhaps; the MARK that says so was read as history.
             follower.adopt()
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
-            for file in files:
-                file.close()
+            for lock in locks:
+                lock.close()
+            directory.close()
             raise
         logger.debug("opened %s, generation %d", self.path, chain.live.log.header.generation)
-        return OpenStore(place, files, follower, committer, self._lock, self._wal_limit)
+        return OpenStore(files, locks, follower, committer, self._lock, self._wal_limit)
 
-    def _committer(self, place: Place, follower: Follower) -> Committer:
-        appender = Appender(place, follower, self._lock, self._lock_timeout, self._monotonic)
-        return Committer(place, follower, appender)
+    def _committer(self, directory: Directory, follower: Follower) -> Committer:
+        appender = Appender(directory, follower, self._lock, self._lock_timeout, self._monotonic)
+        return Committer(directory, follower, appender)
 
-    def _enter(self, place: Place, live: int, network: str) -> tuple[Chain, bool]:
+    def _enter(self, files: Files, live: int, network: str) -> tuple[Chain, bool]:
         """Become one of those that have the store open; return what it holds, and if durably."""
         # Guards: who opens or closes.  Between being told that others are there and joining them
         # the last of those may be killed, and nobody would put right what it left.
-        gate = live if network else place.directory
+        gate = live if network else files.directory.fd
         if not self._lock.acquire(gate, self._lock_timeout, sleep=self._sleep):
             raise StoreLocked(self.path, self._who_holds(live, network))
         if network:
-            chain = open_store(place, partial(_write_slot, place, live), self._hold)
+            chain = open_store(files, partial(files.write_slot, live), self._hold)
             pid = f"{self._lock.pid():<{_PID_BYTES}}".encode()
             write_all(self.fs, live, pid, form.SLOT_BYTES)
             return chain, True
         try:
             is_first = self._lock.take(live)
             if is_first:
-                chain = open_store(place, partial(_write_slot, place, live), self._hold)
+                chain = open_store(files, partial(files.write_slot, live), self._hold)
             else:
-                chain = load_existing(place)
+                chain = load_existing(files)
             if not self._lock.take(live, shared=True):
                 raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
         finally:
@@ -158,54 +159,47 @@ class Entrance:
             )
 
     def _open_for_reading(self) -> OpenStore:
-        directory = OpenFile(self.fs.open_directory(self.path), self.fs.close)
-        place = replace(self._place(directory.fd), read_only=True)
-        found = load_existing(place)
+        directory = Directory.open(self.fs, self.path, self.names, read_only=True)
+        files = self._files(directory)
+        found = load_existing(files)
         logger.debug("opened %s, generation %d", self.path, found.live.log.header.generation)
-        follower = Follower(place, found, is_shared=True, is_synced=True)
-        return OpenStore(
-            place,
-            [directory],
-            follower,
-            self._committer(place, follower),
-            self._lock,
-            self._wal_limit,
-        )
+        follower = Follower(files, found, is_shared=True, is_synced=True)
+        committer = self._committer(directory, follower)
+        return OpenStore(files, [], follower, committer, self._lock, self._wal_limit)
 
     @contextmanager
-    def looking(self) -> Iterator[Place]:
+    def looking(self) -> Iterator[Files]:
         """Open the directory for a look that changes nothing.
 
         Raises:
             OSError: it can't be opened.
         """
-        directory = OpenFile(self.fs.open_directory(self.path), self.fs.close)
+        directory = Directory.open(self.fs, self.path, self.names, read_only=True)
         try:
-            yield replace(self._place(directory.fd), read_only=True)
+            yield self._files(directory)
         finally:
             directory.close()
 
     @contextmanager
-    def entering(self, path: str) -> Iterator[Place]:
+    def entering(self, path: str) -> Iterator[Files]:
         """Open another directory, to put a store of the same name and keys there.
 
         Raises:
             StoreError: the directory can't be used.
         """
         try:
-            self.fs.make_directory(path)
-            directory = OpenFile(self.fs.open_directory(path), self.fs.close)
+            directory = Directory.open(self.fs, path, self.names, create=True)
         except OSError as error:
             raise store_error(error, path) from error
         try:
             if not self._lock.take(directory.fd):
                 raise StoreLocked(path, "is in use by another process")
-            yield replace(self._place(directory.fd), path=path)
+            yield self._files(directory)
         finally:
             directory.close()
 
-    def _place(self, directory: int) -> Place:
-        return Place(self.fs, directory, self.path, self.names, self._random_bytes, self._keys)
+    def _files(self, directory: Directory) -> Files:
+        return Files(directory, self._keys, self._random_bytes)
 
     def _who_holds(self, fd: int, network: str) -> str:
         limit = f"within {self._lock_timeout:g} s"
@@ -224,8 +218,8 @@ class OpenStore:
 
     def __init__(
         self,
-        place: Place,
-        files: list[OpenFile],
+        files: Files,
+        locks: list[OpenFile],
         follower: Follower,
         committer: Committer,
         lock: FileLock,
@@ -234,14 +228,15 @@ class OpenStore:
         """Take over what was opened.
 
         Args:
-            place: where the store lies.
-            files: its directory and, if it may be written, presence and maintenance lock.
+            files: those of the store.
+            locks: if it may be written, its presence and maintenance lock.
             follower: its reading side.
             committer: its writing side.
             lock: the locks between processes.
             wal_limit: bytes of log after which it is compacted.
         """
-        self.place = place
+        self.files = files
+        self.directory = files.directory
         self.follower = follower
         self.committer = committer
         self.background = threading.Lock()  # held while a thread compacts in the background
@@ -252,7 +247,7 @@ class OpenStore:
         self.bad_at: tuple[int, float] | None = None  # where and when a read found no record
         self.damage: tuple[str, int, str] | None = None  # what was found wrong there
         self.is_closing = False
-        self._files = files
+        self._locks = locks
         self._lock = lock
         self._wal_limit = wal_limit
         self._postponed = 0
@@ -303,7 +298,7 @@ class OpenStore:
             StoreClosed: the store is being closed.
             OSError: the lock can't be used.
         """
-        if self.place.read_only or not self._maintenance_lock.acquire(blocking=timeout > 0):
+        if self.directory.read_only or not self._maintenance_lock.acquire(blocking=timeout > 0):
             yield False
             return
         try:
@@ -316,27 +311,33 @@ class OpenStore:
                 yield self._is_maintaining
             finally:
                 self._is_maintaining = False
-                self._lock.release(self._files[2].fd)
+                self._lock.release(self._locks[1].fd)
         finally:
             self._maintenance_lock.release()
 
     def check_not_closing(self) -> None:
         """Raise :class:`StoreClosed` if the store is being closed."""
         if self.is_closing:
-            raise StoreClosed(f"store {self.place.path} is closing")
+            raise StoreClosed(f"store {self.directory.path} is closing")
 
     def _lock_maintenance(self, timeout: float) -> bool:
         def sleep(seconds: float) -> None:
             self.check_not_closing()
             time.sleep(seconds)
 
-        while self._lock.acquire(self._files[2].fd, timeout, sleep=sleep):
-            if self.place.fs.is_linked(self._files[2].fd):
+        while self._lock.acquire(self._locks[1].fd, timeout, sleep=sleep):
+            if self.directory.fs.is_linked(self._locks[1].fd):
                 return True
             # Guards: others lock another file, if somebody has deleted this one.
-            file, self._files[2] = self._files[2], self.place.open_lock(self.place.names.compact)
+            file, self._locks[1] = (
+                self._locks[1],
+                self.directory.open_lock(self.directory.names.compact),
+            )
             file.close()
         return False
+
+    def _open_maintenance_lock(self) -> OpenFile:
+        return self.directory.open_lock(self.directory.names.compact)
 
     def pause(self) -> None:
         """Let other threads run; end a compaction that would hold up the closing."""
@@ -352,24 +353,24 @@ class OpenStore:
             # Order: nothing is written any more when others no longer know of this process.
             self.committer.close()
             try:
-                if not self.place.read_only:
+                if not self.directory.read_only:
                     self._leave()
             except (OSError, StoreError):
-                logger.exception("%s was not closed cleanly; nothing is lost", self.place.path)
+                logger.exception("%s was not closed cleanly; nothing is lost", self.directory.path)
             finally:
                 # Not the logs: another thread may be reading.
                 self._close_files()
 
     def _leave(self) -> None:
         lock, is_shared = self._lock, self.follower.is_shared
-        gate, live = self._files[0].fd, self._files[1].fd
+        gate, live = self.directory.fd, self._locks[0].fd
         try:
             # Where somebody is opening for long, this is not the last one.
             is_alone = not is_shared or lock.acquire(gate, _GATE_TIMEOUT)
             if is_alone and lock.take(live):
                 slot = self.committer.finish()
                 if slot is not None:
-                    _write_slot(self.place, live, slot)
+                    self.files.write_slot(live, slot)
         finally:
             lock.release(live)
             if is_shared:
@@ -381,10 +382,6 @@ class OpenStore:
         self.follower.forget()
 
     def _close_files(self) -> None:
-        for file in self._files:
-            file.close()
-
-
-def _write_slot(place: Place, fd: int, slot: form.Slot) -> None:
-    write_all(place.fs, fd, place.keys.sign_slot(slot), 0)
-    place.fs.sync(fd)
+        self.directory.close()
+        for lock in self._locks:
+            lock.close()

@@ -45,26 +45,24 @@ class Snapshot(Index):
         "store",
     )
 
-    def __init__(
-        self, fs: FileSystem, file: OpenFile, path: str, read_head: Callable[[int], form.Head]
-    ) -> None:
+    def __init__(self, fs: FileSystem, file: OpenFile, path: str, head: form.Head) -> None:
         """Adopt the open file.
 
         Args:
             fs: the door to the disk.
             file: the file.
             path: its whole path.
-            read_head: takes the open file, returns what it begins with.
+            head: its first bytes.
 
         Raises:
-            Corruption: header, index or footer is damaged.
-            DecryptError: they were not made under a key that is known.
+            Corruption: index or footer is damaged.
+            DecryptError: they were not made under the key of the head.
         """
         self.path = path
         self._fs = fs
         self._file = file
         fd = file.fd
-        header, _data, self.sealer = read_head(fd)
+        header, _data, self.sealer = head
         self.generation, self.store, self.sequence = header.generation, header.store, header.link
         self._store_crc = crc32(header.store)
         self._values = _values(header, self.sealer)
@@ -81,29 +79,6 @@ class Snapshot(Index):
                 path, start, f"index of {at - start} bytes for {footer.entry_count} entries"
             )
         self._check_index(self._read_index)
-
-    @classmethod
-    def open(
-        cls,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        read_head: Callable[[int], form.Head],
-    ) -> Snapshot:
-        """Open the snapshot *name*; see :meth:`__init__`.
-
-        Raises:
-            Corruption: header, index or footer does not hold together.
-            DecryptError: they were not made under a key that is known.
-            StoreError: the name was not made by litesess.
-        """
-        file = OpenFile(fs.open(directory, name, path, write=False), fs.close)
-        try:
-            return cls(fs, file, path, read_head)
-        except BaseException:
-            file.close()
-            raise
 
     def _read_index(self) -> Iterator[bytes]:
         """Yield the index, a piece at a time."""
@@ -223,7 +198,7 @@ class Snapshot(Index):
         self._check_key(key, position)
         return key
 
-    def place_of(self, key: bytes) -> range:
+    def range_of(self, key: bytes) -> range:
         """Return the position of the entry of *key*, or where it would stand, as an empty range.
 
         Raises:
@@ -351,7 +326,7 @@ class SnapshotWriter:
             self._flush()
 
     def finish(self) -> None:
-        """Write index and footer and make the file durable.
+        """Write index and footer.
 
         Raises:
             OSError: the file is worth nothing.
@@ -378,7 +353,6 @@ class SnapshotWriter:
             proof = self._sealer.vouch(chain(parts(columns), [footer.vouched]))
             footer = footer._replace(proof=proof)
         write_all(self._fs, self._fd, footer.encode(), self._flushed)
-        self._fs.sync(self._fd)
 
     def _flush(self) -> None:
         data = b"".join(self._pending)

@@ -18,10 +18,10 @@ from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine.check import Salvaged, Verification
 from litesess.engine.commit import Lookup
 from litesess.engine.db import Engine
+from litesess.engine.directory import COLLECTION
 from litesess.engine.format import Change, Put
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
-from litesess.engine.names import COLLECTION
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import (
     Options,
