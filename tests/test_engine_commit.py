@@ -517,6 +517,30 @@ def test_what_was_refused_does_not_come_back_after_a_power_cut(engine, disk):
         assert key("refused") not in content(make_engine(SimDisk(image)))
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda engine: engine.check(),
+        lambda engine: engine.get(key("x")),
+        lambda engine: engine.verify(),
+        lambda engine: engine.compact(),
+    ],
+    ids=["check", "get", "verify", "compact"],
+)
+def test_what_a_signal_handler_raises_is_no_error_of_the_store(engine, disk, use):
+    put(engine, "x", b"1")
+    abandon(engine)
+
+    def interrupt(_call: str) -> None:
+        raise TimeoutError("the request took too long")
+
+    disk.fault = interrupt
+    with pytest.raises(TimeoutError):
+        use(engine)
+    disk.fault = lambda _call: None
+    assert engine.get(key("x")).value == b"1"
+
+
 def test_a_file_is_lengthened_from_where_it_ends(engine, disk):
     put(engine, "second", b"2" * 3000)
     engine._open.follower.live.log.reserved = 100  # as an interrupt may leave it

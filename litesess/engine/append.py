@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
+from litesess.engine.fs import is_interruption
 from litesess.engine.lock import FileLock
 from litesess.engine.log import Log
 from litesess.engine.recovery import keep_aside, warn_of_torn
@@ -111,7 +112,7 @@ class Appender:
         try:
             live.log.write(data, start)
         except OSError as error:
-            if error.errno is not None:  # else a signal handler's
+            if not is_interruption(error):
                 self._take_back(live)
             raise
         return start + len(data)
@@ -230,7 +231,7 @@ class Appender:
         try:
             log.sync()
         except OSError as error:
-            if error.errno is None:  # a signal handler's; the disk said nothing
+            if is_interruption(error):  # the disk said nothing
                 raise
             raise self._poison(error, log) from error
 

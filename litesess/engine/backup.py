@@ -14,7 +14,7 @@ from litesess.engine.check import Verification, verify
 from litesess.engine.directory import Directory
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower, Live
-from litesess.engine.fs import store_error, write_all
+from litesess.engine.fs import errors, write_all
 from litesess.errors import Corruption, StoreError
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -40,31 +40,32 @@ def back_up(
     """
     directory, copy = files.directory, target.directory
     _check_empty(copy)
-    try:
+    with errors(directory.path):
         follower.catch_up()
         live = follower.adopt()  # not what a compaction has taken away since
         slot = form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
-    except OSError as error:
-        raise store_error(error, directory.path) from error
     made: list[str] = []
     try:
-        for name, size in _wanted(files, live):
-            made.append(name)
-            _copy(directory, copy, name, size, pause)
-        made.append(directory.names.live)
-        presence = copy.create(directory.names.live)
-        try:
-            target.write_slot(presence.fd, slot)
-        finally:
-            presence.close()
-        copy.sync()
-        return verify(target)
-    except BaseException as error:
+        with errors(copy.path):
+            for name, size in _wanted(files, live):
+                made.append(name)
+                _copy(directory, copy, name, size, pause)
+            made.append(copy.names.live)
+            _create_slot(target, slot)
+            copy.sync()
+            return verify(target)
+    except BaseException:
         for name in reversed(made):
             copy.discard(name)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise store_error(error, copy.path) from error
         raise
+
+
+def _create_slot(target: Files, slot: form.Slot) -> None:
+    presence = target.directory.create(target.directory.names.live)
+    try:
+        target.write_slot(presence.fd, slot)
+    finally:
+        presence.close()
 
 
 def _wanted(files: Files, live: Live) -> Iterator[tuple[str, int | None]]:
@@ -82,10 +83,8 @@ def _wanted(files: Files, live: Live) -> Iterator[tuple[str, int | None]]:
 
 def _check_empty(target: Directory) -> None:
     prefix = f"{target.names.collection}."
-    try:
+    with errors(target.path):
         names = target.fs.list(target.fd)
-    except OSError as error:
-        raise store_error(error, target.path) from error
     if any(name.startswith(prefix) for name in names):
         raise StoreError(f"{target.path} holds a store already; choose an empty directory")
 
@@ -95,10 +94,8 @@ def _copy(
 ) -> None:
     """Copy the first *size* bytes of a file, or all of it."""
     fs, path = directory.fs, directory.path_of(name)
-    try:
+    with errors(path):
         source = directory.open_file(name, write=False)
-    except OSError as error:
-        raise store_error(error, path) from error
     try:
         end = fs.size(source.fd) if size is None else size
         with target.publish(name) as copy:

@@ -20,7 +20,7 @@ from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
-from litesess.engine.fs import store_error
+from litesess.engine.fs import errors, store_error
 from litesess.engine.log import DELETE_RESERVE
 from litesess.engine.view import View
 from litesess.errors import (
@@ -324,8 +324,6 @@ class Committer:
         except StoreError as error:
             _fail(batch, error, error.__cause__)
         except OSError as error:
-            if error.errno is None:  # a signal handler's, a TimeoutError perhaps
-                raise
             _fail(batch, store_error(error, self._follower.live.log.path), error)
         finally:
             for ticket in batch:
@@ -336,12 +334,8 @@ class Committer:
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; an error of the system leaves as one of ours."""
         try:
-            with self._append_lock:
+            with errors(self._follower.live.log.path), self._append_lock:
                 return work()
-        except OSError as error:
-            if error.errno is None:
-                raise
-            raise store_error(error, self._follower.live.log.path) from error
         finally:
             self._wake_next()
 
@@ -404,12 +398,11 @@ class Committer:
         try:
             return self._appender.write(live, data)
         except OSError as error:
-            if error.errno is None:
-                raise
+            refusal = store_error(error, live.log.path)
             last = live.table.sequence
             # And all behind the first that is refused: they have seen what it wanted.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
-            _fail(refused, store_error(error, live.log.path), error)
+            _fail(refused, refusal, error)
             return live.table.end
 
     def _run(self, batch: list[_Ticket], live: Live, *, deletes_only: StoreFull | None) -> bytes:

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, NamedTuple
 
 from litesess.crypto import EncryptionKey
@@ -21,7 +21,7 @@ from litesess.engine.commit import Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.directory import Names
 from litesess.engine.follow import Live
-from litesess.engine.fs import FileSystem, store_error
+from litesess.engine.fs import FileSystem, errors, store_error
 from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
 from litesess.engine.presence import Entrance, OpenStore
@@ -127,13 +127,8 @@ class Engine:
             DecryptError: the encryption key is not the one.
             StoreError: the directory or a file can't be used.
         """
-        try:
-            with self._entrance.looking() as files:
-                check_headers(files)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise store_error(error, self.path) from error
+        with errors(self.path), suppress(FileNotFoundError), self._entrance.looking() as files:
+            check_headers(files)
 
     def get(self, key: bytes) -> form.Entry | None:
         """Return what is stored under *key*.
@@ -199,8 +194,6 @@ class Engine:
         try:
             outcome = opened.committer.transact(plan, sync=sync)
         except OSError as error:
-            if error.errno is None:  # a signal handler's
-                raise
             raise store_error(error, self.path) from error
         if opened.is_over_limit:
             self._compact_soon(opened)
@@ -220,7 +213,7 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        with self._errors():
+        with errors(self.path):
             yield from self._current_view().scan()
 
     def count(self) -> int:
@@ -229,7 +222,7 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        with self._errors():
+        with errors(self.path):
             return self._opened().follower.count()
 
     def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
@@ -238,7 +231,7 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        with self._errors():
+        with errors(self.path):
             return [*self._current_view().find(owner)]
 
     def candidates(self, owner: bytes) -> list[bytes]:
@@ -247,7 +240,7 @@ class Engine:
         Raises:
             StoreError: the index can't be read.
         """
-        with self._errors():
+        with errors(self.path):
             return [*self._current_view().candidates(owner)]
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
@@ -256,7 +249,7 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        with self._errors():
+        with errors(self.path):
             return self._current_view().keys_like(prefix)
 
     def expired(self, now: float) -> Iterator[bytes]:
@@ -265,18 +258,8 @@ class Engine:
         Raises:
             StoreError: something can't be read, or is not what was written.
         """
-        with self._errors():
+        with errors(self.path):
             yield from self._current_view().expired(now, self._opened().pause)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Let what the system raises leave as one of ours."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno is None:  # a signal handler's
-                raise
-            raise store_error(error, self.path) from error
 
     def _current_view(self) -> View:
         return self._look_again(self._opened(), self._monotonic()).view
@@ -289,7 +272,7 @@ class Engine:
         """
         opened = self._open
         if opened is not None:
-            with self._errors():
+            with errors(self.path):
                 opened.follower.catch_up()
 
     @contextmanager
@@ -336,7 +319,7 @@ class Engine:
             files, follower = opened.files, opened.follower
             if len(follower.adopt().view.tables) > 1:  # what a compaction that failed has left
                 self._compact(opened)
-            with self._errors():
+            with errors(self.path):
                 # One that is published, but that no log was made under yet, is as good as new.
                 if files.keys.is_newest(follower.catch_up().log.sealer):
                     files.keys.add(files.directory)
@@ -354,7 +337,7 @@ class Engine:
             DecryptError: the store is not encrypted, or under another encryption key by now.
             StoreError: it could not be done; the old one opens it still.
         """
-        with self._maintaining() as opened, self._errors():
+        with self._maintaining() as opened, errors(self.path):
             opened.files.keys.change(opened.directory, new)
 
     @contextmanager
@@ -398,7 +381,7 @@ class Engine:
             Corruption: something is damaged or missing.
             StoreError: something could not be read.
         """
-        with self._errors(), self._entrance.looking() as files:
+        with errors(self.path), self._entrance.looking() as files:
             return verify(files)
 
     def salvage(self) -> tuple[dict[bytes, form.Entry], Salvaged]:
@@ -407,7 +390,7 @@ class Engine:
         Raises:
             StoreError: something could not be read.
         """
-        with self._errors(), self._entrance.looking() as files:
+        with errors(self.path), self._entrance.looking() as files:
             return salvage(files)
 
     def close(self) -> None:
@@ -451,12 +434,11 @@ class Engine:
                     # Another thread has waited for it while this one waited for that thread.
                     raise StoreLocked(self.path, "is in use by another process")
                 try:
-                    self._open = self._entrance.open(read_only=self._read_only)
+                    with errors(self.path):
+                        self._open = self._entrance.open(read_only=self._read_only)
                 except StoreLocked:
                     self._refusals += 1
                     raise
-                except OSError as error:
-                    raise store_error(error, self.path) from error
             return self._open
 
     def _sleep_unless_closed(self, seconds: float) -> None:
@@ -536,7 +518,7 @@ class Engine:
     def _compact(self, opened: OpenStore) -> float:
         """Put everything into one snapshot; return how many seconds that took."""
         began = self._monotonic()
-        with self._errors():
+        with errors(self.path):
             compact(opened.files, opened.follower, opened.committer, opened.pause)
         opened.note_compaction()
         self._compaction_count += 1

@@ -41,14 +41,40 @@ _NETWORK: Final = re.compile(
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
+def is_interruption(error: OSError) -> bool:
+    """Return whether a signal handler raised *error*, as ``TimeoutError`` perhaps.
+
+    The system's own errors have a number.
+    """
+    return error.errno is None
+
+
 def store_error(error: OSError, path: str) -> StoreError:
-    """Return what *error*, met while working on *path*, is called in litesess."""
+    """Return the error of litesess for *error*, which came up while working on *path*.
+
+    Raises:
+        OSError: *error* itself, if a signal handler raised it: the store is not at fault.
+    """
+    if is_interruption(error):
+        raise error
     what = f"{path}: {error.strerror or error}"
     if error.errno in _FULL:
         return StoreFull(f"{what}; free some space, nothing of the write remains")
     if error.errno in _READ_ONLY:
         return StoreReadOnly(f"{what}; uid {os.geteuid()} needs to write there")
     return StoreFailed(what)
+
+
+@contextmanager
+def errors(path: str) -> Iterator[None]:
+    """Translate an ``OSError`` that leaves the block into a ``StoreError`` about *path*.
+
+    See :func:`store_error`, which the hot paths call for themselves.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, path) from error
 
 
 def _full_sync(fd: int) -> None:

@@ -22,7 +22,7 @@ from litesess.engine.commit import Committer
 from litesess.engine.directory import Directory, Names
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower
-from litesess.engine.fs import FileSystem, OpenFile, store_error, write_all
+from litesess.engine.fs import FileSystem, OpenFile, errors, store_error, write_all
 from litesess.engine.keys import Keys
 from litesess.engine.lock import FileLock
 from litesess.engine.recovery import load_existing, open_store
@@ -187,10 +187,8 @@ class Entrance:
         Raises:
             StoreError: the directory can't be used.
         """
-        try:
+        with errors(path):
             directory = Directory.open(self.fs, path, self.names, create=True)
-        except OSError as error:
-            raise store_error(error, path) from error
         try:
             if not self._lock.take(directory.fd):
                 raise StoreLocked(path, "is in use by another process")
