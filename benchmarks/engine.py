@@ -33,6 +33,7 @@ from benchmarks.disk import by_hand
 from litesess import Record, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
+from litesess.engine.changes import Put
 from litesess.engine.db import Engine
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
@@ -81,7 +82,7 @@ def key_of(number: int) -> bytes:
 
 def put(engine: Engine, key: bytes, value: bytes, *, sync: bool = True) -> None:
     """Store *value* under *key*."""
-    changes = (form.Put(key, value, EXPIRES_AT),)
+    changes = (Put(key, value, EXPIRES_AT),)
     engine.transact(lambda _stored: (changes, None), sync=sync)
 
 

@@ -9,7 +9,7 @@ import struct
 from engines import content, key, make_engine
 from servers import wait_until
 
-from litesess.engine import format as form
+from litesess.engine.changes import Entry, Put
 
 COUNTERS = 8
 _ACKNOWLEDGEMENT = struct.Struct("<IQ")  # which counter, its value
@@ -31,7 +31,7 @@ def count_until_killed(
             value = 1 + (_VALUE.unpack_from(entry.value)[0] if entry else 0)
             # Not zeros: a cut record would be whole in what is reserved.
             padding = rng.randbytes(rng.randrange(*sizes))
-            return [form.Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
+            return [Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
 
         value, _ = engine.transact(plan, sync=sync)
         os.write(acknowledge, _ACKNOWLEDGEMENT.pack(name, value))
@@ -96,6 +96,6 @@ def stored_counters(path: str) -> list[int]:
     ]
 
 
-def counter_in(entry: form.Entry | None) -> int:
+def counter_in(entry: Entry | None) -> int:
     """Return how far a counter got."""
     return _VALUE.unpack_from(entry.value)[0] if entry is not None else 0

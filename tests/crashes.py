@@ -15,7 +15,7 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import StoreError
-from litesess.engine import format as form
+from litesess.engine.changes import Clear, Delete, Put
 from litesess.engine.db import Engine
 
 NAMES = range(6)
@@ -59,7 +59,7 @@ class Workload:
         elif kind == "put twice":
             other = rng.choice(NAMES)
             now |= {key(name): (value, FAR), key(other): (b"!", FAR + 1)}
-            changes = form.Put(key(name), value, FAR), form.Put(key(other), b"!", FAR + 1)
+            changes = Put(key(name), value, FAR), Put(key(other), b"!", FAR + 1)
             self.do(now, lambda engine: change(engine, *changes))
         elif kind == "touch" and key(name) in now:
             now[key(name)] = now[key(name)][0], FAR + self.rng.randrange(100)
@@ -71,10 +71,10 @@ class Workload:
             other = rng.choice(NAMES)
             moved = now.pop(key(name))
             now[key(other)] = moved
-            changes = form.Delete(key(name)), form.Put(key(other), *moved)
+            changes = Delete(key(name)), Put(key(other), *moved)
             self.do(now, lambda engine: change(engine, *changes))
         elif kind == "clear":
-            self.do({}, lambda engine: change(engine, form.Clear()))
+            self.do({}, lambda engine: change(engine, Clear()))
         elif kind == "compact":
             self.compact(self.engine.rekey if self.is_encrypted and rng.random() < 0.5 else None)
         elif kind == "reopen":

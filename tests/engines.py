@@ -12,8 +12,8 @@ from typing import Any
 from simdisk import SimDisk, SimLock
 
 from litesess.crypto import EncryptionKey
-from litesess.engine import format as form
 from litesess.engine import log
+from litesess.engine.changes import Change, Delete, Put, Touch
 from litesess.engine.db import Engine
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
@@ -74,26 +74,26 @@ def key(name: object) -> bytes:
     return sha256(str(name).encode()).digest()
 
 
-def change(engine: Engine, *changes: form.Change, sync: bool = True) -> int:
+def change(engine: Engine, *changes: Change, sync: bool = True) -> int:
     """Make changes in one record; return its sequence number."""
     _, sequence = engine.transact(lambda _stored: (changes, None), sync=sync)
     return sequence
 
 
 def put(engine: Engine, name: object, value: bytes, expires_at: float = FAR, **how: Any) -> int:
-    return change(engine, form.Put(key(name), value, expires_at), **how)
+    return change(engine, Put(key(name), value, expires_at), **how)
 
 
 def delete(engine: Engine, name: object, **how: Any) -> int:
-    return change(engine, form.Delete(key(name)), **how)
+    return change(engine, Delete(key(name)), **how)
 
 
 def touch(engine: Engine, name: object, expires_at: float) -> None:
     """Touch what is stored, if it is."""
 
-    def plan(stored: Any) -> tuple[list[form.Change], None]:
+    def plan(stored: Any) -> tuple[list[Change], None]:
         entry = stored.get(key(name))
-        return [form.Touch(key(name), entry.version, expires_at)] if entry else [], None
+        return [Touch(key(name), entry.version, expires_at)] if entry else [], None
 
     engine.transact(plan, sync=False)
 

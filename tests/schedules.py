@@ -19,7 +19,7 @@ from linearizability import NEVER, UNKNOWN, Operation, explains
 from simdisk import Inode, SimDisk, SimLock
 
 from litesess import StoreFull
-from litesess.engine import format as form
+from litesess.engine.changes import Change, Delete, Put
 from litesess.engine.db import Engine
 
 NAMES = ("a", "b", "c")
@@ -202,14 +202,14 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
     """Do one thing to the store; return what came of it."""
     kind, name, *rest = what
 
-    def put(value: bytes) -> form.Put:
-        return form.Put(key(name), value, FAR)
+    def put(value: bytes) -> Put:
+        return Put(key(name), value, FAR)
 
     if kind == "get":
         entry = engine.get(key(name))
         return entry.value if entry else None
 
-    def plan(stored: Any) -> tuple[list[form.Change], Any]:
+    def plan(stored: Any) -> tuple[list[Change], Any]:
         entry = stored.get(key(name))
         value = entry.value if entry else None
         if kind == "put":
@@ -217,11 +217,11 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
         if kind == "append":  # as a merge does: what is gone stays gone
             return ([put(value + rest[0])], True) if value is not None else ([], False)
         if kind == "delete":
-            return ([form.Delete(key(name))], True) if value is not None else ([], False)
+            return ([Delete(key(name))], True) if value is not None else ([], False)
         # move
         if value is None:
             return [], False
-        return [form.Delete(key(name)), form.Put(key(rest[0]), value, FAR)], True
+        return [Delete(key(name)), Put(key(rest[0]), value, FAR)], True
 
     return engine.transact(plan, sync=True)[0]
 

@@ -27,6 +27,8 @@ from simdisk import SimDisk
 from litesess import StoreError
 from litesess.crypto import SEALING_BYTES
 from litesess.engine import format as form
+from litesess.engine.changes import Delete, Put
+from litesess.engine.replay import replay
 
 ERRNOS = [
     errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
@@ -49,7 +51,7 @@ def small_store(
         lambda: put(engine, "d", rng.randbytes(rng.randrange(10))),
         lambda: delete(engine, "a"),
         lambda: touch(engine, "b", FAR + 1),
-        lambda: change(engine, form.Put(key("e"), b"e", FAR), form.Delete(key("c"))),
+        lambda: change(engine, Put(key("e"), b"e", FAR), Delete(key("c"))),
         lambda: put(engine, "f", b"ffff"),
     ):
         step()
@@ -140,7 +142,7 @@ def every_lost_record() -> int:
     fd_log = SimDisk(files)
     engine = make_engine(fd_log)
     log = (engine._open or engine._opened()).follower.live.log
-    records = [data[r.offset : r.end] for r in log.replay() if r.end <= len(data)]
+    records = [data[r.offset : r.end] for r in replay(log) if r.end <= len(data)]
     head = data[: form.HEADER_BYTES]
     tried = 0
     for at in range(len(records) - 1):

@@ -16,7 +16,7 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import Corruption, StoreClosed, StoreError, StoreLocked
-from litesess.engine import format as form
+from litesess.engine.changes import Clear, Delete, Entry, Put
 from litesess.engine.fs import FileSystem
 from litesess.engine.presence import OpenStore
 
@@ -77,9 +77,9 @@ def test_versions_outlive_a_compaction(disk):
     engine.compact()
     assert engine.get(key(0)).version == version
     touch(engine, 0, 55.0)
-    assert engine.get(key(0)) == form.Entry(b"000", 55.0, version)
+    assert engine.get(key(0)) == Entry(b"000", 55.0, version)
     engine.compact()
-    assert engine.get(key(0)) == form.Entry(b"000", 55.0, version)
+    assert engine.get(key(0)) == Entry(b"000", 55.0, version)
 
 
 def test_what_was_deleted_leaves_the_disk(disk):
@@ -94,7 +94,7 @@ def test_what_was_deleted_leaves_the_disk(disk):
 def test_what_was_cleared_is_not_in_the_snapshot(disk):
     engine = filled(disk)
     engine.compact()
-    change(engine, form.Clear())
+    change(engine, Clear())
     put(engine, "after", b"clear")
     assert set(content(engine)) == {key("after")}
     engine.compact()
@@ -138,10 +138,10 @@ def test_keys_that_share_a_prefix_are_told_apart(disk):
     engine = make_engine(disk)
     keys = [bytes(31) + bytes([number]) for number in range(20)]
     for place in keys[:10]:
-        change(engine, form.Put(place, place[-1:], FAR))
+        change(engine, Put(place, place[-1:], FAR))
     engine.compact()
     for place in keys[5:15]:
-        change(engine, form.Put(place, b"new" + place[-1:], FAR))
+        change(engine, Put(place, b"new" + place[-1:], FAR))
     engine.compact()
     assert [engine.get(place) and engine.get(place).value for place in keys] == [
         *(place[-1:] for place in keys[:5]),
@@ -524,7 +524,7 @@ def test_disk_memory_and_descriptors_stay_bounded_while_sessions_come_and_go(tmp
         for number in range(500):
             put(engine, (cycle, number), rng.randbytes(380), cycle, sync=False)
         for start in range(0, 500, 50):
-            doomed = [form.Delete(key((cycle - 1, start + n)), True) for n in range(50)]
+            doomed = [Delete(key((cycle - 1, start + n)), True) for n in range(50)]
             change(engine, *doomed, sync=False)
         assert list(engine.expired(cycle - 1)) == []
         wait_for_compaction(engine)

@@ -39,7 +39,9 @@ from sweeps import every_errno, every_flip, every_lost_record, every_sync
 from litesess import Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
+from litesess.engine.changes import Delete, Put
 from litesess.engine.db import Engine
+from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, decode_footer
 from litesess.ids import key_of
 from litesess.keyfile import KeyFile
 
@@ -135,7 +137,7 @@ def test_all_operations_work_as_in_a_plain_store(disk):
         engine.compact()
         delete(engine, 3)
         touch(engine, 4, FAR + 5)
-        change(engine, form.Put(key("x"), b"x", FAR), form.Delete(key(5)))
+        change(engine, Put(key("x"), b"x", FAR), Delete(key(5)))
         put(engine, 6, b"again")
         engine.compact()
         put(engine, 7, b"")
@@ -541,9 +543,9 @@ def test_a_log_made_without_the_key_can_put_no_other_out(sealed):
 def test_an_index_that_was_changed_is_refused(sealed):
     """Somebody's session must not live on because its expiry stands in the clear."""
     data = sealed.files[sealed.snapshot]
-    footer = form.decode_footer(data[-form.FOOTER_BYTES :], "", 0)
-    for at in range(footer.index_offset, len(data) - form.FOOTER_BYTES):
-        changed = bytearray(data[footer.index_offset : -form.FOOTER_BYTES])
+    footer = decode_footer(data[-FOOTER_BYTES:], "", 0)
+    for at in range(footer.index_offset, len(data) - FOOTER_BYTES):
+        changed = bytearray(data[footer.index_offset : -FOOTER_BYTES])
         changed[at - footer.index_offset] ^= 1
         index = bytes(changed)
         head = data[: footer.index_offset]
@@ -553,26 +555,26 @@ def test_an_index_that_was_changed_is_refused(sealed):
 
 def test_a_footer_that_was_changed_is_refused(sealed):
     data = sealed.files[sealed.snapshot]
-    for at in range(32, form.FOOTER_BYTES - 4):
-        footer = bytearray(data[-form.FOOTER_BYTES :])
+    for at in range(32, FOOTER_BYTES - 4):
+        footer = bytearray(data[-FOOTER_BYTES:])
         footer[at] ^= 1
-        changed = data[: -form.FOOTER_BYTES] + with_crc(bytes(footer))
+        changed = data[:-FOOTER_BYTES] + with_crc(bytes(footer))
         assert_refused({**sealed.files, sealed.snapshot: changed}, DecryptError, Corruption)
 
 
 def entries_of(files: dict[str, bytes], name: str) -> dict[bytes, tuple[int, bytes]]:
     """Return where each key's entry lies in a snapshot, and its bytes."""
     data, found, at = files[name], {}, form.HEADER_BYTES
-    footer = form.decode_footer(data[-form.FOOTER_BYTES :], "", 0)
+    footer = decode_footer(data[-FOOTER_BYTES:], "", 0)
     for _ in range(footer.entry_count):
-        end = at + form.ENTRY_BYTES + struct.unpack_from("<I", data, at + 40)[0]
+        end = at + ENTRY_BYTES + struct.unpack_from("<I", data, at + 40)[0]
         found[data[at : at + 32]] = at, data[at:end]
         at = end
     return found
 
 
 def entry_forged(entry: bytes, store: bytes) -> bytes:
-    head, value = entry[: form.ENTRY_BYTES - 4], entry[form.ENTRY_BYTES :]
+    head, value = entry[: ENTRY_BYTES - 4], entry[ENTRY_BYTES:]
     return head + struct.pack("<I", crc32(value, crc32(head, crc32(store)))) + value
 
 

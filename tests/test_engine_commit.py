@@ -13,8 +13,10 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import StoreClosed, StoreError, StoreFailed, StoreFull
-from litesess.engine import commit, log
+from litesess.engine import batch, log
 from litesess.engine import format as form
+from litesess.engine.changes import Clear, Entry, Put, Touch
+from litesess.engine.replay import replay
 
 WAL = "sessions.0000000000000001.wal"
 
@@ -103,7 +105,7 @@ def test_a_plan_sees_the_changes_of_those_before_it_in_its_batch(engine, disk):
     def increment() -> None:
         def plan(stored):
             number = int(stored.get(key("first")).value)
-            return [form.Put(key("first"), str(number + 1).encode(), FAR)], None
+            return [Put(key("first"), str(number + 1).encode(), FAR)], None
 
         engine.transact(plan, sync=True)
 
@@ -168,13 +170,13 @@ def test_a_version_is_the_sequence_number_of_the_put(engine):
     sequence = put(engine, "second", b"2")
     assert engine.get(key("second")).version == sequence
     touch(engine, "second", 5.0)
-    assert engine.get(key("second")) == form.Entry(b"2", 5.0, sequence)
+    assert engine.get(key("second")) == Entry(b"2", 5.0, sequence)
 
 
 def test_a_touch_of_an_older_version_does_not_count(engine):
     old = engine.get(key("first")).version
     put(engine, "first", b"2", 7.0)
-    change(engine, form.Touch(key("first"), old, 99.0))
+    change(engine, Touch(key("first"), old, 99.0))
     assert engine.get(key("first")).expires_at == 7.0
 
 
@@ -224,7 +226,7 @@ def test_on_a_full_disk_sessions_can_still_be_deleted(engine, disk):
     delete(engine, 1)
     assert engine.get(key(0)) is None
     assert engine.get(key(2)) is not None
-    change(engine, form.Clear())
+    change(engine, Clear())
     assert engine.get(key(2)) is None
     with pytest.raises(StoreFull):
         put(engine, "another", b"x")
@@ -282,7 +284,7 @@ def test_after_a_failed_sync_nothing_is_written_and_reading_goes_on(engine, disk
     disk.fault = fail("sync", errno.EIO)
     with pytest.raises(StoreFailed, match="sync failed"):
         put(engine, "second", b"2")
-    assert [*engine._open.follower.live.log.replay()][-1].kind == form.POISON
+    assert [*replay(engine._open.follower.live.log)][-1].kind == form.POISON
     writes = count(disk, "pwrite")
     with pytest.raises(StoreFailed, match="earlier sync failed"):
         put(engine, "third", b"3")
@@ -414,7 +416,7 @@ def test_a_commit_that_comes_after_the_close_is_refused(engine, disk):
     engine.close()
     before = disk.files()
     with pytest.raises(StoreClosed):
-        committer.transact(lambda _stored: ([form.Clear()], None), sync=True)
+        committer.transact(lambda _stored: ([Clear()], None), sync=True)
     assert disk.files() == before
 
 
@@ -469,7 +471,7 @@ def test_what_an_interrupted_waiter_wanted_is_not_done_later(engine, disk):
 
     committer = engine._open.committer
     committer._append_lock.acquire()
-    wanted = commit._Ticket(lambda _stored: ([form.Clear()], None), sync=True)
+    wanted = batch.Ticket(lambda _stored: ([Clear()], None), sync=True)
 
     def interrupt(_ticket):
         raise Impatient

@@ -20,6 +20,7 @@ from engines import FAR, abandon, content, delete, key, make_engine, put
 import litesess.engine
 from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
 from litesess.engine import format as form
+from litesess.engine.changes import Change, Put
 from litesess.engine.fs import FileSystem, mounted_type
 from litesess.engine.lock import FileLock
 
@@ -257,9 +258,9 @@ def test_a_signal_handler_may_fork_in_the_midst_of_a_commit(path):
     def work() -> int:
         return 7 if engine.get(key("first")).value == b"1" else 1
 
-    def plan(_stored: object) -> tuple[list[form.Change], None]:
+    def plan(_stored: object) -> tuple[list[Change], None]:
         signal.raise_signal(signal.SIGUSR1)
-        return [form.Put(key("second"), b"2", FAR)], None
+        return [Put(key("second"), b"2", FAR)], None
 
     before = signal.signal(signal.SIGUSR1, lambda *_: statuses.append(in_child(work)))
     try:

@@ -13,6 +13,7 @@ from test_engine_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, docume
 from litesess import Corruption, DecryptError, codec
 from litesess.crypto import RAW, Derivation, EncryptionKey
 from litesess.engine import format as form
+from litesess.engine.changes import Entry
 from litesess.engine.directory import Directory, Names
 from litesess.engine.keys import Keys, read_key_file
 from litesess.keyfile import KeyFile
@@ -58,7 +59,7 @@ def test_the_documented_encrypted_log_is_read_as_the_page_says():
     bound = context + record_head + (80).to_bytes(8, "little")
     plain = AESGCM(keys["the log's key"]).decrypt(sealed[:12], sealed[12:], bound)
     assert form.key_of(plain) == EXAMPLE
-    assert form.decode_put(plain, 0, 1) == form.Entry(VALUE, 1767312000.0, 1)
+    assert form.decode_put(plain, 0, 1) == Entry(VALUE, 1767312000.0, 1)
 
 
 def test_the_engine_writes_the_documented_encrypted_files(monkeypatch):
@@ -76,7 +77,7 @@ def test_an_engine_reads_the_documented_encrypted_files(monkeypatch):
     _, key_file, log = documented_files()
     disk = SimDisk({"sessions.keys": key_file, WAL: log})
     engine = make_engine(disk, encrypted_by=KEY)
-    assert engine.get(EXAMPLE) == form.Entry(VALUE, 1767312000.0, 1)
+    assert engine.get(EXAMPLE) == Entry(VALUE, 1767312000.0, 1)
 
 
 # The key file.

@@ -25,6 +25,7 @@ from simdisk import SimDisk, Window
 
 from litesess import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked, WALStore
 from litesess.engine import format as form
+from litesess.engine.changes import Clear, Entry, Put
 
 WAL = "sessions.0000000000000001.wal"
 
@@ -55,19 +56,19 @@ def generation(engine) -> int:
 def test_each_sees_at_once_what_the_other_did(two):
     one, other = two
     version = put(one, "a", b"1")
-    assert other.get(key("a")) == form.Entry(b"1", FAR, version)
+    assert other.get(key("a")) == Entry(b"1", FAR, version)
     touch(other, "a", 7.0)
     assert one.get(key("a")).expires_at == 7.0
     delete(one, "a")
     assert other.get(key("a")) is None
-    change(other, form.Clear())
+    change(other, Clear())
     assert content(one) == {}
 
 
 def test_plans_build_on_what_the_other_wrote(two):
     def increment(stored):
         number = int(stored.get(key("first")).value)
-        return [form.Put(key("first"), b"%d" % (number + 1), FAR)], None
+        return [Put(key("first"), b"%d" % (number + 1), FAR)], None
 
     for number in range(10):
         two[number % 2].transact(increment, sync=True)
@@ -160,7 +161,7 @@ def half_written(disk, *, sequence: int = 2) -> tuple[bytes, int]:
     inode = disk.names[WAL]
     end = len(bytes(inode.content).rstrip(b"\0"))
     salt = form.decode_header(bytes(inode.content), WAL, form.WAL_MAGIC)[0].salt
-    payload = form.encode_changes([form.Put(key("half"), b"h" * 200, FAR)])[2]
+    payload = form.encode_changes([Put(key("half"), b"h" * 200, FAR)])[2]
     record = form.encode_record(form.crc32(salt), form.PUT, 0, payload, sequence, 0, None, 0)
     inode.write(record[:50], end)
     return record, end

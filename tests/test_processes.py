@@ -23,7 +23,7 @@ from servers import SECRET, wait_until
 from webtest import TestApp
 
 from litesess import Record, SessionMiddleware, StoreLocked, WALStore
-from litesess.engine import format as form
+from litesess.engine.changes import Change, Delete, Put
 
 #: How much is done (docs/testing.rst).
 OPERATIONS = int(os.environ.get("LITESESS_OPERATIONS", "50000"))
@@ -88,13 +88,13 @@ def ask(engine: Any, name: int, what: tuple[Any, ...]) -> Any:
         entry = engine.get(key(name))
         return entry.value if entry else None
 
-    def plan(stored: Any) -> tuple[list[form.Change], Any]:
+    def plan(stored: Any) -> tuple[list[Change], Any]:
         entry = stored.get(key(name))
         if kind == "put":
-            return [form.Put(key(name), rest[0], FAR)], None
+            return [Put(key(name), rest[0], FAR)], None
         if kind == "delete":
-            return ([form.Delete(key(name))], True) if entry else ([], False)
-        return ([form.Put(key(name), rest[0], FAR)], entry.value) if entry else ([], None)
+            return ([Delete(key(name))], True) if entry else ([], False)
+        return ([Put(key(name), rest[0], FAR)], entry.value) if entry else ([], None)
 
     return engine.transact(plan, sync=True)[0]
 
@@ -306,10 +306,10 @@ def test_a_stopped_process_that_holds_the_log_makes_others_give_up_in_time(path)
     entered = forking.Event()
 
     def hold() -> None:
-        def plan(_stored: Any) -> tuple[list[form.Change], None]:
+        def plan(_stored: Any) -> tuple[list[Change], None]:
             entered.set()
             time.sleep(0.5)  # it is stopped in here, under the lock
-            return [form.Put(key("held"), b"h", FAR)], None
+            return [Put(key("held"), b"h", FAR)], None
 
         make_engine(path=path).transact(plan, sync=True)
 

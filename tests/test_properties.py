@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
 
-from litesess.engine import format as form
 from litesess.engine import log
+from litesess.engine.changes import Clear, Delete, Put
 
 #: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/testing.rst).
 EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "300"))
@@ -55,14 +55,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(old=NAMES, new=NAMES, value=VALUES)
     def rotate(self, old, new, value):
-        changes = [form.Delete(key(old)), form.Put(key(new), value, 5.0)]
+        changes = [Delete(key(old)), Put(key(new), value, 5.0)]
         self.engine.transact(lambda _stored: (changes, None), sync=True)
         self.model.pop(key(old), None)
         self.model[key(new)] = value, 5.0
 
     @rule()
     def clear(self):
-        self.engine.transact(lambda _stored: ([form.Clear()], None), sync=True)
+        self.engine.transact(lambda _stored: ([Clear()], None), sync=True)
         self.model.clear()
 
     @rule(now=TIMES)
@@ -70,9 +70,7 @@ class EngineMachine(RuleBasedStateMachine):
         doomed = [found for found, (_, expires_at) in self.model.items() if expires_at <= now]
         assert sorted(self.engine.expired(now)) == sorted(doomed)
         for found in doomed:
-            self.engine.transact(
-                lambda _s, found=found: ([form.Delete(found, True)], None), sync=True
-            )
+            self.engine.transact(lambda _s, found=found: ([Delete(found, True)], None), sync=True)
             del self.model[found]
 
     @rule()

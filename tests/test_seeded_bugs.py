@@ -136,7 +136,7 @@ def know_no_watermark(monkeypatch) -> None:
 def fall_back_to_an_older_state(monkeypatch) -> None:
     def replay_what_is_good(log, sequence, _slot):
         replayed = chain.Replayed(chain.Table(log, sequence))
-        for found in log.find_records(form.HEADER_BYTES):
+        for found in chain.find_records(log):
             replayed.table.apply(found)
         return replayed
 

@@ -17,6 +17,7 @@ from litesess.engine.fs import is_interruption
 from litesess.engine.lock import FileLock
 from litesess.engine.log import Log
 from litesess.engine.recovery import keep_aside, warn_of_torn
+from litesess.engine.replay import find_records
 from litesess.errors import Corruption, StoreError, StoreFailed, StoreLocked
 
 ResultT = TypeVar("ResultT")
@@ -207,7 +208,7 @@ class Appender:
         torn = next(live.log.follow(live.table.end), None)
         if not isinstance(torn, form.Bad):
             return
-        behind = next(live.log.find_records(torn.offset), None)
+        behind = next(find_records(live.log, torn.offset), None)
         if behind is not None:
             raise Corruption(
                 live.log.path,

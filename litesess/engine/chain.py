@@ -13,6 +13,7 @@ from litesess.engine import format as form
 from litesess.engine.directory import Listing
 from litesess.engine.files import Files
 from litesess.engine.log import Log
+from litesess.engine.replay import find_records, replay
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
 from litesess.errors import Corruption, StoreError
@@ -195,7 +196,7 @@ def _is_empty(log: Log) -> bool:
 
     A process whose sync of the log before it failed may have left a POISON here, or half of one.
     """
-    return all(record.kind == form.POISON for record in log.find_records(form.HEADER_BYTES))
+    return all(record.kind == form.POISON for record in find_records(log))
 
 
 def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
@@ -203,7 +204,7 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
     table = Table(log, sequence)
     replayed = Replayed(table)
     durable = slot.length if slot and slot.generation == log.header.generation else 0
-    for found in log.replay():
+    for found in replay(log):
         if replayed.seal is not None:
             raise Corruption(log.path, found.offset, "bytes follow the SEAL")
         if isinstance(found, form.Bad):
@@ -264,7 +265,7 @@ def _judge(log: Log, found: form.Bad, durable: int) -> None:
     A crash tears only what was never acknowledged.  What was, some later record knows of: it
     carries how much of the file was synced when it was written.
     """
-    known = max([durable, *(record.durable for record in log.find_records(found.offset))])
+    known = max([durable, *(record.durable for record in find_records(log, found.offset))])
     if known > found.offset:
         raise Corruption(
             log.path, found.offset, f"{found.reason}, in what was synced up to {known}"

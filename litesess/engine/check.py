@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from litesess.engine import format as form
 from litesess.engine.chain import load_settled
+from litesess.engine.changes import Entry
 from litesess.engine.files import Files
 from litesess.engine.log import Log
+from litesess.engine.replay import decrypted, find_records
 from litesess.errors import Corruption, DecryptError
 
 
@@ -51,7 +53,7 @@ class Salvaged(NamedTuple):
     holes: list[Corruption]
 
 
-def salvage(files: Files) -> tuple[dict[bytes, form.Entry], Salvaged]:
+def salvage(files: Files) -> tuple[dict[bytes, Entry], Salvaged]:
     """Return every entry of a damaged store that is certain to have been stored last.
 
     A session whose last readable record stands before a hole is left: the hole may have held
@@ -86,7 +88,7 @@ class _Findings:
     """What a salvage has read so far."""
 
     def __init__(self) -> None:
-        self.entries: dict[bytes, form.Entry] = {}
+        self.entries: dict[bytes, Entry] = {}
         #: Keys whose last record stands behind the last hole.
         self.certain: set[bytes] = set()
         self.holes: list[Corruption] = []
@@ -140,7 +142,7 @@ def _take_in_snapshot(files: Files, generation: int, found: _Findings) -> None:
 
 def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
     end = form.HEADER_BYTES
-    for record in log.find_records(end):
+    for record in find_records(log, end):
         if record.sequence <= found.sequence:
             # A copy of one that was taken in already: what it says may have been undone since.
             found.add_hole(Corruption(log.path, record.offset, "an older record lies there"))
@@ -149,7 +151,7 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
             missing = f"sequence {record.sequence} after {found.sequence}"
             found.add_hole(Corruption(log.path, end, missing))
         try:
-            found.take_in(log.opened(record))
+            found.take_in(decrypted(log, record))
         except DecryptError as error:
             found.add_hole(_hole(error, log.path))
             found.sequence, found.last_kind = record.sequence, record.kind

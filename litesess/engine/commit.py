@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import dropwhile
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
+from litesess.engine.batch import Ticket, fail, run, wake
+from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import errors, store_error
 from litesess.engine.log import DELETE_RESERVE
-from litesess.engine.view import View
 from litesess.errors import (
     Corruption,
     DecryptError,
@@ -33,85 +34,9 @@ from litesess.errors import (
     StoreReadOnly,
 )
 
-ResultT = TypeVar("ResultT")
-
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
 #: interrupted before it could wake anybody.
 _LOOK_UP_INTERVAL: Final = 0.05
-#: What may be written on a full disk.
-_FREEING: Final = (form.Delete, form.Clear)
-
-
-class Lookup(Protocol):
-    """What a plan may ask."""
-
-    def get(self, key: bytes) -> form.Entry | None:
-        """Return what is stored under *key*."""
-
-    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-
-
-Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[form.Change], ResultT]]"
-
-
-class _Ticket:
-    """One waiting transaction."""
-
-    __slots__ = ("done", "error", "is_committed", "plan", "result", "sequence", "sync", "wake")
-
-    def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
-        self.plan = plan
-        self.sync = sync
-        self.result: Any = None
-        self.sequence = 0
-        self.error: Exception | None = None
-        #: Nobody has to run the plan any more.
-        self.done = False
-        self.is_committed = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-
-class _Draft:
-    """What is stored, with the changes of this batch on top."""
-
-    __slots__ = ("_changed", "_cleared", "_view")
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._changed: dict[bytes, form.Entry | None] = {}
-        self._cleared = False
-
-    def get(self, key: bytes) -> form.Entry | None:
-        """Return what is stored under *key*."""
-        if key in self._changed:
-            return self._changed[key]
-        return None if self._cleared else self._view.get(key)
-
-    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-        keys = set() if self._cleared else {*self._view.candidates(owner)}
-        keys.update(self._changed)
-        found = ((key, self.get(key)) for key in keys)
-        return [(key, entry) for key, entry in found if entry and entry.owner == owner]
-
-    def apply(self, changes: Sequence[form.Change], sequence: int) -> None:
-        """Take in the changes of one record."""
-        for change in changes:
-            if isinstance(change, form.Put):
-                self._changed[change.key] = form.Entry(
-                    change.value, change.expires_at, sequence, change.owner
-                )
-            elif isinstance(change, form.Delete):
-                self._changed[change.key] = None
-            elif isinstance(change, form.Touch):
-                entry = self.get(change.key)
-                if entry is not None and entry.version == change.version:
-                    self._changed[change.key] = entry._replace(expires_at=change.expires_at)
-            else:
-                self._changed.clear()
-                self._cleared = True
 
 
 class Committer:
@@ -127,7 +52,7 @@ class Committer:
         self._is_closed = False
         #: How many transactions have changed something.
         self.commit_count = 0
-        self._waiting: deque[_Ticket] = deque()
+        self._waiting: deque[Ticket] = deque()
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -146,7 +71,7 @@ class Committer:
                 until the store is opened anew.
             Exception: what the plan raised; nothing was changed.
         """
-        ticket = _Ticket(plan, sync=sync)
+        ticket = Ticket(plan, sync=sync)
         self._waiting.append(ticket)
         try:
             self._see_through(ticket)
@@ -286,7 +211,7 @@ class Committer:
             raise StoreClosed(f"{self._follower.live.log.path}: the store was closed")
         self._appender.check_sound()
 
-    def _see_through(self, ticket: _Ticket) -> None:
+    def _see_through(self, ticket: Ticket) -> None:
         """Lead, or wait for somebody who does, until *ticket* is done."""
         while not ticket.done:
             # Not one queue on the append lock: woken one after the other, those whose work is
@@ -294,14 +219,14 @@ class Committer:
             if self._append_lock.locked():
                 ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
                 continue
-            batch: list[_Ticket] = []
+            batch: list[Ticket] = []
             with self._append_lock:
                 if not ticket.done:
                     batch = [other for other in [*self._waiting] if not other.done]
                     self._lead(batch)
             for other in batch:
                 if other is not ticket:
-                    _wake(other)
+                    wake(other)
             self._wake_next()
 
     def _wake_next(self) -> None:
@@ -309,11 +234,11 @@ class Committer:
         if not self._waiting:
             return
         try:
-            _wake(self._waiting[0])
+            wake(self._waiting[0])
         except IndexError:  # it has found that by itself
             return
 
-    def _lead(self, batch: list[_Ticket]) -> None:
+    def _lead(self, batch: list[Ticket]) -> None:
         """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
         try:
             self.check_writable()
@@ -322,9 +247,9 @@ class Committer:
                 ticket.is_committed = ticket.error is None
                 self.commit_count += ticket.sequence > 0
         except StoreError as error:
-            _fail(batch, error, error.__cause__)
+            fail(batch, error, error.__cause__)
         except OSError as error:
-            _fail(batch, store_error(error, self._follower.live.log.path), error)
+            fail(batch, store_error(error, self._follower.live.log.path), error)
         finally:
             for ticket in batch:
                 ticket.done = True
@@ -339,7 +264,7 @@ class Committer:
         finally:
             self._wake_next()
 
-    def _commit(self, batch: list[_Ticket]) -> None:
+    def _commit(self, batch: list[Ticket]) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
         live, end = self._appender.at_end(lambda live: (live, self._write_batch(live, batch)))
@@ -381,10 +306,10 @@ class Committer:
         header = live.log.header
         return form.Slot(header.store, header.generation, end)
 
-    def _write_batch(self, live: Live, batch: list[_Ticket]) -> int:
+    def _write_batch(self, live: Live, batch: list[Ticket]) -> int:
         """Write what the plans of *batch* want; return where the log ends then."""
         start = live.table.end
-        data = self._run(batch, live, deletes_only=None)
+        data = run(batch, live)
         if data:
             try:
                 live.log.reserve(start + len(data) + DELETE_RESERVE)
@@ -392,7 +317,7 @@ class Committer:
                 full = store_error(error, live.log.path)
                 if not isinstance(full, StoreFull):
                     raise
-                data = self._run(batch, live, deletes_only=full)
+                data = run(batch, live, deletes_only=full)
         if not data:
             return start
         try:
@@ -402,53 +327,5 @@ class Committer:
             last = live.table.sequence
             # And all behind the first that is refused: they have seen what it wanted.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
-            _fail(refused, refusal, error)
+            fail(refused, refusal, error)
             return live.table.end
-
-    def _run(self, batch: list[_Ticket], live: Live, *, deletes_only: StoreFull | None) -> bytes:
-        """Run the plans and return their records; those that only delete if there is no room."""
-        draft = _Draft(live.view)
-        records = []
-        sequence, offset = live.table.sequence, live.table.end
-        for ticket in batch:
-            ticket.error = None
-            ticket.sequence = 0
-            try:
-                changes, ticket.result = ticket.plan(draft)
-                if not changes:
-                    continue
-                if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
-                    raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-                record = live.log.encode(
-                    *form.encode_changes(changes), sequence + 1, live.durable, offset
-                )
-            # It must not fail the others of the batch.
-            except Exception as error:  # noqa: BLE001  # raised again by its own transact()
-                ticket.error = error
-                continue
-            sequence += 1
-            offset += len(record)
-            ticket.sequence = sequence
-            if ticket is not batch[-1]:  # whose changes no plan will see
-                draft.apply(changes, sequence)
-            records.append(record)
-        return b"".join(records)
-
-
-def _wake(ticket: _Ticket) -> None:
-    try:
-        ticket.wake.release()
-    except RuntimeError:  # somebody else has woken it, and it did not run yet
-        return
-
-
-def _fail(batch: list[_Ticket], error: StoreError, cause: BaseException | None) -> None:
-    for ticket in batch:
-        if ticket.error is None:
-            # One for each thread: a shared one would collect all their tracebacks.
-            own = error.__class__.__new__(error.__class__, *error.args)
-            own.args = error.args
-            own.__dict__.update(error.__dict__)
-            own.__cause__ = cause
-            ticket.error = own
-            ticket.sequence = 0

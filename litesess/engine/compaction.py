@@ -15,7 +15,8 @@ from litesess.engine import format as form
 from litesess.engine.commit import Committer
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower, Live
-from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
+from litesess.engine.snapshot import Snapshot, check
+from litesess.engine.snapshot_writer import SnapshotWriter
 from litesess.engine.view import View, paused
 
 _PAUSE_EVERY: Final = 1024  # keys that are only looked at

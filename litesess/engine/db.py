@@ -12,12 +12,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, NamedTuple
 
 from litesess.crypto import EncryptionKey
-from litesess.engine import format as form
 from litesess.engine.append import LINKED_FOR
 from litesess.engine.backup import back_up
 from litesess.engine.chain import check_headers
+from litesess.engine.changes import Entry, Plan, ResultT
 from litesess.engine.check import Salvaged, Verification, salvage, verify
-from litesess.engine.commit import Plan, ResultT
 from litesess.engine.compaction import compact
 from litesess.engine.directory import Names
 from litesess.engine.follow import Live
@@ -130,7 +129,7 @@ class Engine:
         with errors(self.path), suppress(FileNotFoundError), self._entrance.looking() as files:
             check_headers(files)
 
-    def get(self, key: bytes) -> form.Entry | None:
+    def get(self, key: bytes) -> Entry | None:
         """Return what is stored under *key*.
 
         Raises:
@@ -207,7 +206,7 @@ class Engine:
         """
         self._opened().committer.mark()
 
-    def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
+    def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with what is stored under it; what changes meanwhile may show or not.
 
         Raises:
@@ -225,7 +224,7 @@ class Engine:
         with errors(self.path):
             return self._opened().follower.count()
 
-    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
+    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with what is stored under them.
 
         Raises:
@@ -384,7 +383,7 @@ class Engine:
         with errors(self.path), self._entrance.looking() as files:
             return verify(files)
 
-    def salvage(self) -> tuple[dict[bytes, form.Entry], Salvaged]:
+    def salvage(self) -> tuple[dict[bytes, Entry], Salvaged]:
         """Return what is good in a damaged store that nobody uses; see :func:`check.salvage`.
 
         Raises:

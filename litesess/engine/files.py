@@ -69,7 +69,7 @@ class Files:
         """Return the snapshot in an open file, which has its name already, or will have it."""
         name = self.directory.names.snapshot(generation)
         head = self._read_head(name, file, form.SNAPSHOT_MAGIC, generation)
-        return Snapshot(self.directory.fs, file, self.directory.path_of(name), head)
+        return Snapshot.open(self.directory.fs, file, self.directory.path_of(name), head)
 
     def _read_head(self, name: str, file: OpenFile, magic: bytes, generation: int) -> form.Head:
         fs, path = self.directory.fs, self.directory.path_of(name)

@@ -1,4 +1,4 @@
-"""One log file: its records are read by location, appended by offset, replayed from the start."""
+"""One log file: its records are read by location, followed as they come, appended by offset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
+from litesess.engine.changes import Entry
 from litesess.engine.directory import Directory
 from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
 from litesess.errors import Corruption
@@ -18,9 +19,10 @@ RESERVE_STEP: Final = 1 << 18
 #: This much of what is reserved serves deletions only, so that logout works on a full disk.
 DELETE_RESERVE: Final = 1 << 16
 
-_CHUNK_BYTES: Final = 1 << 20
+#: A log is read and copied in pieces of this size.
+CHUNK_BYTES: Final = 1 << 20
 _FIRST_LOOK_BYTES: Final = 1 << 12
-_NO_ENTRY: Final = 0, b"", form.Entry(b"", 0.0, 0)
+_NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
@@ -103,56 +105,6 @@ class Log:
             reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
         return cls(directory, name, file, head)
 
-    def replay(self, start: int = form.HEADER_BYTES) -> Iterator[form.Record | form.Bad]:
-        """Yield the records from *start* on, and at last what stops them, if anything does.
-
-        Zeros up to the end of the file are the reserved part, and stop nothing.
-        """
-        base, data = start, b""
-        at = looked_again_at = 0
-        while True:
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - base
-                continue
-            if found.short:
-                more = self._fs.pread(self._file.fd, _CHUNK_BYTES, base + len(data))
-                if more:
-                    base, data, at = base + at, data[at:] + more, 0
-                    continue
-            if self.is_zero(found.offset):
-                return
-            if looked_again_at == found.offset:
-                yield found
-                return
-            # Somebody may have been writing there when it was read.
-            looked_again_at = base = found.offset
-            data, at = b"", 0
-
-    def records(self, start: int, end: int) -> Iterator[form.Record]:
-        """Yield the records between two offsets, all of which must be good.
-
-        Raises:
-            Corruption: one is not.
-        """
-        base, at = start, 0
-        data = self._fs.pread(self._file.fd, min(end - start, _CHUNK_BYTES), start)
-        while base + at < end:
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - base
-                continue
-            # In pieces: after a crash a log of any length is copied, in little memory.
-            left = end - base - len(data)
-            more = b""
-            if found.short and left > 0:
-                more = self._fs.pread(self._file.fd, min(left, _CHUNK_BYTES), end - left)
-            if not more:
-                raise Corruption(self.path, found.offset, found.reason)
-            base, data, at = base + at, data[at:] + more, 0
-
     def has_grown(self, end: int) -> bool:
         """Say whether anything stands behind *end*, where the records followed so far end.
 
@@ -165,7 +117,7 @@ class Log:
             return self._has_grown_beyond_window(end)
 
     def _has_grown_beyond_window(self, end: int) -> bool:
-        size = self._fs.size(self._file.fd)
+        size = self.size
         if end >= size:
             return False
         try:
@@ -176,7 +128,7 @@ class Log:
 
     def goes_on(self, end: int) -> bool:
         """Do as :meth:`has_grown`, and ask the system."""
-        return self._fs.pread(self._file.fd, 1, end) not in (b"", b"\0")
+        return self.pread(1, end) not in (b"", b"\0")
 
     def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
         """Yield the records from *start* on, and at last what stops them, if anything does.
@@ -198,12 +150,21 @@ class Log:
                 continue
             more = b""
             if found.short:
-                more = self._fs.pread(self._file.fd, wanted, base + len(data))
+                more = self.pread(wanted, base + len(data))
             if not more:
                 yield found
                 return
             base, data, at = base + at, data[at:] + more, 0
-            wanted = min(4 * wanted, _CHUNK_BYTES)
+            wanted = min(4 * wanted, CHUNK_BYTES)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Return *size* bytes of the file from *offset* on; fewer only at its end."""
+        return self._fs.pread(self._file.fd, size, offset)
+
+    @property
+    def size(self) -> int:
+        """The length of the file in bytes."""
+        return self._fs.size(self._file.fd)
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.
@@ -228,7 +189,7 @@ class Log:
         data = self._window[offset : offset + size]
         return data if len(data) == size else self._fs.pread(self._file.fd, size, offset)
 
-    def entry(self, location: int, key: bytes) -> form.Entry:
+    def entry(self, location: int, key: bytes) -> Entry:
         """Return what the record at *location* stores under *key*.
 
         Raises:
@@ -240,7 +201,7 @@ class Log:
             found = self._last_entry = location, key, self._entry(location, key)
         return found[2]
 
-    def _entry(self, location: int, key: bytes) -> form.Entry:
+    def _entry(self, location: int, key: bytes) -> Entry:
         record = self.record(location)
         if record.kind == form.PUT:
             if form.key_of(record.payload) == key:
@@ -281,53 +242,28 @@ class Log:
             size = _step_up(size)
             # Guards: what is noted may lag behind a write that was interrupted, and a file is
             # lengthened from where it ends, or records would turn into zeros.
-            self.reserved = self._fs.size(self._file.fd)
+            self.reserved = self.size
             if size > self.reserved:
                 reserve(self._fs, self._file.fd, self.reserved, size)
                 self.reserved = size
 
     def tail(self, start: int, limit: int) -> bytes:
         """Return at most *limit* bytes from *start* on, without the zeros at their end."""
-        return self._fs.pread(self._file.fd, limit, start).rstrip(b"\0")
+        return self.pread(limit, start).rstrip(b"\0")
 
     def erase(self, start: int) -> None:
         """Overwrite all from *start* on with zeros."""
-        end = self._fs.size(self._file.fd)
+        end = self.size
         if end > start:
             write_zeros(self._fs, self._file.fd, start, end)
 
     def is_zero(self, start: int) -> bool:
         """Say whether there are only zeros from *start* on."""
-        while data := self._fs.pread(self._file.fd, _CHUNK_BYTES, start):
+        while data := self.pread(CHUNK_BYTES, start):
             if data.count(0) != len(data):
                 return False
             start += len(data)
         return True
-
-    def find_records(self, start: int) -> Iterator[form.Record]:
-        """Yield each record that can be made out from *start* on, whatever lies between them.
-
-        Their payloads are as they are stored; see :meth:`opened`.
-        """
-        magic = form.RECORD_MAGIC.to_bytes(2, "little")
-        data = self._fs.pread(self._file.fd, self._fs.size(self._file.fd) - start, start)
-        at = data.find(magic)
-        while at >= 0:
-            found = form.decode_record(data, at, start, self.salt_crc, None)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - start - 1
-            at = data.find(magic, at + 1)
-
-    def opened(self, record: form.Record) -> form.Record:
-        """Return a record that :meth:`find_records` found, with its payload in the clear.
-
-        Raises:
-            DecryptError: it was not sealed for its place.
-        """
-        if self.sealer is None:
-            return record
-        return record._replace(payload=self.sealer.open(record.payload, record.head))
 
     def is_present(self) -> bool:
         """Say whether a file still bears the log's name; asked at every operation."""
@@ -362,7 +298,7 @@ def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:
     for part in parts:
         pending.append(part)
         pending_bytes += len(part)
-        if pending_bytes >= _CHUNK_BYTES:
+        if pending_bytes >= CHUNK_BYTES:
             write_all(fs, fd, b"".join(pending), end)
             end += pending_bytes
             pending, pending_bytes = [], 0

@@ -27,6 +27,7 @@ from litesess.engine.directory import Directory
 from litesess.engine.files import Files
 from litesess.engine.fs import write_all
 from litesess.engine.log import Log
+from litesess.engine.replay import records
 from litesess.engine.view import Table
 from litesess.errors import StoreError
 
@@ -183,7 +184,7 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
         return data
 
     for replayed in chain.logs:
-        for record in replayed.log.records(form.HEADER_BYTES, replayed.table.end):
+        for record in records(replayed.log, replayed.table.end):
             check_sequence(table, record, replayed.log)  # it is read for the second time
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (

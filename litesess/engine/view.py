@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
+from litesess.engine.changes import Entry
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
 from litesess.errors import Corruption, DecryptError
@@ -97,14 +98,14 @@ class View:
         #: Newest first.
         self.tables = tables
 
-    def get(self, key: bytes) -> form.Entry | None:
+    def get(self, key: bytes) -> Entry | None:
         """Return what is stored under *key*.
 
         Raises:
             Corruption: what lies there is not what was written.
         """
         touch = None
-        entry: form.Entry | None
+        entry: Entry | None
         for table in self.tables:
             if touch is None:
                 touch = table.touches.get(key)
@@ -135,7 +136,7 @@ class View:
                 return False
         return self.snapshot is not None and self.snapshot.has(key)
 
-    def find(self, owner: bytes) -> Iterator[tuple[bytes, form.Entry]]:
+    def find(self, owner: bytes) -> Iterator[tuple[bytes, Entry]]:
         """Yield each key that is stored for *owner*, with what is stored under it.
 
         Raises:
@@ -187,7 +188,7 @@ class View:
                 break
         return total
 
-    def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
+    def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with what is stored under it.
 
         Raises:
@@ -218,7 +219,7 @@ class View:
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in paused(snapshot.expired_positions(now, pause), pause):
+        for position in paused(snapshot.index.expired_positions(now, pause), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):

@@ -11,8 +11,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from litesess import codec, ids
-from litesess.engine.commit import Lookup, Plan
-from litesess.engine.format import Change, Clear, Delete, Entry, Touch
+from litesess.engine.changes import Change, Clear, Delete, Entry, Lookup, Plan, Touch
 from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
 from litesess.stores import ending

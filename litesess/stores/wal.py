@@ -15,11 +15,10 @@ from typing import Any, ClassVar, Final, Literal
 from litesess import ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
+from litesess.engine.changes import Change, Lookup, Put
 from litesess.engine.check import Salvaged, Verification
-from litesess.engine.commit import Lookup
 from litesess.engine.db import Engine
 from litesess.engine.directory import COLLECTION
-from litesess.engine.format import Change, Put
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
 from litesess.errors import ConfigError, ConfigTypeError
