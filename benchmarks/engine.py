@@ -34,9 +34,9 @@ from litesess import Record, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.changes import Put
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
+from litesess.engine.means import Limits, Means
 
 VALUE_BYTES = 380
 RECORD_BYTES = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES
@@ -62,16 +62,10 @@ def make_engine(
     """Return an engine on the directory *path*."""
     return Engine(
         path,
-        collection="sessions",
-        wal_limit=wal_limit,
-        lock_timeout=10,
-        read_only=False,
-        before_compaction=lambda: None,
-        after_compaction=lambda _seconds: None,
-        random_bytes=os.urandom,
+        "sessions",
+        Limits(wal_limit=wal_limit, lock_timeout=10),
+        Means(random_bytes=os.urandom, fs=fs or FileSystem()),
         encryption_key=key,
-        fs=fs or FileSystem(),
-        lock=FileLock(),
     )
 
 

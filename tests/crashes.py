@@ -16,7 +16,7 @@ from simdisk import SimDisk
 
 from litesess import StoreError
 from litesess.engine.changes import Clear, Delete, Put
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 
 NAMES = range(6)
 #: What is done, and how often.
@@ -99,7 +99,7 @@ class Workload:
                 state = self.states[-1] | {key(name): (value, FAR)}
                 self.do(state, lambda engine: put(engine, name, value))
 
-        opened.pause = pause
+        opened.maintenance.pause = pause
         (compact or self.engine.compact)()
 
     def forgive(self) -> None:
@@ -139,7 +139,7 @@ def recovered(disk: SimDisk) -> tuple[Engine, dict[bytes, tuple[bytes, float]]]:
 
 def check_goes_on(engine: Engine, found: dict[bytes, tuple[bytes, float]]) -> None:
     """What a restarted store acknowledges survives the next power cut."""
-    disk = engine._entrance.fs
+    disk = engine._opener.means.fs
     assert isinstance(disk, SimDisk)
     put(engine, "after", b"restart")
     abandon(engine)

@@ -14,9 +14,10 @@ from simdisk import SimDisk, SimLock
 from litesess.crypto import EncryptionKey
 from litesess.engine import log
 from litesess.engine.changes import Change, Delete, Put, Touch
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
+from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
 
 PATH = "/store"
 FAR = 1e10
@@ -44,23 +45,24 @@ def make_engine(
     read_only: bool = False,
     monotonic: Callable[[], float] | None = None,
     encrypted_by: EncryptionKey | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Engine:
     """Return an engine, on a simulated disk with locks of that."""
     if lock is None:
         lock = SimLock(fs) if isinstance(fs, SimDisk) else FileLock()
     return Engine(
         path,
-        collection="sessions",
-        wal_limit=wal_limit,
-        lock_timeout=lock_timeout,
+        "sessions",
+        Limits(wal_limit=wal_limit, lock_timeout=lock_timeout),
+        Means(
+            random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
+            fs=fs or FileSystem(),
+            lock=lock,
+            monotonic=monotonic or _ticks(),
+        ),
         read_only=read_only,
-        before_compaction=lambda: None,
-        after_compaction=lambda seconds: None,
         encryption_key=encrypted_by or encryption_key,
-        random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
-        fs=fs or FileSystem(),
-        lock=lock,
-        monotonic=monotonic or _ticks(),
+        hooks=hooks,
     )
 
 

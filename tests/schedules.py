@@ -20,7 +20,7 @@ from simdisk import Inode, SimDisk, SimLock
 
 from litesess import StoreFull
 from litesess.engine.changes import Change, Delete, Put
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 
 NAMES = ("a", "b", "c")
 #: So often a process looks whether a lock is free, before it gives up.

@@ -13,8 +13,8 @@ from simdisk import SimDisk
 
 from litesess import ConfigError, DecryptError, Record, StoreError, WALStore
 from litesess.engine.backup import back_up
-from litesess.engine.db import Engine
 from litesess.engine.directory import Directory
+from litesess.engine.engine import Engine
 from litesess.ids import key_of
 
 KEY = bytes(range(32))
@@ -27,7 +27,7 @@ def store(request, tmp_path):
 
 
 def again(store: WALStore, path: Path) -> WALStore:
-    keys = store._engine._entrance._keys
+    keys = store._engine._opener._keys
     return WALStore(path, encryption_key=KEY if keys.is_encrypted else None)
 
 
@@ -130,7 +130,7 @@ def test_an_encrypted_backup_is_opened_by_the_same_key_alone(tmp_path):
 def copy_to(engine: Engine, disk: SimDisk) -> None:
     """Back up onto another simulated disk."""
     opened = engine._open
-    directory = Directory.open(disk, "/copy", opened.directory.names)
+    directory = Directory.open(disk, "/copy", opened.files.directory.names)
     target = replace(opened.files, directory=directory)
     back_up(opened.files, opened.follower, target, lambda: None)
 

@@ -18,7 +18,8 @@ from simdisk import SimDisk
 from litesess import Corruption, StoreClosed, StoreError, StoreLocked
 from litesess.engine.changes import Clear, Delete, Entry, Put
 from litesess.engine.fs import FileSystem
-from litesess.engine.presence import OpenStore
+from litesess.engine.maintenance import Maintenance
+from litesess.engine.means import Hooks
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def held_at_create(disk: SimDisk) -> tuple[threading.Event, threading.Event]:
 
 def wait_for_compaction(engine) -> None:
     deadline = time.monotonic() + 10
-    while engine._open.background.locked():
+    while engine._open.compactor.background.locked():
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -66,7 +67,7 @@ def test_a_compaction_keeps_everything_and_empties_the_log(disk):
     engine.compact()
     assert content(engine) == expected
     assert kinds(disk) == ["0000000000000002.snapshot", "0000000000000002.wal"]
-    assert engine._open.log_bytes < 200
+    assert engine._open.compactor.log_bytes < 200
     abandon(engine)
     assert content(make_engine(disk)) == expected
 
@@ -203,7 +204,7 @@ def test_a_log_beyond_its_limit_is_compacted_in_the_background(disk):
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
     assert engine._open.follower.live.log.header.generation > 1
-    assert engine._open.log_bytes <= 4096 + 200
+    assert engine._open.compactor.log_bytes <= 4096 + 200
     assert len(content(engine)) == 60
     assert len(kinds(disk)) == 2
 
@@ -214,7 +215,7 @@ def test_a_writer_that_is_quicker_than_the_background_compacts_in_silence(disk, 
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
     before = engine._open.follower.live.log.header.generation
-    engine._open.background.acquire()  # as one that has much to do
+    engine._open.compactor.background.acquire()  # as one that has much to do
     for number in range(60):
         put(engine, number, b"x" * 60)
     assert engine._open.follower.live.log.header.generation > before > 1
@@ -224,7 +225,7 @@ def test_a_writer_that_is_quicker_than_the_background_compacts_in_silence(disk, 
 def test_a_log_far_beyond_its_limit_is_compacted_by_its_writer(disk, caplog):
     engine = make_engine(disk, wal_limit=1024)
     put(engine, "first", b"1")
-    engine._open.background.acquire()  # as where no thread can run
+    engine._open.compactor.background.acquire()  # as where no thread can run
     for number in range(60):
         put(engine, number, b"x" * 60)
     assert engine._open.follower.live.log.header.generation > 1
@@ -237,12 +238,12 @@ def test_the_limit_grows_with_the_snapshot(disk):
     put(engine, "first", b"1" * 1_000_000)
     wait_for_compaction(engine)
     engine.compact()
-    assert engine._open.limit > 400_000
+    assert engine._open.compactor.limit > 400_000
 
 
 def test_what_is_called_before_a_compaction_may_write(disk):
-    engine = make_engine(disk, wal_limit=1024)
-    engine._before_compaction = lambda: delete(engine, "first")
+    hooks = Hooks(before_compaction=lambda: delete(engine, "first"))
+    engine = make_engine(disk, wal_limit=1024, hooks=hooks)
     put(engine, "first", b"1")
     for number in range(20):
         put(engine, number, b"x" * 60)
@@ -268,7 +269,7 @@ def test_closing_does_not_wait_for_a_long_compaction(disk):
     opened = engine._open
     closing = threading.Thread(target=engine.close)
     closing.start()
-    while not opened.is_closing:
+    while not opened.maintenance.is_closing:
         time.sleep(0.001)
     go.set()
     closing.join(10)
@@ -318,7 +319,7 @@ def test_a_merge_lets_others_run_as_often_as_its_work_is_long(disk, monkeypatch)
     for number in range(500, 1000):  # among the others, as keys are hashes
         put(engine, number, b"x")
     pauses = []
-    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    monkeypatch.setattr(Maintenance, "pause", lambda _self: pauses.append(1))
     engine.compact()
     assert 500 // 64 < len(pauses) < 60
     assert len(content(engine)) == 1000
@@ -340,7 +341,7 @@ def test_who_finds_nothing_that_has_expired_lets_others_run_too(disk, monkeypatc
     engine = filled(disk, 200)
     engine.compact()
     pauses = []
-    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    monkeypatch.setattr(Maintenance, "pause", lambda _self: pauses.append(1))
     assert list(engine.expired(0.0)) == []
     assert pauses
 

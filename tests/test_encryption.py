@@ -40,7 +40,7 @@ from litesess import Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.crypto import EncryptionKey
 from litesess.engine import format as form
 from litesess.engine.changes import Delete, Put
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, decode_footer
 from litesess.ids import key_of
 from litesess.keyfile import KeyFile
@@ -223,7 +223,7 @@ def test_a_key_file_without_a_store_is_not_built_upon(disk):
     engine = encrypted_engine(left)
     put(engine, "b", b"2")
     assert content(engine) == {key("b"): (b"2", FAR)}
-    files = engine._entrance.fs.files()
+    files = engine._opener.means.fs.files()
     assert [*KeyFile.decode(files["sessions.keys"], "").wrapped] == [2]
     assert (
         KeyFile.decode(files["sessions.keys"], "").store != KeyFile.decode(*left.values(), "").store
@@ -499,7 +499,7 @@ def test_a_record_of_another_file_is_refused(sealed):
     another_store = Sealed(store=2)
     engine = make_engine(SimDisk(sealed.first), encrypted_by=KEY)
     put(engine, "d", b"of an older generation")
-    files = engine._entrance.fs.files()
+    files = engine._opener.means.fs.files()
     older = files[the(".wal", files)][form.HEADER_BYTES :].rstrip(b"\0")
     for foreign in another_store.records[0], older:
         moved = forged(foreign[:8] + sealed.records[0][8:24] + foreign[24:], sealed.salt)

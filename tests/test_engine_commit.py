@@ -273,7 +273,7 @@ def test_deletions_of_a_batch_go_through_when_its_puts_have_no_room(engine, disk
 
 def test_the_last_of_the_reserve_serves_deletions_only(engine, disk):
     put(engine, "second", b"2")
-    room = engine._open.follower.live.log.reserved - engine._open.log_bytes
+    room = engine._open.follower.live.log.reserved - engine._open.compactor.log_bytes
     assert room >= log.DELETE_RESERVE
 
 

@@ -159,7 +159,7 @@ def test_two_engines_on_one_directory_in_one_process_share_it(path):
 def test_two_collections_share_a_directory(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")
-    engine._entrance.names = engine._entrance.names._replace(collection="other")
+    engine._opener.names = engine._opener.names._replace(collection="other")
     engine._opening_lock.acquire()
     first, engine._open = engine._open, None
     engine._opening_lock.release()
@@ -681,6 +681,6 @@ def test_only_one_module_of_the_engine_touches_the_disk():
         if module.stem == "fs":
             continue
         assert "open" not in calls, module
-        # db registers what happens at a fork, lock names the process.
-        assert "os" not in names or module.stem in {"db", "lock"}, module
+        # forks registers what happens at a fork, lock names the process.
+        assert "os" not in names or module.stem in {"forks", "lock"}, module
         assert not names & {"io", "pathlib", "shutil", "tempfile", "pickle", "marshal"}, module

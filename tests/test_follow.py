@@ -46,7 +46,7 @@ def two(disk):
 
 
 def end_of(engine) -> int:
-    return engine._open.log_bytes
+    return engine._open.compactor.log_bytes
 
 
 def generation(engine) -> int:
@@ -192,7 +192,7 @@ def test_one_who_only_reads_has_a_bad_end_judged_if_it_stays_bad(two, disk):
     one, _ = two
     _, end = half_written(disk)
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     assert any(disk.files()[WAL][end:])
     now[0] = 1.0
@@ -209,7 +209,7 @@ def test_a_record_behind_a_bad_spot_is_corruption_for_who_writes_and_who_reads(t
     put(other, "third", b"3")
     disk.names[WAL].content[at + 60] ^= 1  # not followed by the first engine yet
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     now[0] = 1.0
     for operation in (lambda: one.get(key("first")), lambda: put(one, "fourth", b"4")):
@@ -455,7 +455,7 @@ def test_damage_is_said_at_every_read_once_it_was_found(two, disk):
     put(other, "third", b"3")
     disk.names[WAL].content[at + 40] ^= 1
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     for _ in range(5):
         now[0] += 1

@@ -333,7 +333,7 @@ def test_a_stopped_process_that_opens_makes_others_give_up_in_time(path):
 
     def open_slowly() -> None:
         engine = make_engine(path=path)
-        engine._entrance._hold = lambda _fd: (entered.set(), time.sleep(30))
+        engine._opener._lock = lambda _fd: (entered.set(), time.sleep(30))
         engine.get(key("first"))
 
     engine = make_engine(path=path)

@@ -98,7 +98,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def tear_the_tail(self):
         self.engine.get(key(0))
-        end = self.engine._open.log_bytes
+        end = self.engine._open.compactor.log_bytes
         abandon(self.engine)
         files = self.disk.files()
         (name,) = [name for name in sorted(files) if name.endswith(".wal")][-1:]

@@ -9,11 +9,11 @@ from schedules import ContendedLock, explore, starting_points
 from simdisk import SimDisk
 from sweeps import every_flip, every_lost_record, every_sync
 
-from litesess.engine import chain, commit, compaction, presence, recovery
+from litesess.engine import chain, commit, compaction, opening, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
-from litesess.engine.db import Engine
+from litesess.engine.engine import Engine
 from litesess.engine.log import Log
 from litesess.errors import LitesessError
 
@@ -86,7 +86,7 @@ def trust_names_at_reopen(monkeypatch) -> None:
         finally:
             fs.sync_directory = sync_directory
 
-    monkeypatch.setattr(presence, "open_store", open_store)
+    monkeypatch.setattr(opening, "open_store", open_store)
 
 
 def write_the_slot_before_the_sync(monkeypatch) -> None:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
 from litesess.engine.follow import Follower, Live
 from litesess.engine.fs import is_interruption
-from litesess.engine.lock import FileLock
 from litesess.engine.log import Log
+from litesess.engine.means import Limits, Means
 from litesess.engine.recovery import keep_aside, warn_of_torn
 from litesess.engine.replay import find_records
 from litesess.errors import Corruption, StoreError, StoreFailed, StoreLocked
 
 ResultT = TypeVar("ResultT")
-
-#: A writer, or reader, relies for so long, in seconds, on a log's being the one that bears its
-#: name: asking makes the next sync dearer.
-LINKED_FOR: Final = 1.0
 
 
 class Appender:
@@ -34,27 +30,24 @@ class Appender:
         self,
         directory: Directory,
         follower: Follower,
-        lock: FileLock,
-        lock_timeout: float,
-        monotonic: Callable[[], float],
+        limits: Limits,
+        means: Means,
     ) -> None:
         """Begin with nothing written.
 
         Args:
             directory: of the store.
             follower: what this process has read of it.
-            lock: the locks between processes.
-            lock_timeout: how long to wait for another process to let go, in seconds.
-            monotonic: returns seconds that never go back.
+            limits: how long to wait for another process.
+            means: the locks between processes, and the time.
         """
         self._directory = directory
         self._follower = follower
-        self._lock = lock
-        self._lock_timeout = lock_timeout
-        self._monotonic = monotonic
+        self._lock = means.lock
+        self._lock_timeout = limits.lock_timeout
+        self._monotonic = means.monotonic
         self._locked: Log | None = None  # whose lock this process may have
         self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
-        self._linked_at = float("-inf")  # when the log last was the one that bears its name
         self._failure: OSError | None = None
         #: How often a log was synced.
         self.sync_count = 0
@@ -148,7 +141,7 @@ class Appender:
     def _take_end(self, timeout: float) -> Live:
         """Let no other process write, and return the live log, followed to its end, and whole."""
         live = self._lock_end(timeout)
-        while not self._is_there(live.log):
+        while not self._follower.is_there(live.log, self._monotonic()):
             # Under the lock nobody seals it: it was deleted, or recovered by a process that did
             # not know of this one.
             self._follower.find_anew()
@@ -160,16 +153,6 @@ class Appender:
             # Order: what is acknowledged in this log relies on the SEALs before it.
             self.sync_sealed(live)
         return live
-
-    def _is_there(self, log: Log) -> bool:
-        """Say whether the log has its name; now and then, whether the name is the log's."""
-        now = self._monotonic()
-        if now - self._linked_at < LINKED_FOR:
-            return log.is_present()
-        if not log.is_linked():
-            return False
-        self._linked_at = now
-        return True
 
     def _lock_end(self, timeout: float) -> Live:
         while True:

@@ -148,7 +148,7 @@ class Committer:
         Raises:
             Corruption: what is bad there is no write that was cut short.
         """
-        if self._append_lock.locked():
+        if self._directory.read_only or self._append_lock.locked():
             return
         try:
             with self._append_lock:
@@ -176,19 +176,19 @@ class Committer:
         """
         return self._alone(lambda: None if self._appender.is_poisoned else self._mark(always=False))
 
-    def hold(self, timeout: float) -> bool:
-        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`.
+    def lock(self, timeout: float) -> bool:
+        """Wait until nothing is being written, and let nothing begin before :meth:`release`.
 
         Args:
             timeout: how long to wait, in seconds.
 
         Returns:
-            Whether it is held.
+            Whether it is locked.
         """
         return self._append_lock.acquire(timeout=timeout)
 
-    def let_go(self) -> None:
-        """End what :meth:`hold` began."""
+    def release(self) -> None:
+        """End what :meth:`lock` began."""
         self._append_lock.release()
         self._wake_next()
 

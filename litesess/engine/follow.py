@@ -11,6 +11,7 @@ the directory.
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.chain import Chain, check_order, load_settled
@@ -19,6 +20,10 @@ from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
 from litesess.errors import Corruption, StoreFailed
+
+#: A process relies for so long, in seconds, on a log's being the one that bears its name: asking
+#: makes the next sync dearer.
+_LINKED_FOR: Final = 1.0
 
 
 class Live:
@@ -55,6 +60,7 @@ class Follower:
         self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
         self.live = Live(chain.view, chain.live.table.end, ()) if is_synced else _not_synced(chain)
         self._count: int | None = None  # how many keys there are, once somebody has asked
+        self._linked_at = float("-inf")  # when the log last was the one that bears its name
 
     def catch_up(self) -> Live:
         """Take in all that was written until now; return where that ends.
@@ -84,6 +90,22 @@ class Follower:
         log, end = live.log, live.table.end
         # Where memory may not be shared as on a local disk, nothing is made of it.
         return log.has_grown(end) if self.is_shared else log.goes_on(end)
+
+    def is_there(self, log: Log, now: float) -> bool:
+        """Say whether there is a log of that name; now and then, whether it is still this one.
+
+        Another store may have been made there.
+
+        Args:
+            log: the last one that was followed.
+            now: from the monotonic clock, in seconds.
+        """
+        if now - self._linked_at < _LINKED_FOR:
+            return log.is_present()
+        if not log.is_linked():
+            return False
+        self._linked_at = now
+        return True
 
     def count(self) -> int:
         """Return how many keys there are; the first time, each that a log changed is looked at.

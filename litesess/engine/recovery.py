@@ -38,14 +38,14 @@ LARGEST_TORN: Final = 1 << 20
 
 
 def open_store(
-    files: Files, write_slot: Callable[[form.Slot], None], hold: Callable[[int], None]
+    files: Files, write_slot: Callable[[form.Slot], None], lock: Callable[[int], None]
 ) -> Chain:
     """Open the store, make it anew if nothing is there, put it right after a crash.
 
     Args:
         files: those of the store; the caller holds the presence lock alone.
         write_slot: makes another slot durable.
-        hold: takes the lock of an open file, until that is closed.
+        lock: locks an open file, until that is closed.
 
     Returns:
         What is stored, all of it durable.
@@ -66,11 +66,11 @@ def open_store(
     # still.  Held until there is another log, these locks send them there.
     maintenance = files.directory.open_lock(files.directory.names.compact)
     try:
-        hold(maintenance.fd)
+        lock(maintenance.fd)
         if files.directory.listing() != listing:
             chain = load_chain(files, files.directory.listing(), slot)
         live = chain.live.log
-        hold(live.fd)
+        lock(live.fd)
         if live.goes_on(chain.live.table.end):
             chain = load_chain(files, files.directory.listing(), slot)
         # Order: before a log that replaces what a snapshot does not hold, that snapshot's name.

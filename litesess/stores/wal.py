@@ -17,10 +17,9 @@ from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine.changes import Change, Lookup, Put
 from litesess.engine.check import Salvaged, Verification
-from litesess.engine.db import Engine
 from litesess.engine.directory import COLLECTION
-from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
+from litesess.engine.engine import Engine
+from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import (
     Options,
@@ -120,12 +119,10 @@ class WALStore(EmbeddedStore):
         """
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
-        engine = _engine(
-            self.path,
-            checked_options,
-            before_compaction=self._collect_if_steady,
-            after_compaction=self._after_compaction,
+        hooks = Hooks(
+            before_compaction=self._collect_if_steady, after_compaction=self._after_compaction
         )
+        engine = _engine(self.path, checked_options, hooks)
         engine.check()
         self._is_encrypted = checked_options.encryption_key is not None
         super().__init__(
@@ -317,29 +314,15 @@ class WALStore(EmbeddedStore):
         return f"<WALStore {self.path!r}>"
 
 
-def _nothing(*_arguments: object) -> None:
-    """Do nothing."""
-
-
-def _engine(
-    path: str,
-    options: WALOptions,
-    *,
-    before_compaction: Callable[[], object] = _nothing,
-    after_compaction: Callable[[float], object] = _nothing,
-) -> Engine:
+def _engine(path: str, options: WALOptions, hooks: Hooks = NO_HOOKS) -> Engine:
     return Engine(
         path,
-        collection=options.collection,
-        wal_limit=options.wal_limit,
-        lock_timeout=options.lock_timeout,
+        options.collection,
+        Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
+        Means(random_bytes=ids.random_bytes),
         read_only=options.read_only,
-        before_compaction=before_compaction,
-        after_compaction=after_compaction,
-        random_bytes=ids.random_bytes,
         encryption_key=options.encryption_key,
-        fs=FileSystem(),
-        lock=FileLock(),
+        hooks=hooks,
     )
 
 
