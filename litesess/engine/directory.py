@@ -95,7 +95,7 @@ class Listing(NamedTuple):
 class Directory:
     """The directory of one store, held open; every file is known by its name there."""
 
-    __slots__ = ("_file", "fs", "names", "path", "read_only")
+    __slots__ = ("_file", "fd", "fs", "names", "path", "read_only")
 
     def __init__(
         self, fs: FileSystem, file: OpenFile, path: str, names: Names, *, read_only: bool = False
@@ -113,6 +113,8 @@ class Directory:
         self.path = path
         self.names = names
         self.read_only = read_only
+        #: The descriptor of the directory, for its lock.
+        self.fd = file.fd
         self._file = file
 
     @classmethod
@@ -143,11 +145,6 @@ class Directory:
         return cls(
             fs, OpenFile(fs.open_directory(path), fs.close), path, names, read_only=read_only
         )
-
-    @property
-    def fd(self) -> int:
-        """The descriptor of the directory, for its lock."""
-        return self._file.fd
 
     def close(self) -> None:
         """Close the directory; again is harmless."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
-from litesess.engine.fs import OpenFile, closed_on_error, write_all
+from litesess.engine.fs import OpenFile, write_all
 from litesess.engine.keys import Keys
 from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot
@@ -54,16 +54,22 @@ class Files:
         """
         name = self.directory.names.wal(generation)
         file = self.directory.open_file(name, write=not self.directory.read_only)
-        with closed_on_error(file):
+        try:
             head = self._read_head(name, file, form.WAL_MAGIC, generation)
             return Log(self.directory, name, file, head)
+        except BaseException:
+            file.close()
+            raise
 
     def open_snapshot(self, generation: int) -> Snapshot:
         """Open the snapshot of *generation*; see :meth:`open_log`."""
         name = self.directory.names.snapshot(generation)
         file = self.directory.open_file(name, write=False)
-        with closed_on_error(file):
+        try:
             return self.adopt_snapshot(file, generation)
+        except BaseException:
+            file.close()
+            raise
 
     def adopt_snapshot(self, file: OpenFile, generation: int) -> Snapshot:
         """Return the snapshot in an open file, which has its name already, or will have it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -78,24 +78,26 @@ class Opener:
         return self._open_for_reading()
 
     def _open_for_writing(self, sleep: Callable[[float], object]) -> OpenStore:
-        # At once, if it fails: the exception's traceback would keep the lock for as long as it
-        # lives.
-        with ExitStack() as closed_on_error:
-            directory = self._directory(create=True)
-            closed_on_error.callback(directory.close)
+        directory = self._directory(create=True)
+        opened: list[Directory | OpenFile] = [directory]
+        try:
             presence = directory.open_lock(self.names.live)
-            closed_on_error.callback(presence.close)
+            opened.append(presence)
             files = self._files(directory)
             network = self.means.fs.network_type(self.path)
             chain, is_synced = self._enter(files, presence.fd, network, sleep)
             maintenance = directory.open_lock(self.names.compact)
-            closed_on_error.callback(maintenance.close)
+            opened.append(maintenance)
             follower = Follower(files, chain, is_shared=not network, is_synced=is_synced)
             committer = self._committer(directory, follower)
             committer.sync()
             # Published while it was loaded, perhaps; the MARK that says so was read as history.
             follower.adopt()
-            closed_on_error.pop_all()
+        except BaseException:
+            # At once: the exception's traceback would keep the lock for as long as it lives.
+            for each in opened:
+                each.close()
+            raise
         return self._opened(files, follower, committer, (presence, maintenance))
 
     def _open_for_reading(self) -> OpenStore:

@@ -64,7 +64,10 @@ class Reader:
         # costs a switch of threads.
         now = self._monotonic()
         if now - self._seen_at > _SEEN_FOR:
-            live = self._look_again(now)
+            if follower.is_there(live.log, now):
+                self._seen_at = now
+            else:
+                live = self._look_again(now)
         return live.view.get(key)
 
     def live(self) -> Live:
@@ -77,7 +80,10 @@ class Reader:
         return self._look_again(self._monotonic())
 
     def _look_again(self, now: float) -> Live:
-        """Follow the log to its end, and check that it is still there."""
+        """Follow the log to its end, and check that it is still there.
+
+        If it was compacted meanwhile, the way to its end leads to the next one.
+        """
         follower = self._follower
         live = follower.catch_up()
         if not follower.is_there(live.log, now):

@@ -22,8 +22,9 @@ def replay(log: Log) -> Iterator[form.Record | form.Bad]:
     """
     base, data = form.HEADER_BYTES, b""
     at = looked_again_at = 0
+    decode, salt_crc, sealer = form.decode_record, log.salt_crc, log.sealer
     while True:
-        found = form.decode_record(data, at, base, log.salt_crc, log.sealer)
+        found = decode(data, at, base, salt_crc, sealer)
         if isinstance(found, form.Record):
             yield found
             at = found.end - base

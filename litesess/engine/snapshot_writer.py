@@ -140,7 +140,8 @@ class IndexBuilder:
             end = min(at + PAUSE_ENTRIES, stop)
             self.prefixes += index.prefixes(at, end)
             self.expiries.extend(index.expiries[at:end])
-            self.offsets.extend([offset + shift for offset in index.offsets[at:end]])
+            offsets = index.offsets[at:end]
+            self.offsets.extend([offset + shift for offset in offsets] if shift else offsets)
             if len(index.versions):
                 self.versions.extend(index.versions[at:end])
             self.owner_tags += index.owner_tags(at, end)
