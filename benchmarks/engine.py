@@ -32,11 +32,8 @@ from typing import Any
 from benchmarks.disk import by_hand
 from litesess import Record, WALStore
 from litesess.crypto import EncryptionKey
+from litesess.engine import Engine, FileSystem, Limits, Means, Put
 from litesess.engine import format as form
-from litesess.engine.changes import Put
-from litesess.engine.engine import Engine
-from litesess.engine.fs import FileSystem
-from litesess.engine.means import Limits, Means
 
 VALUE_BYTES = 380
 RECORD_BYTES = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES

@@ -24,7 +24,7 @@ from benchmarks.disk import by_hand
 from benchmarks.rounds import Cell, Table
 from benchmarks.settings import Settings
 from litesess import SessionMiddleware, WALStore
-from litesess.engine.fs import FileSystem
+from litesess.engine import FileSystem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from litesess.crypto import (
+    RAW,
     WRAPPED_BYTES,
     DataKey,
     Derivation,
@@ -47,6 +48,11 @@ class KeyFile(NamedTuple):
     derivation: Derivation
     #: The wrapped data keys by number, oldest first.
     wrapped: dict[int, bytes]
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the encryption key is 32 random bytes, and not a passphrase."""
+        return self.derivation.kind == RAW
 
     @classmethod
     def wrap(

@@ -9,7 +9,7 @@ import struct
 from engines import content, key, make_engine
 from servers import wait_until
 
-from litesess.engine.changes import Entry, Put
+from litesess.engine import Entry, Put
 
 COUNTERS = 8
 _ACKNOWLEDGEMENT = struct.Struct("<IQ")  # which counter, its value

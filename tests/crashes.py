@@ -15,8 +15,7 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import StoreError
-from litesess.engine.changes import Clear, Delete, Put
-from litesess.engine.engine import Engine
+from litesess.engine import Clear, Delete, Engine, Put
 
 NAMES = range(6)
 #: What is done, and how often.

@@ -12,12 +12,20 @@ from typing import Any
 from simdisk import SimDisk, SimLock
 
 from litesess.crypto import EncryptionKey
-from litesess.engine import log
-from litesess.engine.changes import Change, Delete, Put, Touch
-from litesess.engine.engine import Engine
-from litesess.engine.fs import FileSystem
+from litesess.engine import (
+    Change,
+    Delete,
+    Engine,
+    FileSystem,
+    Hooks,
+    Limits,
+    Means,
+    Put,
+    Touch,
+    log,
+)
 from litesess.engine.lock import FileLock
-from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
+from litesess.engine.means import NO_HOOKS
 
 PATH = "/store"
 FAR = 1e10

@@ -19,8 +19,7 @@ from linearizability import NEVER, UNKNOWN, Operation, explains
 from simdisk import Inode, SimDisk, SimLock
 
 from litesess import StoreFull
-from litesess.engine.changes import Change, Delete, Put
-from litesess.engine.engine import Engine
+from litesess.engine import Change, Delete, Engine, Put
 
 NAMES = ("a", "b", "c")
 #: So often a process looks whether a lock is free, before it gives up.

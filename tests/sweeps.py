@@ -26,8 +26,8 @@ from simdisk import SimDisk
 
 from litesess import StoreError
 from litesess.crypto import SEALING_BYTES
+from litesess.engine import Delete, Put
 from litesess.engine import format as form
-from litesess.engine.changes import Delete, Put
 from litesess.engine.replay import replay
 
 ERRNOS = [

@@ -12,9 +12,9 @@ from engines import FAR, content, make_engine, put, small_files
 from simdisk import SimDisk
 
 from litesess import ConfigError, DecryptError, Record, StoreError, WALStore
+from litesess.engine import Engine
 from litesess.engine.backup import back_up
 from litesess.engine.directory import Directory
-from litesess.engine.engine import Engine
 from litesess.ids import key_of
 
 KEY = bytes(range(32))

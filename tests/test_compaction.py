@@ -16,10 +16,8 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import Corruption, StoreClosed, StoreError, StoreLocked
-from litesess.engine.changes import Clear, Delete, Entry, Put
-from litesess.engine.fs import FileSystem
+from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put
 from litesess.engine.maintenance import Maintenance
-from litesess.engine.means import Hooks
 
 
 @pytest.fixture

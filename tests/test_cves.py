@@ -40,7 +40,7 @@ from litesess import (
     codec,
 )
 from litesess.cookie import CookieSigner
-from litesess.engine.changes import Put
+from litesess.engine import Put
 from litesess.ids import handle_of, key_of, new_id
 
 CVES: dict[str, Row] = {

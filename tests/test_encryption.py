@@ -38,9 +38,8 @@ from sweeps import every_errno, every_flip, every_lost_record, every_sync
 
 from litesess import Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.crypto import EncryptionKey
+from litesess.engine import Delete, Engine, Put
 from litesess.engine import format as form
-from litesess.engine.changes import Delete, Put
-from litesess.engine.engine import Engine
 from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, decode_footer
 from litesess.ids import key_of
 from litesess.keyfile import KeyFile

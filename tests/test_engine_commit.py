@@ -13,9 +13,8 @@ from engines import FAR, abandon, change, content, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import StoreClosed, StoreError, StoreFailed, StoreFull
-from litesess.engine import batch, log
+from litesess.engine import Clear, Entry, Put, Touch, batch, log
 from litesess.engine import format as form
-from litesess.engine.changes import Clear, Entry, Put, Touch
 from litesess.engine.replay import replay
 
 WAL = "sessions.0000000000000001.wal"

@@ -19,9 +19,9 @@ from engines import FAR, abandon, content, delete, key, make_engine, put
 
 import litesess.engine
 from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
+from litesess.engine import Change, FileSystem, Put
 from litesess.engine import format as form
-from litesess.engine.changes import Change, Put
-from litesess.engine.fs import FileSystem, mounted_type
+from litesess.engine.fs import mounted_type
 from litesess.engine.lock import FileLock
 
 WAL = "sessions.0000000000000001.wal"

@@ -13,8 +13,8 @@ from engines import FAR, delete, key, make_engine, put, small_files, touch
 from simdisk import SimDisk
 
 from litesess import Corruption, EncodeError, codec
+from litesess.engine import Clear, Delete, Entry, Put, Touch
 from litesess.engine import format as form
-from litesess.engine.changes import Clear, Delete, Entry, Put, Touch
 from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, Footer, decode_footer
 
 FORMAT_PAGE = Path(__file__).parent.parent / "docs" / "format.rst"

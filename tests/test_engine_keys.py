@@ -12,8 +12,8 @@ from test_engine_format import EXAMPLE, FORMAT_PAGE, WAL, counting_bytes, docume
 
 from litesess import Corruption, DecryptError, codec
 from litesess.crypto import RAW, Derivation, EncryptionKey
+from litesess.engine import Entry
 from litesess.engine import format as form
-from litesess.engine.changes import Entry
 from litesess.engine.directory import Directory, Names
 from litesess.engine.keys import Keys, read_key_file
 from litesess.keyfile import KeyFile

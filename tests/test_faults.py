@@ -25,7 +25,7 @@ from catalogues import Row, missing, rows_with_tests
 
 from litesess import EncodeError, Session, SessionGone
 from litesess.cookie import CookieSigner
-from litesess.engine.fs import FileSystem
+from litesess.engine import FileSystem
 from litesess.ids import key_of, new_id
 from litesess.testing import FakeClock
 

@@ -24,8 +24,8 @@ from engines import (
 from simdisk import SimDisk, Window
 
 from litesess import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked, WALStore
+from litesess.engine import Clear, Entry, Put
 from litesess.engine import format as form
-from litesess.engine.changes import Clear, Entry, Put
 
 WAL = "sessions.0000000000000001.wal"
 

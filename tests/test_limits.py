@@ -11,7 +11,7 @@ from engines import FAR, change, delete, key, make_engine, put
 from simdisk import SimDisk
 
 from litesess import ConfigError, EncodeError, Record, StoreFull, WALStore
-from litesess.engine.changes import Clear, Delete, Put
+from litesess.engine import Clear, Delete, Put
 
 
 @pytest.fixture

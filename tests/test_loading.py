@@ -9,7 +9,7 @@ from apps import COOKIE, SECRET, Site, WatchedMemoryStore, environ_of, hello, lo
 
 import litesess
 from litesess import ConfigError, MemoryStore, Record, SessionMiddleware, Store, StoreFailed
-from litesess.engine.changes import Put
+from litesess.engine import Put
 from litesess.ids import key_of
 from litesess.testing import FakeClock
 

@@ -24,8 +24,8 @@ from litesess import (
     WALStore,
     codec,
 )
+from litesess.engine import Clear, Delete, Put
 from litesess.engine.batch import Draft
-from litesess.engine.changes import Clear, Delete, Put
 from litesess.engine.index import Index
 from litesess.engine.snapshot_format import NO_OWNER
 from litesess.engine.view import View

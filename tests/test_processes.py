@@ -23,7 +23,7 @@ from servers import SECRET, wait_until
 from webtest import TestApp
 
 from litesess import Record, SessionMiddleware, StoreLocked, WALStore
-from litesess.engine.changes import Change, Delete, Put
+from litesess.engine import Change, Delete, Put
 
 #: How much is done (docs/testing.rst).
 OPERATIONS = int(os.environ.get("LITESESS_OPERATIONS", "50000"))

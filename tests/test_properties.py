@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simdisk import SimDisk
 
-from litesess.engine import log
-from litesess.engine.changes import Clear, Delete, Put
+from litesess.engine import Clear, Delete, Put, log
 
 #: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/testing.rst).
 EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "300"))

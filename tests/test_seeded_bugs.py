@@ -9,11 +9,10 @@ from schedules import ContendedLock, explore, starting_points
 from simdisk import SimDisk
 from sweeps import every_flip, every_lost_record, every_sync
 
-from litesess.engine import chain, commit, compaction, opening, recovery
+from litesess.engine import Engine, chain, commit, compaction, opening, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
-from litesess.engine.engine import Engine
 from litesess.engine.log import Log
 from litesess.errors import LitesessError
 

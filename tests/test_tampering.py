@@ -25,8 +25,8 @@ from litesess import (
     WALStore,
 )
 from litesess.crypto import EncryptionKey
+from litesess.engine import FileSystem
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem
 from litesess.ids import key_of
 from litesess.keyfile import KeyFile
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
-from litesess.engine.directory import COLLECTION
+from litesess.engine import is_collection
 from litesess.ids import HANDLE_DIGITS
 
 Run = Callable[[argparse.Namespace], int]
@@ -171,7 +171,7 @@ def handle(text: str) -> str:
 
 
 def _collection(text: str) -> str:
-    if not COLLECTION.match(text):
+    if not is_collection(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
     return text
 

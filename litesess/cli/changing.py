@@ -11,7 +11,7 @@ from litesess.cli.arguments import Commands, handle
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.looking import no_such
 from litesess.cli.opening import Opened, opened
-from litesess.engine.directory import SNAPSHOT, TEMPORARY_SUFFIX
+from litesess.engine import new_snapshot_bytes
 
 
 def add_to(commands: Commands) -> None:
@@ -154,10 +154,9 @@ def _check_encrypted(source: Opened) -> None:
 @contextmanager
 def _rewriting(source: Opened, label: str) -> Iterator[None]:
     """Show how much of a new snapshot is written: about as much as there is."""
-    path, beginning = source.store.path, f"{source.place.collection}."
 
     def done() -> int:
-        return progress.bytes_in(path, beginning, f".{SNAPSHOT}{TEMPORARY_SUFFIX}")
+        return new_snapshot_bytes(source.store.path, source.place.collection)
 
     with progress.bar(label, lambda: _size(source), done=done, in_bytes=True):
         yield

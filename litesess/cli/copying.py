@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from litesess.cli import output, progress, target
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import Located, located, opened
-from litesess.engine.check import Salvaged
-from litesess.engine.directory import Names
-from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
+from litesess.engine import Salvaged, closed
 
 _NO_ROOM_FOR_DOUBT: Final = "stop what uses it first: a salvage can't tell what is being written"
 
@@ -102,19 +97,8 @@ def _rescued(place: Located, path: str) -> tuple[Salvaged, int]:
 
 @contextmanager
 def _alone(place: Located) -> Iterator[None]:
-    """Keep everybody from opening the store, which nobody may have open."""
-    name = Names(place.collection).live
-    directory = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = FileSystem.open(directory, name, str(Path(place.path, name)), write=False)
-    except FileNotFoundError:  # whoever opens the store makes it
-        yield
-        return
-    finally:
-        os.close(directory)
-    try:
-        if not FileLock.take(fd):
+    """Keep the store, which no process may have open, from being opened."""
+    with closed(place.path, place.collection) as is_closed:
+        if not is_closed:
             raise Failure(Exit.LOCKED, f"{place.path} is in use; {_NO_ROOM_FOR_DOUBT}")
         yield
-    finally:
-        os.close(fd)

@@ -16,10 +16,8 @@ from typing import Final, NamedTuple
 
 from litesess.cli import reaching
 from litesess.cli.exits import Exit, Failure
-from litesess.crypto import KEY_BYTES, RAW, EncryptionKey, encryption_key
-from litesess.engine.directory import Directory, Names
-from litesess.engine.fs import FileSystem, OpenFile
-from litesess.engine.keys import read_key_file
+from litesess.crypto import KEY_BYTES, EncryptionKey, encryption_key
+from litesess.engine import key_file
 from litesess.errors import ConfigError
 
 VARIABLE: Final = "LITESESS_ENCRYPTION_KEY"
@@ -54,14 +52,10 @@ def kind_of(path: str, collection: str) -> Kind | None:
         StoreError: its key file is none of litesess's.
         OSError: that can't be read.
     """
-    file = OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), os.close)
-    try:
-        found = read_key_file(Directory(FileSystem(), file, path, Names(collection)))
-    finally:
-        file.close()
+    found = key_file(path, collection)
     if found is None:
         return None
-    return Kind.RAW if found.derivation.kind == RAW else Kind.PASSPHRASE
+    return Kind.RAW if found.is_raw else Kind.PASSPHRASE
 
 
 def given(options: argparse.Namespace) -> Given | None:

@@ -15,8 +15,7 @@ from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.opening import check_there, is_new
 from litesess.cli.owner import become_owner
-from litesess.crypto import RAW
-from litesess.engine.directory import COLLECTION
+from litesess.engine import is_collection
 from litesess.keyfile import KeyFile
 from litesess.stores.base import Store
 from litesess.stores.copying import copy_all
@@ -87,7 +86,7 @@ def _place(text: str) -> Place:
     if scheme == "wal":
         path, _, query = rest.partition("?")
         key, _, name = query.partition("=")
-        if query and (key != "collection" or not COLLECTION.match(name)):
+        if query and (key != "collection" or not is_collection(name)):
             raise argparse.ArgumentTypeError(f"wal:{path}: only ?collection=NAME may follow")
         return Place(path, name, is_redis=False)
     parts = urlsplit(text)
@@ -188,8 +187,8 @@ def _redis(
     elif file == redis.IN_THE_CLEAR:
         kind = None
     else:
-        is_raw = KeyFile.decode(file, place.shown()).derivation.kind == RAW
-        kind = encryption.Kind.RAW if is_raw else encryption.Kind.PASSPHRASE
+        key_file = KeyFile.decode(file, place.shown())
+        kind = encryption.Kind.RAW if key_file.is_raw else encryption.Kind.PASSPHRASE
     key = encryption.key_for(kind, given, place.shown(), is_new=is_dest)
     opened: Store = redis.RedisStore(place.location, encryption_key=key, **prefix)
     return opened

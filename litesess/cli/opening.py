@@ -13,7 +13,7 @@ from litesess.cli import encryption
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
-from litesess.engine.directory import Names
+from litesess.engine import collections_in
 from litesess.stores.wal import WALStore
 
 
@@ -88,28 +88,15 @@ def opened(
 def check_there(path: str, collection: str) -> None:
     """Raise :class:`Failure` if there is no such store: a mistyped path must not make one."""
     try:
-        names = names_in(path)
+        found = collections_in(path)
     except OSError as error:
         who = f"; this is uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
         raise Failure(Exit.PATH, f"{path}: {error.strerror}{who}") from error
-    if is_there(names, collection):
-        return
-    others = sorted({name.split(".")[0] for name in names if is_there([name], name.split(".")[0])})
-    hint = f"; there are: {', '.join(others)} (--collection)" if others else ""
-    raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
-
-
-def is_there(names: list[str], collection: str) -> bool:
-    """Say whether *names* in a directory are those of a store."""
-    listing = Names(collection).sort_out(names)
-    return bool(listing.wals or listing.snapshots)
-
-
-def names_in(path: str) -> list[str]:
-    """Return the names in a directory, in no order."""
-    return [entry.name for entry in Path(path).iterdir()]
+    if collection not in found:
+        hint = f"; there are: {', '.join(found)} (--collection)" if found else ""
+        raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
 
 
 def is_new(path: str, collection: str) -> bool:
-    """Say whether a store would have to be made."""
-    return not (Path(path).is_dir() and is_there(names_in(path), collection))
+    """Return whether a store would have to be made."""
+    return not (Path(path).is_dir() and collection in collections_in(path))

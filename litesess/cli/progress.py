@@ -84,12 +84,12 @@ def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
     )
 
 
-def bytes_in(directory: str, beginning: str, ending: str = "") -> int:
-    """Return the length of the files in a directory whose names begin and end so."""
+def bytes_in(directory: str, beginning: str) -> int:
+    """Return the length of the files in a directory whose names begin so."""
     total = 0
     with suppress(OSError):
         for path in Path(directory).iterdir():
-            if path.name.startswith(beginning) and path.name.endswith(ending):
+            if path.name.startswith(beginning):
                 with suppress(OSError):  # another process has just deleted it
                     total += path.stat().st_size
     return total

@@ -220,6 +220,11 @@ class FileSystem:
         return fd
 
     @staticmethod
+    def look_into(path: str) -> int:
+        """Open a directory, whoever owns it, to read its names and the files in it."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @staticmethod
     def network_type(path: str) -> str:
         """Return the type of the network file system that *path* lies on; "": on none.
 

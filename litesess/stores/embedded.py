@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from litesess import codec, ids
-from litesess.engine.changes import Change, Clear, Delete, Entry, Lookup, Plan, Touch
+from litesess.engine import Change, Clear, Delete, Entry, Lookup, Plan, Touch
 from litesess.errors import StoreFull, VersionConflict
 from litesess.events import Event
 from litesess.stores import ending
@@ -43,7 +43,7 @@ DELETE_BATCH: Final = 50
 
 
 class KeyValueEngine(ending.Engine, Protocol):
-    """What an embedded store is built on; :class:`litesess.engine.db.Engine` is one."""
+    """What an embedded store is built on; :class:`litesess.engine.Engine` is one."""
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with what is stored under them."""

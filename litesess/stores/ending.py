@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final, Protocol, TypeAlias
 
 from litesess import codec, ids
-from litesess.engine.changes import Change, Entry, Lookup, Plan, ResultT
+from litesess.engine import Change, Entry, Lookup, Plan, ResultT
 from litesess.errors import Corruption, DecryptError
 from litesess.stores.keeping import Kept
 from litesess.stores.stored import Found, Getter, deletes, session_in, trail

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from litesess import codec, ids
-from litesess.engine.changes import Change, Delete, Entry, Lookup, Put
+from litesess.engine import Change, Delete, Entry, Lookup, Put
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
 from litesess.stores.base import KEEP, MOVED_FOR, Owner, Record, check_key, owner_or_keep

@@ -15,11 +15,18 @@ from typing import Any, ClassVar, Final, Literal
 from litesess import ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
-from litesess.engine.changes import Change, Lookup, Put
-from litesess.engine.check import Salvaged, Verification
-from litesess.engine.directory import COLLECTION
-from litesess.engine.engine import Engine
-from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
+from litesess.engine import (
+    Change,
+    Engine,
+    Hooks,
+    Limits,
+    Lookup,
+    Means,
+    Put,
+    Salvaged,
+    Verification,
+    is_collection,
+)
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import (
     Options,
@@ -47,7 +54,7 @@ _REST: Final = 0.0025
 
 def _collection(name: str, value: object) -> str:
     collection = text(name, value)
-    if not COLLECTION.match(collection):
+    if not is_collection(collection):
         raise ConfigError(f"{name} {collection!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
     return collection
 
@@ -303,7 +310,7 @@ class WALStore(EmbeddedStore):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
         if options.encryption_key is not None and not self._is_encrypted:
             raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
-        entries, salvaged = _engine(damaged, options).salvage()
+        entries, salvaged = _engine(damaged, options, Hooks()).salvage()
         for key, entry in entries.items():
             put = Put(key, entry.value, entry.expires_at, entry.owner)
             self._engine.transact(partial(_just, put), sync=False)
@@ -314,7 +321,7 @@ class WALStore(EmbeddedStore):
         return f"<WALStore {self.path!r}>"
 
 
-def _engine(path: str, options: WALOptions, hooks: Hooks = NO_HOOKS) -> Engine:
+def _engine(path: str, options: WALOptions, hooks: Hooks) -> Engine:
     return Engine(
         path,
         options.collection,
