@@ -141,7 +141,7 @@ def every_lost_record() -> int:
     data = files[name][: used(files[name])]
     fd_log = SimDisk(files)
     engine = make_engine(fd_log)
-    log = (engine._open or engine._opened()).follower.live.log
+    log = (engine._open or engine._opened()).follower.current.log
     records = [data[r.offset : r.end] for r in replay(log) if r.end <= len(data)]
     head = data[: form.HEADER_BYTES]
     tried = 0

@@ -95,13 +95,14 @@ def test_a_store_is_verified_while_it_is_written_and_compacted(tmp_path):
         for number in itertools.count():
             assert make_engine(path=path).verify().log_bytes > 0
             if number >= 20 and (
-                engine._open.follower.live.log.header.generation > 1 or time.monotonic() > deadline
+                engine._open.follower.current.log.header.generation > 1
+                or time.monotonic() > deadline
             ):
                 break
     finally:
         stop.set()
         writing.join()
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
     engine.close()
 
 

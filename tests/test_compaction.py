@@ -201,7 +201,7 @@ def test_a_log_beyond_its_limit_is_compacted_in_the_background(disk):
     for number in range(60):
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
     assert engine._open.compactor.log_bytes <= 4096 + 200
     assert len(content(engine)) == 60
     assert len(kinds(disk)) == 2
@@ -212,11 +212,11 @@ def test_a_writer_that_is_quicker_than_the_background_compacts_in_silence(disk, 
     for number in range(20):
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
-    before = engine._open.follower.live.log.header.generation
+    before = engine._open.follower.current.log.header.generation
     engine._open.compactor.background.acquire()  # as one that has much to do
     for number in range(60):
         put(engine, number, b"x" * 60)
-    assert engine._open.follower.live.log.header.generation > before > 1
+    assert engine._open.follower.current.log.header.generation > before > 1
     assert not caplog.records
 
 
@@ -226,7 +226,7 @@ def test_a_log_far_beyond_its_limit_is_compacted_by_its_writer(disk, caplog):
     engine._open.compactor.background.acquire()  # as where no thread can run
     for number in range(60):
         put(engine, number, b"x" * 60)
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
     assert "nobody compacts it" in caplog.text
     assert len(content(engine)) == 61
 
@@ -247,7 +247,7 @@ def test_what_is_called_before_a_compaction_may_write(disk):
         put(engine, number, b"x" * 60)
     wait_for_compaction(engine)
     assert engine.get(key("first")) is None
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
 
 
 def test_closing_does_not_wait_for_a_long_compaction(disk):
@@ -509,7 +509,7 @@ def test_an_open_snapshot_is_read_by_index(tmp_path):
     assert again.get(key(17)).value == b"x" * 1000
     # The reserved part of the log, twice, and next to nothing of the snapshot.
     assert sum(read) < 600_000
-    assert again._open.follower.live.view.snapshot.size > 2_000_000
+    assert again._open.follower.current.view.snapshot.size > 2_000_000
     again.close()
 
 
@@ -529,7 +529,7 @@ def test_disk_memory_and_descriptors_stay_bounded_while_sessions_come_and_go(tmp
         wait_for_compaction(engine)
         descriptors.add(len(os.listdir("/proc/self/fd")))
         largest = max(largest, sum(item.stat().st_size for item in tmp_path.iterdir()))
-    tables = engine._open.follower.live.view.tables
+    tables = engine._open.follower.current.view.tables
     in_memory = sum(len(table.puts) + len(table.touches) for table in tables)
     engine.close()
     assert len(descriptors) <= 2, "a snapshot's is there from the first compaction on"

@@ -272,7 +272,7 @@ def test_deletions_of_a_batch_go_through_when_its_puts_have_no_room(engine, disk
 
 def test_the_last_of_the_reserve_serves_deletions_only(engine, disk):
     put(engine, "second", b"2")
-    room = engine._open.follower.live.log.reserved - engine._open.compactor.log_bytes
+    room = engine._open.follower.current.log.reserved - engine._open.compactor.log_bytes
     assert room >= log.DELETE_RESERVE
 
 
@@ -283,7 +283,7 @@ def test_after_a_failed_sync_nothing_is_written_and_reading_goes_on(engine, disk
     disk.fault = fail("sync", errno.EIO)
     with pytest.raises(StoreFailed, match="sync failed"):
         put(engine, "second", b"2")
-    assert [*replay(engine._open.follower.live.log)][-1].kind == form.POISON
+    assert [*replay(engine._open.follower.current.log)][-1].kind == form.POISON
     writes = count(disk, "pwrite")
     with pytest.raises(StoreFailed, match="earlier sync failed"):
         put(engine, "third", b"3")
@@ -544,7 +544,7 @@ def test_what_a_signal_handler_raises_is_no_error_of_the_store(engine, disk, use
 
 def test_a_file_is_lengthened_from_where_it_ends(engine, disk):
     put(engine, "second", b"2" * 3000)
-    engine._open.follower.live.log.reserved = 100  # as an interrupt may leave it
+    engine._open.follower.current.log.reserved = 100  # as an interrupt may leave it
     put(engine, "third", b"3" * 3000)
     abandon(engine)
     assert set(content(make_engine(disk))) == {key(name) for name in ("first", "second", "third")}

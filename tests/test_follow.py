@@ -50,7 +50,7 @@ def end_of(engine) -> int:
 
 
 def generation(engine) -> int:
-    return engine._open.follower.live.log.header.generation
+    return engine._open.follower.current.log.header.generation
 
 
 def test_each_sees_at_once_what_the_other_did(two):
@@ -198,7 +198,7 @@ def test_one_who_only_reads_has_a_bad_end_judged_if_it_stays_bad(two, disk):
     now[0] = 1.0
     assert one.get(key("first")).value == b"1"
     assert not any(disk.files()[WAL][end:])
-    assert one._open.follower.live.bad is None
+    assert one._open.follower.current.bad is None
 
 
 def test_a_record_behind_a_bad_spot_is_corruption_for_who_writes_and_who_reads(two, disk):
@@ -438,7 +438,7 @@ def test_a_bad_end_is_put_right_whatever_readers_are_doing(two, disk):
     bad = follower.catch_up().bad
     assert bad is not None
     for noted in (None, bad._replace(offset=70)):
-        follower.live.bad = noted  # as a reader may have it for a moment
+        follower.current.bad = noted  # as a reader may have it for a moment
         put(one, "second", b"2")
         assert set(content(one)) == {key("first"), key("second")}
         half_written(disk, sequence=3)

@@ -134,7 +134,7 @@ def test_after_a_clear_nobody_owns_anything():
 def test_a_plan_sees_whose_what_those_before_it_have_put_is():
     engine = make_engine(SimDisk())
     put_for(engine, 1, ADA)
-    draft = Draft(engine._open.follower.live.view)
+    draft = Draft(engine._open.follower.current.view)
     draft.apply([Put(key(2), b"v", FAR, ADA), Delete(key(1))], 2)
     assert {found for found, _ in draft.find(ADA)} == {key(2)}
     draft.apply([Put(key(2), b"v", FAR, BOB)], 3)

@@ -120,7 +120,7 @@ def work_and_tell(path: str, seed: int, count: int, answers: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    generation = engine._open.follower.live.log.header.generation
+    generation = engine._open.follower.current.log.header.generation
     engine.close()
     answers.put((generation, told))
 
@@ -218,8 +218,8 @@ def test_no_kill_of_a_worker_loses_what_it_acknowledged_or_turns_a_reader_back(
 
 def _wait_for_a_write(reader: Any, until: float) -> None:
     """Return as soon as somebody has begun to write a record."""
-    live = reader._open.follower.catch_up()
-    while not live.log.has_grown(live.table.end) and time.monotonic() < until:
+    current = reader._open.follower.catch_up()
+    while not current.log.has_grown(current.table.end) and time.monotonic() < until:
         pass
 
 

@@ -58,10 +58,12 @@ def lie_about_the_seal() -> SimDisk:
 def drop_before_publishing(monkeypatch) -> None:
     real = compaction._publish
 
-    def publish(files, live, *rest):
+    def publish(files, current, *rest):
         directory, names = files.directory, files.directory.names
-        directory.unlink(names.wal(table.log.header.generation) for table in live.view.tables[1:])
-        return real(files, live, *rest)
+        directory.unlink(
+            names.wal(table.log.header.generation) for table in current.view.tables[1:]
+        )
+        return real(files, current, *rest)
 
     monkeypatch.setattr(compaction, "_publish", publish)
 
@@ -90,9 +92,9 @@ def trust_names_at_reopen(monkeypatch) -> None:
 
 def write_the_slot_before_the_sync(monkeypatch) -> None:
     def finish(self):
-        live = self._follower.catch_up()
-        header = live.log.header
-        return form.Slot(header.store, header.generation, live.table.end)
+        current = self._follower.catch_up()
+        header = current.log.header
+        return form.Slot(header.store, header.generation, current.table.end)
 
     monkeypatch.setattr(Committer, "finish", finish)
     # ... which only matters for what was not synced for itself.
@@ -118,7 +120,7 @@ def split_groups(monkeypatch) -> None:
 
 
 def erase_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(recovery, "_copy", lambda _files, chain: chain.live)
+    monkeypatch.setattr(recovery, "_copy", lambda _files, chain: chain.current)
 
 
 def write_on_after_a_failed_sync(monkeypatch) -> None:
@@ -165,7 +167,7 @@ def write_where_it_ended(monkeypatch) -> None:
     real = Appender._lock_end
 
     def lock_end(self, timeout):
-        self._follower.catch_up, follow = lambda: self._follower.live, self._follower.catch_up
+        self._follower.catch_up, follow = lambda: self._follower.current, self._follower.catch_up
         try:
             return real(self, timeout)
         finally:
@@ -176,7 +178,7 @@ def write_where_it_ended(monkeypatch) -> None:
 
 def read_what_was_followed(monkeypatch) -> None:
     def get(self, key):
-        return self._opened().follower.live.view.get(key)
+        return self._opened().follower.current.view.get(key)
 
     monkeypatch.setattr(Engine, "get", get)
 

@@ -1,4 +1,4 @@
-"""The end of the live log: locked, followed, repaired, written, synced.
+"""The end of the current log: locked, followed, repaired, written, synced.
 
 Every process writes there, one after the other, under the log's own lock; each syncs for itself,
 by its own descriptor, when it has let go.
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
-from litesess.engine.follow import Follower, Live
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import is_interruption
 from litesess.engine.log import Log
 from litesess.engine.means import Limits, Means
@@ -24,7 +24,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Appender:
-    """Writes at the end of the live log; one thread at a time may use it."""
+    """Writes at the end of the current log; one thread at a time may use it."""
 
     def __init__(
         self,
@@ -55,24 +55,26 @@ class Appender:
     @property
     def is_poisoned(self) -> bool:
         """Whether a sync has failed, here or in another process: nothing may be written."""
-        return self._failure is not None or self._follower.live.table.last_kind == form.POISON
+        return self._failure is not None or self._follower.current.table.last_kind == form.POISON
 
     def check_sound(self) -> None:
         """Raise :class:`StoreFailed` if a sync has failed."""
         if self.is_poisoned:
-            path = self._follower.live.log.path
+            path = self._follower.current.log.path
             raise StoreFailed(
                 f"{path}: an earlier sync failed; stop all processes that use the store, and"
                 " start them again, to recover"
             ) from self._failure
 
-    def at_end(self, work: Callable[[Live], ResultT], timeout: float | None = None) -> ResultT:
-        """Do *work* where no other process writes meanwhile: at the end of the live log.
+    def at_end(
+        self, work: Callable[[CurrentLog], ResultT], timeout: float | None = None
+    ) -> ResultT:
+        """Do *work* where no other process writes meanwhile: at the end of the current log.
 
         Behind that there are only zeros then, and nothing before it is still to be synced.
 
         Args:
-            work: gets the live log; writes there, and returns.
+            work: gets the current log; writes there, and returns.
             timeout: how long to wait for other processes, in seconds; None: ``lock_timeout``.
 
         Raises:
@@ -82,8 +84,8 @@ class Appender:
             OSError: the disk failed.
         """
         try:
-            live = self._take_end(self._lock_timeout if timeout is None else timeout)
-            return work(live)
+            current = self._take_end(self._lock_timeout if timeout is None else timeout)
+            return work(current)
         finally:
             # Twice: a signal handler may raise where the first is about to begin.
             try:
@@ -95,68 +97,70 @@ class Appender:
                 torn, self._torn = self._torn, None
                 warn_of_torn(*torn)
 
-    def write(self, live: Live, data: bytes) -> int:
-        """Write records at the end of *live*; return where they end.  Only under :meth:`at_end`.
+    def write(self, current: CurrentLog, data: bytes) -> int:
+        """Write records at the end of *current*; return where they end.  Only under :meth:`at_end`.
 
         Raises:
             OSError: not all of them were written; those that are whole stand, as others may have
                 followed them.
         """
-        start = live.table.end
+        start = current.table.end
         try:
-            live.log.write(data, start)
+            current.log.write(data, start)
         except OSError as error:
             if not is_interruption(error):
-                self._take_back(live)
+                self._take_back(current)
             raise
         return start + len(data)
 
-    def write_record(self, live: Live, kind: int, payload: bytes) -> int:
+    def write_record(self, current: CurrentLog, kind: int, payload: bytes) -> int:
         """Write a record of the engine's own; see :meth:`write`."""
-        table = live.table
-        record = live.log.encode(kind, 0, payload, table.sequence + 1, live.durable, table.end)
-        return self.write(live, record)
+        table = current.table
+        record = current.log.encode(
+            kind, 0, payload, table.sequence + 1, current.durable, table.end
+        )
+        return self.write(current, record)
 
     def sync_all(self) -> None:
         """Make durable all that was written until now; see :meth:`sync`."""
-        live = self._follower.catch_up()
-        self.sync(live, live.table.end)
+        current = self._follower.catch_up()
+        self.sync(current, current.table.end)
 
-    def sync(self, live: Live, end: int) -> None:
-        """Make durable what the log of *live* holds before *end*.
+    def sync(self, current: CurrentLog, end: int) -> None:
+        """Make durable what the log of *current* holds before *end*.
 
         Raises:
             StoreFailed: that failed, and nothing more may be written, by any process.
         """
-        if live.durable < end:
-            self._sync_log(live.log)
-            live.durable = max(live.durable, end)
+        if current.durable < end:
+            self._sync_log(current.log)
+            current.durable = max(current.durable, end)
 
-    def sync_sealed(self, live: Live) -> None:
-        """Make durable the sealed logs that lead to *live*; see :meth:`sync`."""
-        for log in live.unsynced:
+    def sync_sealed(self, current: CurrentLog) -> None:
+        """Make durable the sealed logs that lead to *current*; see :meth:`sync`."""
+        for log in current.unsynced:
             self._sync_log(log)
-        live.unsynced = ()
+        current.unsynced = ()
 
-    def _take_end(self, timeout: float) -> Live:
-        """Let no other process write, and return the live log, followed to its end, and whole."""
-        live = self._lock_end(timeout)
-        while not self._follower.is_there(live.log, self._monotonic()):
+    def _take_end(self, timeout: float) -> CurrentLog:
+        """Let no other process write; return the current log, followed to its end, and whole."""
+        current = self._lock_end(timeout)
+        while not self._follower.is_there(current.log, self._monotonic()):
             # Under the lock nobody seals it: it was deleted, or recovered by a process that did
             # not know of this one.
             self._follower.find_anew()
-            live = self._lock_end(timeout)
+            current = self._lock_end(timeout)
         self.check_sound()
-        if live.bad is not None:
-            self._repair(live)
-        if live.unsynced:
+        if current.bad is not None:
+            self._repair(current)
+        if current.unsynced:
             # Order: what is acknowledged in this log relies on the SEALs before it.
-            self.sync_sealed(live)
-        return live
+            self.sync_sealed(current)
+        return current
 
-    def _lock_end(self, timeout: float) -> Live:
+    def _lock_end(self, timeout: float) -> CurrentLog:
         while True:
-            log = self._follower.live.log
+            log = self._follower.current.log
             if self._follower.is_shared:
                 if self._locked is not None and log is not self._locked:
                     self._let_end_go()
@@ -169,9 +173,9 @@ class Appender:
                         f"is locked by another process, and was not free within {timeout:g} s;"
                         " is one stopped, or its disk stuck?",
                     )
-            live = self._follower.catch_up()
-            if live.log is log:
-                return live
+            current = self._follower.catch_up()
+            if current.log is log:
+                return current
 
     def _let_end_go(self) -> None:
         log = self._locked
@@ -179,7 +183,7 @@ class Appender:
             self._lock.release(log.fd)
             self._locked = None
 
-    def _repair(self, live: Live) -> None:
+    def _repair(self, current: CurrentLog) -> None:
         """Overwrite what a killed or interrupted writer left half-way, if one did.
 
         Every writer does this first, so that nothing can stand behind it.
@@ -188,27 +192,27 @@ class Appender:
             Corruption: something does.
         """
         # Read here: what this process noted of it may be a reader's, on its way.
-        torn = next(live.log.follow(live.table.end), None)
+        torn = next(current.log.follow(current.table.end), None)
         if not isinstance(torn, form.Bad):
             return
-        behind = next(find_records(live.log, torn.offset), None)
+        behind = next(find_records(current.log, torn.offset), None)
         if behind is not None:
             raise Corruption(
-                live.log.path,
+                current.log.path,
                 torn.offset,
                 f"{torn.reason}, and a record follows at offset {behind.offset}",
             )
-        keep_aside(self._directory, live.log, torn)
-        live.log.erase(torn.offset)
-        live.bad = None
-        self._torn = live.log, torn
+        keep_aside(self._directory, current.log, torn)
+        current.log.erase(torn.offset)
+        current.bad = None
+        self._torn = current.log, torn
 
-    def _take_back(self, live: Live) -> None:
+    def _take_back(self, current: CurrentLog) -> None:
         """Follow what of a write that failed is whole, and erase what is not."""
         # Not if that was a SEAL, and whole: it is not for this log to be written any more.
-        if self._follower.catch_up() is live:
+        if self._follower.catch_up() is current:
             with suppress(OSError):  # the next one to write here repairs it
-                live.log.erase(live.table.end)
+                current.log.erase(current.table.end)
 
     def _sync_log(self, log: Log) -> None:
         self.sync_count += 1
@@ -227,9 +231,9 @@ class Appender:
         with suppress(OSError, StoreError):
             # Whoever reads the log next must not build on it, even if its pages look good:
             # other processes, and those that start later, get no error from their syncs.
-            live = self._lock_end(self._lock_timeout)
-            self._repair(live)
-            self.write_record(live, form.POISON, b"")
+            current = self._lock_end(self._lock_timeout)
+            self._repair(current)
+            self.write_record(current, form.POISON, b"")
         self._let_end_go()
         return StoreFailed(
             f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"

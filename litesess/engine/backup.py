@@ -13,7 +13,7 @@ from litesess.engine import format as form
 from litesess.engine.check import Verification, verify
 from litesess.engine.directory import Directory
 from litesess.engine.files import Files
-from litesess.engine.follow import Follower, Live
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import errors, write_all
 from litesess.errors import Corruption, StoreError
 
@@ -42,15 +42,15 @@ def back_up(
     _check_empty(copy)
     with errors(directory.path):
         follower.catch_up()
-        live = follower.adopt()  # not what a compaction has taken away since
-        slot = form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
+        current = follower.adopt()  # not what a compaction has taken away since
+        slot = form.Slot(current.log.header.store, current.log.header.generation, current.table.end)
     made: list[str] = []
     try:
         with errors(copy.path):
-            for name, size in _wanted(files, live):
+            for name, size in _wanted(files, current):
                 made.append(name)
                 _copy(directory, copy, name, size, pause)
-            made.append(copy.names.live)
+            made.append(copy.names.presence)
             _create_slot(target, slot)
             copy.sync()
             return verify(target)
@@ -61,22 +61,22 @@ def back_up(
 
 
 def _create_slot(target: Files, slot: form.Slot) -> None:
-    presence = target.directory.create(target.directory.names.live)
+    presence = target.directory.create(target.directory.names.presence)
     try:
         target.write_slot(presence.fd, slot)
     finally:
         presence.close()
 
 
-def _wanted(files: Files, live: Live) -> Iterator[tuple[str, int | None]]:
+def _wanted(files: Files, current: CurrentLog) -> Iterator[tuple[str, int | None]]:
     """Yield the names of the files to copy, and how much of each; None: all."""
     names = files.directory.names
     # Order: without the last log, and the key file, the copy is refused.
-    if live.view.snapshot is not None:
-        yield names.snapshot(live.view.snapshot.generation), None
-    for table in reversed(live.view.tables[1:]):
+    if current.view.snapshot is not None:
+        yield names.snapshot(current.view.snapshot.generation), None
+    for table in reversed(current.view.tables[1:]):
         yield names.wal(table.log.header.generation), None  # with its SEAL
-    yield names.wal(live.log.header.generation), live.table.end
+    yield names.wal(current.log.header.generation), current.table.end
     if files.keys.is_encrypted:
         yield names.keys, None
 

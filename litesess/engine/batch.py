@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from litesess.engine.changes import Change, Clear, Delete, Entry, Plan, Put, Touch
-from litesess.engine.follow import Live
+from litesess.engine.follow import CurrentLog
 from litesess.engine.format import encode_changes
 from litesess.engine.view import View
 from litesess.errors import StoreError, StoreFull
@@ -88,19 +88,21 @@ class Draft:
                 self._cleared = True
 
 
-def run(batch: list[Ticket], live: Live, *, deletes_only: StoreFull | None = None) -> bytes:
-    """Run the plans of *batch*; return their records, for the end of *live*.
+def run(
+    batch: list[Ticket], current: CurrentLog, *, deletes_only: StoreFull | None = None
+) -> bytes:
+    """Run the plans of *batch*; return their records, for the end of *current*.
 
     The error of a plan is kept in its ticket: it must not fail the others.
 
     Args:
         batch: the transactions, in the order in which their records are to stand.
-        live: the log that is written to, followed to its end.
+        current: the log that is written to, followed to its end.
         deletes_only: the error for plans that need room; None if there is room.
     """
-    draft = Draft(live.view)
+    draft = Draft(current.view)
     records = []
-    sequence, offset = live.table.sequence, live.table.end
+    sequence, offset = current.table.sequence, current.table.end
     for ticket in batch:
         ticket.error = None
         ticket.sequence = 0
@@ -110,7 +112,9 @@ def run(batch: list[Ticket], live: Live, *, deletes_only: StoreFull | None = Non
                 continue
             if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-            record = live.log.encode(*encode_changes(changes), sequence + 1, live.durable, offset)
+            record = current.log.encode(
+                *encode_changes(changes), sequence + 1, current.durable, offset
+            )
         except Exception as error:  # noqa: BLE001  # raised again by its own transact()
             ticket.error = error
             continue

@@ -47,7 +47,7 @@ class Chain:
     logs: list[Replayed]
 
     @property
-    def live(self) -> Replayed:
+    def current(self) -> Replayed:
         """The log that is written to."""
         return self.logs[-1]
 
@@ -148,7 +148,7 @@ def _check_agreement(
         return
     if slot.store != logs[0].header.store:
         directory = files.directory
-        raise Corruption(directory.path_of(directory.names.live), 12, "is of another store")
+        raise Corruption(directory.path_of(directory.names.presence), 12, "is of another store")
     if slot.generation > logs[-1].header.generation:
         raise _missing_log(files, slot.generation)
 

@@ -1,7 +1,7 @@
 """Group commit: one of the waiting threads writes and syncs for all.
 
 A transaction is a *plan*, a pure function of what is stored now: it returns the changes to make.
-The thread that finds the append lock free leads: it locks the live log against other processes,
+The thread that finds the append lock free leads: it locks the current log against other processes,
 follows it to its end, takes every waiting plan, runs each over a draft that shows the changes of
 those before it, writes all records with one call, unlocks, syncs once, and follows the log, by
 which alone the tables change.  If anything fails on the way, the draft is thrown away and memory
@@ -21,7 +21,7 @@ from litesess.engine.append import Appender
 from litesess.engine.batch import Ticket, fail, run, wake
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
-from litesess.engine.follow import Follower, Live
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import errors, store_error
 from litesess.engine.log import DELETE_RESERVE
 from litesess.errors import (
@@ -111,14 +111,14 @@ class Committer:
         """
 
         def work() -> None:
-            live = self._follower.live
-            self._appender.sync_sealed(live)
-            self._appender.sync(live, live.table.end)
+            current = self._follower.current
+            self._appender.sync_sealed(current)
+            self._appender.sync(current, current.table.end)
 
         self._alone(work)
 
-    def seal(self, generation: int, salt: bytes) -> Live:
-        """End the live log and go on in the one of *generation*; return what is live then.
+    def seal(self, generation: int, salt: bytes) -> CurrentLog:
+        """Seal the current log, switch to the log of *generation* and return it.
 
         Raises:
             StoreError: as :meth:`transact`; whether the log was ended is unknown.
@@ -205,10 +205,10 @@ class Committer:
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
         if self._directory.read_only:
-            path = self._follower.live.log.path
+            path = self._follower.current.log.path
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:
-            raise StoreClosed(f"{self._follower.live.log.path}: the store was closed")
+            raise StoreClosed(f"{self._follower.current.log.path}: the store was closed")
         self._appender.check_sound()
 
     def _see_through(self, ticket: Ticket) -> None:
@@ -249,7 +249,7 @@ class Committer:
         except StoreError as error:
             fail(batch, error, error.__cause__)
         except OSError as error:
-            fail(batch, store_error(error, self._follower.live.log.path), error)
+            fail(batch, store_error(error, self._follower.current.log.path), error)
         finally:
             for ticket in batch:
                 ticket.done = True
@@ -259,7 +259,7 @@ class Committer:
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; an error of the system leaves as one of ours."""
         try:
-            with errors(self._follower.live.log.path), self._append_lock:
+            with errors(self._follower.current.log.path), self._append_lock:
                 return work()
         finally:
             self._wake_next()
@@ -267,65 +267,67 @@ class Committer:
     def _commit(self, batch: list[Ticket]) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
-        live, end = self._appender.at_end(lambda live: (live, self._write_batch(live, batch)))
+        current, end = self._appender.at_end(
+            lambda current: (current, self._write_batch(current, batch))
+        )
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
             # What a plan saw and left as it was must be as durable as a change would be.
-            self._appender.sync(live, end)
+            self._appender.sync(current, end)
         try:
-            is_read = self._follower.catch_up() is not live or live.table.end >= end
+            is_read = self._follower.catch_up() is not current or current.table.end >= end
         except (Corruption, DecryptError) as error:
             # Not as it is: a plan that is refused has changed nothing, and these have.
-            raise StoreFailed(f"{live.log.path}: written, but not read back: {error}") from error
+            raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error
         if not is_read:
-            raise StoreFailed(f"{live.log.path}: what was just written there can't be read back")
+            raise StoreFailed(f"{current.log.path}: what was just written there can't be read back")
 
-    def _seal(self, generation: int, salt: bytes) -> Live:
+    def _seal(self, generation: int, salt: bytes) -> CurrentLog:
         self.check_writable()
         self._appender.sync_all()
 
-        def write(live: Live) -> tuple[Live, int]:
-            payload = form.encode_seal(live.table.count, generation, salt)
-            return live, self._appender.write_record(live, form.SEAL, payload)
+        def write(current: CurrentLog) -> tuple[CurrentLog, int]:
+            payload = form.encode_seal(current.table.count, generation, salt)
+            return current, self._appender.write_record(current, form.SEAL, payload)
 
-        live, end = self._appender.at_end(write)
-        self._appender.sync(live, end)
+        current, end = self._appender.at_end(write)
+        self._appender.sync(current, end)
         return self._follower.catch_up()
 
     def _mark(self, *, always: bool) -> form.Slot:
         self._appender.sync_all()
 
-        def write(live: Live) -> tuple[Live, int]:
-            if always or live.table.last_kind != form.MARK:
-                return live, self._appender.write_record(live, form.MARK, b"")
-            return live, live.table.end
+        def write(current: CurrentLog) -> tuple[CurrentLog, int]:
+            if always or current.table.last_kind != form.MARK:
+                return current, self._appender.write_record(current, form.MARK, b"")
+            return current, current.table.end
 
-        live, end = self._appender.at_end(write)
-        self._appender.sync(live, end)
+        current, end = self._appender.at_end(write)
+        self._appender.sync(current, end)
         self._follower.catch_up()
-        header = live.log.header
+        header = current.log.header
         return form.Slot(header.store, header.generation, end)
 
-    def _write_batch(self, live: Live, batch: list[Ticket]) -> int:
+    def _write_batch(self, current: CurrentLog, batch: list[Ticket]) -> int:
         """Write what the plans of *batch* want; return where the log ends then."""
-        start = live.table.end
-        data = run(batch, live)
+        start = current.table.end
+        data = run(batch, current)
         if data:
             try:
-                live.log.reserve(start + len(data) + DELETE_RESERVE)
+                current.log.reserve(start + len(data) + DELETE_RESERVE)
             except OSError as error:
-                full = store_error(error, live.log.path)
+                full = store_error(error, current.log.path)
                 if not isinstance(full, StoreFull):
                     raise
-                data = run(batch, live, deletes_only=full)
+                data = run(batch, current, deletes_only=full)
         if not data:
             return start
         try:
-            return self._appender.write(live, data)
+            return self._appender.write(current, data)
         except OSError as error:
-            refusal = store_error(error, live.log.path)
-            last = live.table.sequence
+            refusal = store_error(error, current.log.path)
+            last = current.table.sequence
             # And all behind the first that is refused: they have seen what it wanted.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             fail(refused, refusal, error)
-            return live.table.end
+            return current.table.end

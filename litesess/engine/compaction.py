@@ -14,7 +14,7 @@ from typing import Final
 from litesess.engine import format as form
 from litesess.engine.commit import Committer
 from litesess.engine.files import Files
-from litesess.engine.follow import Follower, Live
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.snapshot import Snapshot, check
 from litesess.engine.snapshot_writer import SnapshotWriter
 from litesess.engine.view import View, paused
@@ -38,38 +38,44 @@ def compact(
         StoreError: the log can't be written or does not hold what was written.
     """
     committer.reach_end()
-    live = follower.adopt()
+    current = follower.adopt()
     # What one that failed or was killed has left: no SEAL leads to a log that is newer.
     directory, names = files.directory, files.directory.names
     listing = directory.listing()
-    current = live.log.header.generation
-    directory.unlink([*listing.temporary, *(names.wal(it) for it in listing.wals if it > current)])
+    generation = current.log.header.generation
+    directory.unlink(
+        [*listing.temporary, *(names.wal(it) for it in listing.wals if it > generation)]
+    )
     # After a compaction that failed behind its seal, the sealed log waits for this one.
-    if len(live.view.tables) == 1:
+    if len(current.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
-        generation = max(listing.newest, current) + 1
-        head = files.new_head(form.WAL_MAGIC, live.log.header.store, generation, 0)
+        generation = max(listing.newest, generation) + 1
+        head = files.new_head(form.WAL_MAGIC, current.log.header.store, generation, 0)
         following = files.create_log(head)
-        live = committer.seal(following.header.generation, following.header.salt)
-    generation = live.log.header.generation
-    follower.adopt(_publish(files, live, pause))
+        current = committer.seal(following.header.generation, following.header.salt)
+    generation = current.log.header.generation
+    follower.adopt(_publish(files, current, pause))
     committer.mark(always=True)
     listing = directory.listing()
     directory.unlink(names.wal(old) for old in listing.wals if old < generation)
     directory.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
-    snapshot = live.view.snapshot
-    if snapshot is not None and all(map(files.keys.is_newest, (live.log.sealer, snapshot.sealer))):
+    snapshot = current.view.snapshot
+    if snapshot is not None and all(
+        map(files.keys.is_newest, (current.log.sealer, snapshot.sealer))
+    ):
         # Order: what was made under another data key is gone, durably, before that is.
         directory.sync()
         files.keys.drop_old(directory)
 
 
-def _publish(files: Files, live: Live, pause: Callable[[], None]) -> Snapshot:
-    """Write all that the logs and the snapshot before the live log hold as one snapshot."""
-    snapshot = live.view.snapshot
-    view = View(None if snapshot is None else snapshot.private(), live.view.tables[1:])
-    header = live.log.header
-    head = files.new_head(form.SNAPSHOT_MAGIC, header.store, header.generation, live.table.before)
+def _publish(files: Files, current: CurrentLog, pause: Callable[[], None]) -> Snapshot:
+    """Write all that the logs and the snapshot before the current log hold as one snapshot."""
+    snapshot = current.view.snapshot
+    view = View(None if snapshot is None else snapshot.private(), current.view.tables[1:])
+    header = current.log.header
+    head = files.new_head(
+        form.SNAPSHOT_MAGIC, header.store, header.generation, current.table.before
+    )
     fs, name = files.directory.fs, files.directory.names.snapshot(header.generation)
     # Order: read back and checked before it takes the name that everything relies on.
     read_back = partial(check, fs, path=files.directory.path_of(name))

@@ -66,19 +66,19 @@ class Compactor:
 
     @property
     def log_bytes(self) -> int:
-        """How long the live log is."""
-        return self._follower.live.table.end
+        """How long the current log is."""
+        return self._follower.current.table.end
 
     @property
     def is_over_limit(self) -> bool:
-        """Whether the live log is longer than it may get; asked after every commit."""
-        end = self._follower.live.table.end
+        """Whether the current log is longer than it may get; asked after every commit."""
+        end = self._follower.current.table.end
         return end > self._wal_limit and end > self.limit
 
     @property
     def limit(self) -> int:
         """How long it may get: in proportion to the snapshot, as a merge writes all of that."""
-        snapshot = self._follower.live.view.snapshot
+        snapshot = self._follower.current.view.snapshot
         share = min(snapshot.size // 2, _LARGEST_LIMIT) if snapshot is not None else 0
         return max(self._wal_limit, share, self._postponed)
 
@@ -185,6 +185,6 @@ class Compactor:
             compact(self._files, self._follower, self._committer, self._maintenance.pause)
         self._postponed = 0
         self.count += 1
-        generation = self._follower.live.log.header.generation
+        generation = self._follower.current.log.header.generation
         logger.debug("compacted %s, generation %d", self._path, generation)
         return self._monotonic() - began

@@ -30,12 +30,12 @@ class Names(NamedTuple):
     collection: str
 
     @property
-    def live(self) -> str:
+    def presence(self) -> str:
         """Presence lock and slot."""
         return f"{self.collection}.live"
 
     @property
-    def compact(self) -> str:
+    def maintenance(self) -> str:
         """Maintenance lock."""
         return f"{self.collection}.compact"
 

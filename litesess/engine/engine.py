@@ -171,7 +171,7 @@ class Engine:
             yield from self._current_view().expired(now, self._opened().maintenance.pause)
 
     def _current_view(self) -> View:
-        return self._opened().reader.live().view
+        return self._opened().reader.current().view
 
     def follow(self) -> None:
         """Let go of what others have merged into a snapshot, if this process has it open.

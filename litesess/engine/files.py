@@ -34,7 +34,7 @@ class Files:
 
     def slot(self) -> form.Slot | None:
         """Return what the last process to close the store wrote; None if there is no such note."""
-        data = self.directory.read(self.directory.names.live, form.SLOT_BYTES)
+        data = self.directory.read(self.directory.names.presence, form.SLOT_BYTES)
         return None if data is None else self.keys.verify_slot(data, self.directory)
 
     def write_slot(self, fd: int, slot: form.Slot) -> None:

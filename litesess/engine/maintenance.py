@@ -136,6 +136,6 @@ class Maintenance:
                 return True
             # Guards: other processes lock another file, if this one has been deleted.
             deleted = self._file
-            self._file = self._directory.open_lock(self._directory.names.compact)
+            self._file = self._directory.open_lock(self._directory.names.maintenance)
             deleted.close()
         return False

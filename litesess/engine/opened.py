@@ -85,11 +85,11 @@ class OpenStore:
             StoreError: the store can't be read.
             OSError: a file could not be read.
         """
-        live = self.reader.live()
-        snapshot = live.view.snapshot
+        current = self.reader.current()
+        snapshot = current.view.snapshot
         return EngineStats(
-            generation=live.log.header.generation,
-            log_bytes=sum(table.end for table in live.view.tables),
+            generation=current.log.header.generation,
+            log_bytes=sum(table.end for table in current.view.tables),
             snapshot_bytes=0 if snapshot is None else snapshot.size,
             is_poisoned=self.committer.is_poisoned,
             commits=self.committer.commit_count,

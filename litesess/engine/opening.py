@@ -81,12 +81,12 @@ class Opener:
         directory = self._directory(create=True)
         opened: list[Directory | OpenFile] = [directory]
         try:
-            presence = directory.open_lock(self.names.live)
+            presence = directory.open_lock(self.names.presence)
             opened.append(presence)
             files = self._files(directory)
             network = self.means.fs.network_type(self.path)
             chain, is_synced = self._enter(files, presence.fd, network, sleep)
-            maintenance = directory.open_lock(self.names.compact)
+            maintenance = directory.open_lock(self.names.maintenance)
             opened.append(maintenance)
             follower = Follower(files, chain, is_shared=not network, is_synced=is_synced)
             committer = self._committer(directory, follower)
@@ -117,7 +117,7 @@ class Opener:
         committer: Committer,
         locks: tuple[OpenFile, OpenFile] | None,
     ) -> OpenStore:
-        generation = follower.live.log.header.generation
+        generation = follower.current.log.header.generation
         logger.debug("opened %s, generation %d", self.path, generation)
         return OpenStore(files, follower, committer, locks, self._limits, self.means, self._hooks)
 

@@ -69,7 +69,7 @@ def closed(path: str, collection: str) -> Iterator[bool]:
     """
     with _directory(path, collection) as directory:
         try:
-            presence = directory.open_file(directory.names.live, write=False)
+            presence = directory.open_file(directory.names.presence, write=False)
         except FileNotFoundError:  # the process that opens the store makes it
             yield True
             return

@@ -7,7 +7,7 @@ from typing import Final
 
 from litesess.engine.changes import Entry
 from litesess.engine.commit import Committer
-from litesess.engine.follow import Follower, Live
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.errors import Corruption
 
 #: A read relies for so long, in seconds, on the log's having been there: far less than it takes
@@ -54,23 +54,23 @@ class Reader:
             OSError: a file could not be read.
         """
         follower = self._follower
-        live = follower.live
-        if follower.is_shared and live.log.has_grown(live.table.end):
-            live = follower.catch_up()
-            if live.bad is not None:
-                self._judge_in_time(live.bad.offset)
+        current = follower.current
+        if follower.is_shared and current.log.has_grown(current.table.end):
+            current = follower.catch_up()
+            if current.bad is not None:
+                self._judge_in_time(current.bad.offset)
         # The operator who deletes the directory to end all sessions means it.  Not asked by each
         # of many reads at once: where threads wait for the interpreter, a call that gives it up
         # costs a switch of threads.
         now = self._monotonic()
         if now - self._seen_at > _SEEN_FOR:
-            if follower.is_there(live.log, now):
+            if follower.is_there(current.log, now):
                 self._seen_at = now
             else:
-                live = self._look_again(now)
-        return live.view.get(key)
+                current = self._look_again(now)
+        return current.view.get(key)
 
-    def live(self) -> Live:
+    def current(self) -> CurrentLog:
         """Return the log that is written to, followed to its end.
 
         Raises:
@@ -79,17 +79,17 @@ class Reader:
         """
         return self._look_again(self._monotonic())
 
-    def _look_again(self, now: float) -> Live:
+    def _look_again(self, now: float) -> CurrentLog:
         """Follow the log to its end, and check that it is still there.
 
         If it was compacted meanwhile, the way to its end leads to the next one.
         """
         follower = self._follower
-        live = follower.catch_up()
-        if not follower.is_there(live.log, now):
+        current = follower.catch_up()
+        if not follower.is_there(current.log, now):
             return follower.find_anew()
         self._seen_at = now
-        return live
+        return current
 
     def _judge_in_time(self, offset: int) -> None:
         """Decide whether a bad end is damage, once no writer can still be writing it."""

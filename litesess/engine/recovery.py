@@ -64,21 +64,21 @@ def open_store(
         return chain
     # Guards: if somebody has deleted the presence lock, others may be writing, and compacting,
     # still.  Held until there is another log, these locks send them there.
-    maintenance = files.directory.open_lock(files.directory.names.compact)
+    maintenance = files.directory.open_lock(files.directory.names.maintenance)
     try:
         lock(maintenance.fd)
         if files.directory.listing() != listing:
             chain = load_chain(files, files.directory.listing(), slot)
-        live = chain.live.log
-        lock(live.fd)
-        if live.goes_on(chain.live.table.end):
+        current = chain.current.log
+        lock(current.fd)
+        if current.goes_on(chain.current.table.end):
             chain = load_chain(files, files.directory.listing(), slot)
         # Order: before a log that replaces what a snapshot does not hold, that snapshot's name.
         files.directory.sync()
         chain = _recover(files, chain)
-        write_slot(_slot_at(chain.live))
+        write_slot(_slot_at(chain.current))
         _drop_garbage(files, chain)
-        live.close()
+        current.close()
     finally:
         maintenance.close()
     return chain
@@ -109,20 +109,20 @@ def load_existing(files: Files) -> Chain:
     return chain
 
 
-def _slot_at(live: Replayed) -> form.Slot:
-    return form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
+def _slot_at(current: Replayed) -> form.Slot:
+    return form.Slot(current.log.header.store, current.log.header.generation, current.table.end)
 
 
 def _was_closed(chain: Chain, slot: form.Slot | None) -> bool:
-    return slot == _slot_at(chain.live) and chain.live.torn is None
+    return slot == _slot_at(chain.current) and chain.current.torn is None
 
 
 def _recover(files: Files, chain: Chain) -> Chain:
     """Publish one log in place of all in *chain*."""
-    torn = chain.live.torn
+    torn = chain.current.torn
     if torn is not None:
-        keep_aside(files.directory, chain.live.log, torn)
-        warn_of_torn(chain.live.log, torn)
+        keep_aside(files.directory, chain.current.log, torn)
+        warn_of_torn(chain.current.log, torn)
     return Chain(chain.listing, chain.snapshot, [_copy(files, chain)])
 
 
@@ -160,10 +160,10 @@ def _create(files: Files) -> Chain:
 
 def _copy(files: Files, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
-    first, live = chain.logs[0], chain.live
-    copied = Replayed(Table(live.log, first.table.before))
+    first, current = chain.logs[0], chain.current
+    copied = Replayed(Table(current.log, first.table.before))
     head = files.new_head(
-        form.WAL_MAGIC, live.log.header.store, chain.listing.newest + 1, chain.base
+        form.WAL_MAGIC, current.log.header.store, chain.listing.newest + 1, chain.base
     )
     log = files.create_log(head, _copied_records(chain, head, copied))
     copied.table.log = log  # not the old one: the table holds places in what was just published
@@ -193,6 +193,6 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
                 else (form.MARK, b"")
             )
             yield encoded(kind, record.flags, payload, record.sequence, 0)
-    if chain.live.table.last_kind != form.MARK:
+    if chain.current.table.last_kind != form.MARK:
         # The log is not published before all of it is synced, so it may say so of itself.
         yield encoded(form.MARK, 0, b"", table.sequence + 1, table.end)
