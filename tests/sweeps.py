@@ -25,7 +25,7 @@ from engines import (
 from simdisk import SimDisk
 
 from litesess import StoreError
-from litesess.crypto import SEALING_BYTES
+from litesess.crypto import OVERHEAD_BYTES
 from litesess.engine import Delete, Put
 from litesess.engine import format as form
 from litesess.engine.replay import replay
@@ -128,7 +128,7 @@ def assert_prefix(found: object, states: list[object], damaged: bytes, whole: by
     """A roll-back is excused only where the damage hits the last record, which vouches for all."""
     damaged = damaged.ljust(len(whole), b"\0")
     last_damaged = max(at for at, byte in enumerate(whole) if damaged[at] != byte)
-    sealing = SEALING_BYTES if engines.encryption_key is not None else 0
+    sealing = OVERHEAD_BYTES if engines.encryption_key is not None else 0
     last_record = form.RECORD_BYTES + form.KEY_BYTES + 8 + 4 + sealing
     assert last_damaged >= used(whole) - last_record, "what later records vouch for went"
     assert found in states, "what is shown was never stored"

@@ -1,7 +1,7 @@
 """The end of the current log: locked, followed, repaired, written, synced.
 
 Every process writes there, one after the other, under the log's own lock; each syncs for itself,
-by its own descriptor, when it has let go.
+by its own descriptor, after it has released the lock.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Appender:
         finally:
             # Twice: a signal handler may raise where the first is about to begin.
             try:
-                self._let_end_go()
+                self._release_end()
             finally:
                 if self._locked is not None:
-                    self._let_end_go()
+                    self._release_end()
             if self._torn is not None:  # not under the lock: a handler of the host's takes its time
                 torn, self._torn = self._torn, None
                 warn_of_torn(*torn)
@@ -163,9 +163,10 @@ class Appender:
             log = self._follower.current.log
             if self._follower.is_shared:
                 if self._locked is not None and log is not self._locked:
-                    self._let_end_go()
-                # Noted first: to let go of what was not got is harmless, to keep it is not.  And
-                # taken in any case: what is noted may not have been got.
+                    self._release_end()
+                # Record the log before locking it: to release a lock that was never taken is
+                # harmless, to keep one is not.  Lock it even if it is recorded already: that
+                # attempt may have failed.
                 self._locked = log
                 if not self._lock.acquire(log.fd, timeout):
                     raise StoreLocked(
@@ -177,7 +178,7 @@ class Appender:
             if current.log is log:
                 return current
 
-    def _let_end_go(self) -> None:
+    def _release_end(self) -> None:
         log = self._locked
         if log is not None:
             self._lock.release(log.fd)
@@ -234,7 +235,7 @@ class Appender:
             current = self._lock_end(self._lock_timeout)
             self._repair(current)
             self.write_record(current, form.POISON, b"")
-        self._let_end_go()
+        self._release_end()
         return StoreFailed(
             f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"
             " processes that use the store, and start them again, to recover"

@@ -1,7 +1,7 @@
 """A copy of a store that is in use, as it was when the copying began.
 
-Nothing is merged or opened: files are copied as they are, sealed or not, while nobody may take one
-away; of the last log as much as had been written.
+Nothing is merged or decrypted: files are copied as they are, while no compaction can delete one; of
+the current log as much as had been written.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def check_headers(files: Files) -> None:
 
     Raises:
         Corruption: one is damaged, of another store or of an unknown version.
-        DecryptError: the key file, or one that is sealed, does not go with the encryption key.
+        DecryptError: the key file, or an encrypted file, does not go with the encryption key.
     """
     files.keys.check(files.directory)
     listing = files.directory.listing()
@@ -177,7 +177,7 @@ def _replay_chain(
         replayed = _replay(log, sequence, slot)
         chain.append(replayed)
         sequence = replayed.table.sequence
-        # A compaction that did not come to its seal leaves the next log behind, empty.
+        # A compaction that did not come to its SEAL leaves the next log behind, empty.
         if replayed.seal is None:
             if not all(map(_is_empty, logs)):
                 raise Corruption(
@@ -229,7 +229,7 @@ def check_order(table: Table, record: form.Record) -> None:
 
     Raises:
         Corruption: it may not.
-        DecryptError: it may not, though it was sealed: somebody has moved it.
+        DecryptError: it may not, though it was encrypted: an attacker has moved it.
     """
     check_sequence(table, record, table.log)
     kind = record.kind
@@ -251,11 +251,11 @@ def check_sequence(table: Table, record: form.Record, log: Log) -> None:
 
 
 def _out_of_order(log: Log, record: form.Record, reason: str) -> StoreError:
-    # What was sealed did not get there by rot.
+    # An encrypted record did not get there by rot.
     return (
         Corruption(log.path, record.offset, reason)
-        if log.sealer is None
-        else (log.sealer.tampered())
+        if log.cipher is None
+        else (log.cipher.tampered())
     )
 
 

@@ -46,7 +46,7 @@ def compact(
     directory.unlink(
         [*listing.temporary, *(names.wal(it) for it in listing.wals if it > generation)]
     )
-    # After a compaction that failed behind its seal, the sealed log waits for this one.
+    # After a compaction that failed after its SEAL, the sealed log waits for this one.
     if len(current.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
         generation = max(listing.newest, generation) + 1
@@ -61,7 +61,7 @@ def compact(
     directory.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
     snapshot = current.view.snapshot
     if snapshot is not None and all(
-        map(files.keys.is_newest, (current.log.sealer, snapshot.sealer))
+        map(files.keys.is_newest, (current.log.cipher, snapshot.cipher))
     ):
         # Order: what was made under another data key is gone, durably, before that is.
         directory.sync()

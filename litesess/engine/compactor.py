@@ -107,7 +107,7 @@ class Compactor:
                 self._compact()
             with errors(self._path):
                 # One that is published, but that no log was made under yet, is as good as new.
-                if files.keys.is_newest(follower.catch_up().log.sealer):
+                if files.keys.is_newest(follower.catch_up().log.cipher):
                     files.keys.add(files.directory)
                 files.directory.unlink(files.directory.listing().torn)
             seconds = self._compact()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from litesess.crypto import SEALING_BYTES, TAG_BYTES, Sealer
+from litesess.crypto import OVERHEAD_BYTES, TAG_BYTES, Cipher
 from litesess.engine.changes import Change, Delete, Entry, Put, Touch
 from litesess.errors import Corruption, EncodeError
 
@@ -36,7 +36,7 @@ RECORD: Final = struct.Struct("<HBBIQQI")
 RECORD_BYTES: Final = 2 + 1 + 1 + 4 + 8 + 8 + 4
 CRC_OFFSET: Final = RECORD_BYTES - 4
 RECORD_MAGIC: Final = 0x5CA1
-_MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + SEALING_BYTES
+_MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + OVERHEAD_BYTES
 _CHECKED: Final = struct.Struct("<HBBIQQ")
 CRC: Final = struct.Struct("<I")
 _OFFSET: Final = struct.Struct("<Q")
@@ -79,7 +79,7 @@ class Header(NamedTuple):
 
     @property
     def context(self) -> bytes:
-        """What tells the file from every other one, for what is sealed in it."""
+        """The bytes that tell the file from every other one; its cipher is bound to them."""
         return _CONTEXT.pack(self.magic, self.store, self.generation)
 
     @property
@@ -89,11 +89,11 @@ class Header(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a file begins with, and what seals in it; None if it is not encrypted."""
+    """The first bytes of a file, and the cipher of its content; None: it is not encrypted."""
 
     header: Header
     data: bytes
-    sealer: Sealer | None
+    cipher: Cipher | None
 
 
 def decode_header(data: bytes, path: str, magic: bytes) -> tuple[Header, bytes, bytes]:
@@ -182,7 +182,7 @@ def encode_record(
     payload: bytes,
     sequence: int,
     durable: int,
-    sealer: Sealer | None,
+    cipher: Cipher | None,
     offset: int,
 ) -> bytes:
     """Return a record.
@@ -194,13 +194,13 @@ def encode_record(
         payload: at most ``MAX_PAYLOAD_BYTES``.
         sequence: its number.
         durable: how much of the file is known to be synced.
-        sealer: seals the payload; None: it stays in the clear.
-        offset: where it is to stand in the file; sealed, it is good nowhere else.
+        cipher: encrypts the payload; None: it is not encrypted.
+        offset: where it is to stand in the file; encrypted, it is good nowhere else.
     """
-    length = len(payload) if sealer is None else len(payload) + SEALING_BYTES
+    length = len(payload) if cipher is None else len(payload) + OVERHEAD_BYTES
     head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
-    if sealer is not None:
-        payload = sealer.seal(payload, head + _OFFSET.pack(offset))
+    if cipher is not None:
+        payload = cipher.encrypt(payload, head + _OFFSET.pack(offset))
     return b"%b%b%b" % (head, CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
 
 
@@ -217,7 +217,7 @@ class Record(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """What its payload was sealed with: what stands before its checksum, and where it does."""
+        """The bytes that its payload was bound to: those before its checksum, and its offset."""
         length = self.end - self.offset - RECORD_BYTES
         head = _CHECKED.pack(
             RECORD_MAGIC, self.kind, self.flags, length, self.sequence, self.durable
@@ -234,12 +234,12 @@ class Bad(NamedTuple):
 
 
 def decode_record(
-    data: bytes, at: int, base: int, salt_crc: int, sealer: Sealer | None
+    data: bytes, at: int, base: int, salt_crc: int, cipher: Cipher | None
 ) -> Record | Bad:
     """Return the record at *at* in *data*, whose first byte stands at *base* in the file.
 
     Raises:
-        DecryptError: it is whole, yet was not sealed for this place.
+        DecryptError: it is whole, yet was not encrypted for this place.
     """
     offset = base + at
     if len(data) - at < RECORD_BYTES:
@@ -255,11 +255,11 @@ def decode_record(
         return Bad(offset, f"record ends {end - len(data)} bytes past the end", True)
     payload, head = data[at + RECORD_BYTES : end], data[at : at + CRC_OFFSET]
     actual = crc32(payload, crc32(head, salt_crc))
-    # Order: the checksum is over the sealed bytes, so that a torn record is no tampered one.
+    # Order: the checksum is over the encrypted bytes, so that a torn record is no tampered one.
     if actual != crc:
         return Bad(offset, f"record checksum {actual:#010x}, stored {crc:#010x}", False)
-    if sealer is not None:
-        payload = sealer.open(payload, head + _OFFSET.pack(offset))
+    if cipher is not None:
+        payload = cipher.decrypt(payload, head + _OFFSET.pack(offset))
     return Record(offset, base + end, kind, flags, sequence, durable, payload)
 
 

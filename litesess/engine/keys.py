@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from litesess.crypto import (
     KEY_BYTES,
+    Cipher,
     DataKey,
     Derivation,
     EncryptionKey,
     RandomBytes,
-    Sealer,
 )
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
@@ -68,7 +68,7 @@ class Keys:
         """Make a data key for the store *store*, which holds nothing yet.
 
         Another one than in a key file that is there: whoever made that may have been killed, or
-        its store may have been deleted, and no two stores are sealed under one key.
+        its store may have been deleted, and no two stores are encrypted under one key.
 
         Raises:
             DecryptError: there is a key file that was made under another encryption key.
@@ -84,7 +84,7 @@ class Keys:
             self._known = data_keys
 
     def sign(self, header: form.Header, path: str, directory: Directory) -> form.Head:
-        """Return what a new file begins with, and what seals in it.
+        """Return the head of a new file.
 
         Args:
             header: the file's.
@@ -103,10 +103,10 @@ class Keys:
         # Order: the key file's name, which one who was killed may have left unsynced, before
         # that of a file that can't be read without.
         directory.sync()
-        return form.Head(header, header.encode(data_key.tag), self._sealer(header, data_key, path))
+        return form.Head(header, header.encode(data_key.tag), self._cipher(header, data_key, path))
 
     def verify(self, data: bytes, path: str, magic: bytes, directory: Directory) -> form.Head:
-        """Return what a file begins with, and what opens what is sealed in it.
+        """Return the head of a file that was read.
 
         Args:
             data: its first bytes.
@@ -132,7 +132,7 @@ class Keys:
         data_key = self._find(signed, tag, directory)
         if data_key is None:
             raise DecryptError(f"{path} is of another store, or was tampered with")
-        return form.Head(header, data, self._sealer(header, data_key, path))
+        return form.Head(header, data, self._cipher(header, data_key, path))
 
     def sign_slot(self, slot: form.Slot) -> bytes:
         """Return a slot's bytes."""
@@ -155,9 +155,9 @@ class Keys:
             return None
         return slot
 
-    def is_newest(self, sealer: Sealer | None) -> bool:
+    def is_newest(self, cipher: Cipher | None) -> bool:
         """Say whether a file was made under the newest data key that is known here."""
-        return sealer is None or sealer.data_key.number == max(self._known)
+        return cipher is None or cipher.data_key.number == max(self._known)
 
     def add(self, directory: Directory) -> None:
         """Publish a new data key beside the one in use; new files are made under it.
@@ -282,5 +282,5 @@ class Keys:
         published.close()
         self._known = self._known | data_keys
 
-    def _sealer(self, header: form.Header, data_key: DataKey, path: str) -> Sealer:
-        return data_key.sealer(b"file", header.salt, header.context, path, self._random_bytes)
+    def _cipher(self, header: form.Header, data_key: DataKey, path: str) -> Cipher:
+        return data_key.cipher(b"file", header.salt, header.context, path, self._random_bytes)

@@ -40,11 +40,11 @@ class Log:
         "_last_entry",
         "_name",
         "_window",
+        "cipher",
         "header",
         "path",
         "reserved",
         "salt_crc",
-        "sealer",
     )
 
     def __init__(self, directory: Directory, name: str, file: OpenFile, head: form.Head) -> None:
@@ -62,8 +62,8 @@ class Log:
         self.header = head.header
         self.path = directory.path_of(name)
         self.salt_crc = crc32(head.header.salt)
-        #: Seals its payloads; None: they are in the clear.
-        self.sealer = head.sealer
+        #: Encrypts its payloads; None: they are not encrypted.
+        self.cipher = head.cipher
         self._fs = fs
         self._directory = directory.fd
         self._name = name
@@ -143,7 +143,7 @@ class Log:
                 data = self._read(wanted, base)
             if not data or not data[at]:
                 return
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
+            found = form.decode_record(data, at, base, self.salt_crc, self.cipher)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
@@ -174,7 +174,7 @@ class Log:
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
         data = self._read(size, offset)
-        found = form.decode_record(data, 0, offset, self.salt_crc, self.sealer)
+        found = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
         if isinstance(found, form.Bad):
             raise Corruption(self.path, offset, found.reason)
         return found
@@ -220,7 +220,7 @@ class Log:
     ) -> bytes:
         """Return a record for this log; see :func:`format.encode_record`."""
         return form.encode_record(
-            self.salt_crc, kind, flags, payload, sequence, durable, self.sealer, offset
+            self.salt_crc, kind, flags, payload, sequence, durable, self.cipher, offset
         )
 
     def write(self, data: bytes, offset: int) -> None:

@@ -151,7 +151,7 @@ def keep_aside(directory: Directory, log: Log, torn: form.Bad) -> None:
 
 
 def _create(files: Files) -> Chain:
-    # Order: the key before what is sealed under it.
+    # Order: the key before the log that is encrypted under it.
     store = files.random_bytes(form.STORE_BYTES)
     files.keys.create(files.directory, store)
     log = files.create_log(files.new_head(form.WAL_MAGIC, store, FIRST_GENERATION, 0))
@@ -177,7 +177,7 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
     def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
         start = table.end
         data = form.encode_record(
-            salt_crc, kind, flags, payload, sequence, durable, head.sealer, start
+            salt_crc, kind, flags, payload, sequence, durable, head.cipher, start
         )
         end = start + len(data)
         table.apply(form.Record(start, end, kind, flags, sequence, durable, payload))

@@ -22,9 +22,9 @@ def replay(log: Log) -> Iterator[form.Record | form.Bad]:
     """
     base, data = form.HEADER_BYTES, b""
     at = looked_again_at = 0
-    decode, salt_crc, sealer = form.decode_record, log.salt_crc, log.sealer
+    decode, salt_crc, cipher = form.decode_record, log.salt_crc, log.cipher
     while True:
-        found = decode(data, at, base, salt_crc, sealer)
+        found = decode(data, at, base, salt_crc, cipher)
         if isinstance(found, form.Record):
             yield found
             at = found.end - base
@@ -54,7 +54,7 @@ def records(log: Log, end: int) -> Iterator[form.Record]:
     at = 0
     data = log.pread(min(end - start, CHUNK_BYTES), start)
     while base + at < end:
-        found = form.decode_record(data, at, base, log.salt_crc, log.sealer)
+        found = form.decode_record(data, at, base, log.salt_crc, log.cipher)
         if isinstance(found, form.Record):
             yield found
             at = found.end - base
@@ -90,6 +90,6 @@ def decrypted(log: Log, record: form.Record) -> form.Record:
     Raises:
         DecryptError: it was not written there.
     """
-    if log.sealer is None:
+    if log.cipher is None:
         return record
-    return record._replace(payload=log.sealer.open(record.payload, record.head))
+    return record._replace(payload=log.cipher.decrypt(record.payload, record.head))

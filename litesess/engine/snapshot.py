@@ -27,7 +27,7 @@ from litesess.engine.snapshot_format import (
 from litesess.engine.snapshot_writer import SnapshotWriter
 from litesess.errors import Corruption
 
-_SEALED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are opened and sealed
+_ENCRYPTED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are decrypted and encrypted
 
 
 class Snapshot:
@@ -40,10 +40,10 @@ class Snapshot:
         "_head",
         "_store_crc",
         "_values",
+        "cipher",
         "generation",
         "index",
         "path",
-        "sealer",
         "sequence",
         "size",
         "store",
@@ -71,7 +71,7 @@ class Snapshot:
         header = head.header
         self.index = index
         self.path = path
-        self.sealer = head.sealer
+        self.cipher = head.cipher
         self.generation, self.store, self.sequence = header.generation, header.store, header.link
         self.size = fs.size(file.fd)
         self._fs = fs
@@ -99,7 +99,7 @@ class Snapshot:
         at = max(size - FOOTER_BYTES, form.HEADER_BYTES)
         footer = decode_footer(fs.pread(file.fd, FOOTER_BYTES, at), path, at)
         start = footer.index_offset
-        index = Index(fs.map(file.fd, size), start, footer, is_encrypted=head.sealer is not None)
+        index = Index(fs.map(file.fd, size), start, footer, is_encrypted=head.cipher is not None)
         if index.end != at:
             raise Corruption(
                 path, start, f"index of {at - start} bytes for {footer.entry_count} entries"
@@ -130,7 +130,7 @@ class Snapshot:
             Corruption: the index has been damaged since it was opened.
             DecryptError: somebody has changed it.
         """
-        if self.sealer is None:
+        if self.cipher is None:
             return self
         memory = b"".join(self._read_index())
         self._check_index(lambda: iter([memory]))
@@ -138,9 +138,9 @@ class Snapshot:
         return Snapshot(self._fs, self._file, self.path, self._head, self._footer, index)
 
     def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:
-        footer, start, sealer = self._footer, self._footer.index_offset, self.sealer
+        footer, start, cipher = self._footer, self._footer.index_offset, self.cipher
         # The proof alone tells, and takes half as long; the checksum says what kind of damage.
-        if sealer is not None and sealer.proves(chain(read(), [footer.vouched]), footer.proof):
+        if cipher is not None and cipher.proves(chain(read(), [footer.vouched]), footer.proof):
             return
         actual = 0
         for part in read():
@@ -149,8 +149,8 @@ class Snapshot:
             raise Corruption(
                 self.path, start, f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}"
             )
-        if sealer is not None:
-            raise sealer.tampered()
+        if cipher is not None:
+            raise cipher.tampered()
 
     def close(self) -> None:
         """Let the file and the mapped memory go; who reads then gets an error."""
@@ -203,9 +203,9 @@ class Snapshot:
         index, offset = self.index, self.index.offsets[position]
         data = self._fs.pread(self._file.fd, index.offsets[position + 1] - offset, offset)
         key, version, value = decode_entry(data, self._store_crc, self.path, offset, self._values)
-        if self.sealer is not None and version != index.versions[position]:
-            # An older one, from an older snapshot, is as well sealed.
-            raise self.sealer.tampered()
+        if self.cipher is not None and version != index.versions[position]:
+            # An older one, from an older snapshot, is as well encrypted.
+            raise self.cipher.tampered()
         if not index.has_owners or index.owner_tag(position) == NO_OWNER:
             return key, Entry(value, index.expiries[position], version)
         owner, value = value[: form.OWNER_BYTES], value[form.OWNER_BYTES :]
@@ -271,15 +271,15 @@ class Snapshot:
 
     def copy(self, start: int, stop: int, writer: SnapshotWriter) -> None:
         """Add the entries from position *start* up to *stop* to *writer*."""
-        if writer.takes_from(self.sealer):
+        if writer.takes_from(self.cipher):
             self._copy_bytes(start, stop, writer)
         else:
-            self._seal_anew(start, stop, writer)
+            self._encrypt_anew(start, stop, writer)
 
-    def _seal_anew(self, start: int, stop: int, writer: SnapshotWriter) -> None:
-        """Add entries that were sealed under another data key."""
+    def _encrypt_anew(self, start: int, stop: int, writer: SnapshotWriter) -> None:
+        """Add entries that were encrypted under another data key."""
         for position in range(start, stop):
-            if position % _SEALED_ENTRIES == 0:
+            if position % _ENCRYPTED_ENTRIES == 0:
                 writer.index.pause()
             writer.add(*self.entry(position))
 

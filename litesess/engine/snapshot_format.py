@@ -9,7 +9,7 @@ import struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from litesess.crypto import SEALING_BYTES, ValueSealers
+from litesess.crypto import OVERHEAD_BYTES, ValueCiphers
 from litesess.engine.changes import Entry
 from litesess.engine.format import CRC, Head, check_crc, with_crc
 from litesess.errors import Corruption, DecryptError
@@ -25,38 +25,38 @@ NO_OWNER: Final = bytes(OWNER_TAG_BYTES)
 
 # magic, index offset u64, count u64, owned u64, bits u32, index crc u32, sha256; proof, crc u32
 _FOOTER: Final = struct.Struct("<8sQQQII32s")
-FOOTER_BYTES: Final = 8 + 8 + 8 + 8 + 4 + 4 + 32 + SEALING_BYTES + 4
+FOOTER_BYTES: Final = 8 + 8 + 8 + 8 + 4 + 4 + 32 + OVERHEAD_BYTES + 4
 _FOOTER_MAGIC: Final = b"LSESSEND"
 
 
-def encode_entry(store_crc: int, key: bytes, entry: Entry, sealers: ValueSealers | None) -> bytes:
+def encode_entry(store_crc: int, key: bytes, entry: Entry, ciphers: ValueCiphers | None) -> bytes:
     """Return a snapshot's entry; its expiry stands in the index alone."""
     value = entry.owner + entry.value
-    length = len(value) if sealers is None else len(value) + SEALING_BYTES
+    length = len(value) if ciphers is None else len(value) + OVERHEAD_BYTES
     head = _ENTRY.pack(key, entry.version, length, 0)[:_ENTRY_CHECKED]
-    if sealers is not None:
-        value = sealers[key[0]].seal(value, head)
+    if ciphers is not None:
+        value = ciphers[key[0]].encrypt(value, head)
     return b"%b%b%b" % (head, CRC.pack(crc32(value, crc32(head, store_crc))), value)
 
 
 def decode_entry(
-    data: bytes, store_crc: int, path: str, offset: int, sealers: ValueSealers | None
+    data: bytes, store_crc: int, path: str, offset: int, ciphers: ValueCiphers | None
 ) -> tuple[bytes, int, bytes]:
     """Return the key and version of a snapshot's entry, and its owner and value in one.
 
     Raises:
         Corruption: its checksum or length is wrong.
-        DecryptError: it is whole, yet was not sealed for this key and version.
+        DecryptError: it is whole, yet was not encrypted for this key and version.
     """
     if len(data) < ENTRY_BYTES:
         raise Corruption(path, offset, f"entry has {len(data)} bytes, not {ENTRY_BYTES}")
     key, version, length, crc = _ENTRY.unpack_from(data)
     value, head = data[ENTRY_BYTES:], data[:_ENTRY_CHECKED]
     refusal = None
-    if sealers is not None and length == len(value):
+    if ciphers is not None and length == len(value):
         # The tag alone tells; the checksum says what kind of damage.
         try:
-            return key, version, sealers[key[0]].open(value, head)
+            return key, version, ciphers[key[0]].decrypt(value, head)
         except DecryptError as error:
             refusal = error
     actual = crc32(value, crc32(head, store_crc))
@@ -77,7 +77,7 @@ class Footer(NamedTuple):
     index_crc: int
     sha256: bytes
     #: Vouches for the index and for this, in an encrypted snapshot.
-    proof: bytes = bytes(SEALING_BYTES)
+    proof: bytes = bytes(OVERHEAD_BYTES)
 
     @property
     def vouched(self) -> bytes:
@@ -105,12 +105,12 @@ def decode_footer(data: bytes, path: str, offset: int) -> Footer:
     return Footer(index_offset, count, owned, bits, index_crc, digest, proof)
 
 
-def values_of(head: Head) -> ValueSealers | None:
+def values_of(head: Head) -> ValueCiphers | None:
     """Return the ciphers of the values in a snapshot that begins so; None: not encrypted."""
-    return None if head.sealer is None else head.sealer.values(head.header.values_context)
+    return None if head.cipher is None else head.cipher.values(head.header.values_context)
 
 
-def owner_tag(owner: bytes, values: ValueSealers | None) -> bytes:
+def owner_tag(owner: bytes, values: ValueCiphers | None) -> bytes:
     """Return the owner tag of *owner*, never ``NO_OWNER``; blinded if *values* are encrypted."""
     tag = (owner if values is None else values.blinded(owner))[:OWNER_TAG_BYTES]
     return tag if tag != NO_OWNER else NO_OWNER[:-1] + b"\1"

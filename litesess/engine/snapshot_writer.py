@@ -9,7 +9,7 @@ from itertools import accumulate, chain
 from typing import Any
 from zlib import crc32
 
-from litesess.crypto import Sealer
+from litesess.crypto import Cipher
 from litesess.engine import format as form
 from litesess.engine.changes import Entry
 from litesess.engine.fs import FileSystem, write_all
@@ -45,7 +45,7 @@ class SnapshotWriter:
         self.index = IndexBuilder(pause)
         self._fs = fs
         self._fd = fd
-        self._sealer = head.sealer
+        self._cipher = head.cipher
         self._values = values_of(head)
         self._store_crc = crc32(head.header.store)
         self._digest = sha256()
@@ -54,12 +54,12 @@ class SnapshotWriter:
         self._flushed = 0
         self.add_bytes(head.data)
 
-    def takes_from(self, sealer: Sealer | None) -> bool:
-        """Say whether entries of a file with that *sealer* can be taken as they are."""
-        ours = self._sealer
-        if ours is None or sealer is None:
-            return ours is sealer
-        return ours.data_key.number == sealer.data_key.number
+    def takes_from(self, cipher: Cipher | None) -> bool:
+        """Say whether entries of a file with that *cipher* can be taken as they are."""
+        ours = self._cipher
+        if ours is None or cipher is None:
+            return ours is cipher
+        return ours.data_key.number == cipher.data_key.number
 
     def add(self, key: bytes, entry: Entry) -> None:
         """Write one entry."""
@@ -67,7 +67,7 @@ class SnapshotWriter:
         index.prefixes += key[:PREFIX_BYTES]
         index.expiries.append(entry.expires_at)
         index.offsets.append(self.offset)
-        if self._sealer is not None:
+        if self._cipher is not None:
             index.versions.append(entry.version)
         index.owner_tags += owner_tag(entry.owner, self._values) if entry.owner else NO_OWNER
         self.add_bytes(encode_entry(self._store_crc, key, entry, self._values))
@@ -104,8 +104,8 @@ class SnapshotWriter:
             index_crc,
             self._digest.digest(),
         )
-        if self._sealer is not None:
-            proof = self._sealer.vouch(chain(parts(columns), [footer.vouched]))
+        if self._cipher is not None:
+            proof = self._cipher.vouch(chain(parts(columns), [footer.vouched]))
             footer = footer._replace(proof=proof)
         write_all(self._fs, self._fd, footer.encode(), self._flushed)
 

@@ -191,7 +191,7 @@ class WALStore(EmbeddedStore):
         """Let *new* open the store from now on, and the former ``encryption_key`` no more.
 
         It takes no longer however much is stored: what is wrapped anew is the key that all of it
-        is sealed under.  Processes that have the store open go on; those that start later need
+        is encrypted under.  Processes that have the store open go on; those that start later need
         *new*.  Whoever knows the former one, and has a copy of the files from before, can read
         those still, and so the key: after a leak call :meth:`rekey` next.
 
@@ -203,7 +203,7 @@ class WALStore(EmbeddedStore):
         self._engine.change_key(encryption_key("encryption_key", new))
 
     def rekey(self, new: str | bytes | None = None) -> None:
-        """Seal everything anew under a new random key; nothing remains under the old one.
+        """Encrypt everything anew under a new random key; nothing remains under the old one.
 
         Sessions stay as they are, and other processes may go on meanwhile; those that have not
         the present ``encryption_key``, but a former one, raise DecryptError.

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeAlias
 from litesess import codec, ids
 from litesess.crypto import (
     KEY_BYTES,
+    Cipher,
     DataKey,
     EncryptionKey,
-    Sealer,
-    ValueSealers,
+    ValueCiphers,
 )
 from litesess.errors import Corruption, DecryptError
 from litesess.keyfile import KeyFile
@@ -32,7 +32,7 @@ _VERSION_BYTES: Final = 6
 class Records:
     """Makes hashes of sessions, and sessions of hashes."""
 
-    def __init__(self, sealers: ValueSealers | None) -> None:
+    def __init__(self, sealers: ValueCiphers | None) -> None:
         """Seal with *sealers*; None: not at all."""
         self._sealers = sealers
 
@@ -76,7 +76,7 @@ class Records:
         """Return *plain* as it is stored in a session's field."""
         if self._sealers is None:
             return plain
-        return self._sealer(key).seal(plain, _head(key, field.encode()))
+        return self._sealer(key).encrypt(plain, _head(key, field.encode()))
 
     def owner_hash(self, owner: str | None) -> str:
         """Return what an owner's index is called, in hex; "" for no owner."""
@@ -119,9 +119,9 @@ class Records:
     def _open(self, key: str, field: bytes, stored: bytes) -> bytes:
         if self._sealers is None:
             return stored
-        return self._sealer(key).open(stored, _head(key, field))
+        return self._sealer(key).decrypt(stored, _head(key, field))
 
-    def _sealer(self, key: str) -> Sealer:
+    def _sealer(self, key: str) -> Cipher:
         assert self._sealers is not None
         return self._sealers[int(key[:2], 16)]
 
@@ -176,7 +176,7 @@ def records_of(
     except Corruption as error:
         raise DecryptError(f"{place}: its key file is damaged ({error.reason})") from None
     data_key = file.unwrap(max(file.wrapped), encryption_key, place)
-    return Records(ValueSealers(data_key, b"redis" + file.store, place, ids.random_bytes))
+    return Records(ValueCiphers(data_key, b"redis" + file.store, place, ids.random_bytes))
 
 
 def _new_key_file(encryption_key: EncryptionKey) -> bytes:
