@@ -65,7 +65,7 @@ class Derivation(NamedTuple):
     salt: bytes
 
     def check(self, path: str) -> None:
-        """Raise :class:`DecryptError` if whoever wrote this asks for too much, or too little.
+        """Raise :class:`DecryptError` if this asks for too much work, or too little.
 
         A tampered file must neither eat the memory nor make a passphrase cheap to guess.
 
@@ -91,12 +91,12 @@ _BOUNDS: Final = {
 
 
 class EncryptionKey:
-    """What the user gave: a passphrase or 32 random bytes; no repr shows it."""
+    """The user's key: a passphrase or 32 random bytes; no repr shows it."""
 
     __slots__ = ("_bytes", "_derived", "_is_raw")
 
     def __init__(self, given: str | bytes) -> None:
-        """Take what :func:`encryption_key` has checked."""
+        """Take a key that :func:`encryption_key` has checked."""
         self._is_raw = isinstance(given, bytes)
         # Source: RFC 8265 section 4.2: one passphrase must not become two by how it was typed.
         self._bytes = given if isinstance(given, bytes) else _normalised(given).encode()
@@ -207,15 +207,15 @@ class DataKey:
         self._name_key = _hkdf(key, b"", b"owners")
 
     def tag(self, data: bytes) -> bytes:
-        """Return what proves that whoever wrote *data* in the clear had this key."""
+        """Return the tag which proves that *data*, not encrypted, was written with this key."""
         return hmac.digest(self._header_key, data, "sha256")[:TAG_BYTES]
 
     def blinded(self, name: bytes) -> bytes:
-        """Return what stands for *name* where that must not be known without this key."""
+        """Return bytes that stand for *name*, and don't tell it without this key."""
         return hmac.digest(self._name_key, name, "sha256")
 
     def proves(self, data: bytes, tag: bytes) -> bool:
-        """Say whether :meth:`tag` has returned *tag* for *data*."""
+        """Return whether :meth:`tag` has returned *tag* for *data*."""
         return hmac.compare_digest(self.tag(data), tag)
 
     def cipher(
@@ -224,7 +224,7 @@ class DataKey:
         """Return the cipher for one place.
 
         Args:
-            purpose: what kind of place; "file", or "values" and the first byte of their keys.
+            purpose: the kind of place; "file", or "values" and the first byte of their keys.
             salt: of that place alone.
             context: says which place it is; no other one has the same.
             path: its name for errors.
@@ -319,7 +319,7 @@ class Cipher:
         return ValueCiphers(self.data_key, context, self._path, self._random_bytes)
 
     def vouch(self, parts: Iterable[bytes]) -> bytes:
-        """Return what proves *parts*, which stay in the clear: a nonce and a tag."""
+        """Return the proof of *parts*, which are not encrypted: a nonce and a tag."""
         nonce = self._random_bytes(NONCE_BYTES)
         encryptor = ciphers.Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
         encryptor.authenticate_additional_data(self._context)
@@ -329,7 +329,7 @@ class Cipher:
         return nonce + encryptor.tag
 
     def proves(self, parts: Iterable[bytes], proof: bytes) -> bool:
-        """Say whether :meth:`vouch` has returned *proof* for *parts*."""
+        """Return whether :meth:`vouch` has returned *proof* for *parts*."""
         mode = modes.GCM(proof[:NONCE_BYTES], proof[NONCE_BYTES:])
         decryptor = ciphers.Cipher(algorithms.AES(self._key), mode).decryptor()
         decryptor.authenticate_additional_data(self._context)
@@ -362,7 +362,7 @@ class ValueCiphers(dict[int, Cipher]):
         Args:
             data_key: from which their keys come.
             context: says which store it is; no other one has the same.
-            path: of what holds the values, for errors.
+            path: of the file or server that has the values, for errors.
             random_bytes: returns so many.
         """
         super().__init__()

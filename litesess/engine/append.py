@@ -37,7 +37,7 @@ class Appender:
 
         Args:
             directory: of the store.
-            follower: what this process has read of it.
+            follower: the part of it that this process has read.
             limits: how long to wait for another process.
             means: the locks between processes, and the time.
         """
@@ -46,7 +46,7 @@ class Appender:
         self._lock = means.lock
         self._lock_timeout = limits.lock_timeout
         self._monotonic = means.monotonic
-        self._locked: Log | None = None  # whose lock this process may have
+        self._locked: Log | None = None  # this process may have its lock
         self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
         self._failure: OSError | None = None
         #: How often a log was synced.
@@ -101,8 +101,8 @@ class Appender:
         """Write records at the end of *current*; return where they end.  Only under :meth:`at_end`.
 
         Raises:
-            OSError: not all of them were written; those that are whole stand, as others may have
-                followed them.
+            OSError: not all of them were written; those that are whole stay, as other processes may
+                have followed them.
         """
         start = current.table.end
         try:
@@ -146,7 +146,7 @@ class Appender:
         """Let no other process write; return the current log, followed to its end, and whole."""
         current = self._lock_end(timeout)
         while not self._follower.is_there(current.log, self._monotonic()):
-            # Under the lock nobody seals it: it was deleted, or recovered by a process that did
+            # Under the lock no process seals it: it was deleted, or recovered by one that did
             # not know of this one.
             self._follower.find_anew()
             current = self._lock_end(timeout)
@@ -154,7 +154,7 @@ class Appender:
         if current.bad is not None:
             self._repair(current)
         if current.unsynced:
-            # Order: what is acknowledged in this log relies on the SEALs before it.
+            # Order: a record that is acknowledged in this log relies on the SEALs before it.
             self.sync_sealed(current)
         return current
 
@@ -185,14 +185,14 @@ class Appender:
             self._locked = None
 
     def _repair(self, current: CurrentLog) -> None:
-        """Overwrite what a killed or interrupted writer left half-way, if one did.
+        """Overwrite a half-written record that a killed or interrupted writer left.
 
         Every writer does this first, so that nothing can stand behind it.
 
         Raises:
             Corruption: something does.
         """
-        # Read here: what this process noted of it may be a reader's, on its way.
+        # Read it here: a reader on its way may have noted current.bad.
         torn = next(current.log.follow(current.table.end), None)
         if not isinstance(torn, form.Bad):
             return
@@ -209,7 +209,7 @@ class Appender:
         self._torn = current.log, torn
 
     def _take_back(self, current: CurrentLog) -> None:
-        """Follow what of a write that failed is whole, and erase what is not."""
+        """Follow the whole records of a write that failed, and erase the rest."""
         # Not if that was a SEAL, and whole: it is not for this log to be written any more.
         if self._follower.catch_up() is current:
             with suppress(OSError):  # the next one to write here repairs it
@@ -230,7 +230,7 @@ class Appender:
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
         with suppress(OSError, StoreError):
-            # Whoever reads the log next must not build on it, even if its pages look good:
+            # The next process to read the log must not build on it, even if its pages look good:
             # other processes, and those that start later, get no error from their syncs.
             current = self._lock_end(self._lock_timeout)
             self._repair(current)

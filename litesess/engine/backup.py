@@ -27,12 +27,12 @@ def back_up(
 
     Args:
         files: those of the store; the caller holds its maintenance lock.
-        follower: what this process has read of it.
+        follower: the part of it that this process has read.
         target: those of the copy: none yet, on any disk.
-        pause: called often, to let other threads run; what it raises ends the copying.
+        pause: called often, to let other threads run; its exception ends the copying.
 
     Returns:
-        What was found good in the copy.
+        The numbers of good entries and records in the copy.
 
     Raises:
         StoreError: there is a store at *target*, a disk failed or is full, or the copy can't be
@@ -42,7 +42,7 @@ def back_up(
     _check_empty(copy)
     with errors(directory.path):
         follower.catch_up()
-        current = follower.adopt()  # not what a compaction has taken away since
+        current = follower.adopt()  # no file that a compaction has deleted since
         slot = form.Slot(current.log.header.store, current.log.header.generation, current.table.end)
     made: list[str] = []
     try:

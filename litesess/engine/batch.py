@@ -16,7 +16,7 @@ from litesess.engine.format import encode_changes
 from litesess.engine.view import View
 from litesess.errors import StoreError, StoreFull
 
-#: What may be written on a full disk.
+#: The changes that may be written on a full disk.
 _FREEING: Final = (Delete, Clear)
 
 
@@ -58,13 +58,13 @@ class Draft:
         self._cleared = False
 
     def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
+        """Return the entry under *key*, or None."""
         if key in self._changed:
             return self._changed[key]
         return None if self._cleared else self._view.get(key)
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
+        """Return the keys of *owner*, each with its entry."""
         keys = set() if self._cleared else {*self._view.candidates(owner)}
         keys.update(self._changed)
         found = ((key, self.get(key)) for key in keys)
@@ -121,7 +121,7 @@ def run(
         sequence += 1
         offset += len(record)
         ticket.sequence = sequence
-        if ticket is not batch[-1]:  # whose changes no plan will see
+        if ticket is not batch[-1]:  # no plan will see its changes
             draft.apply(changes, sequence)
         records.append(record)
     return b"".join(records)

@@ -1,7 +1,6 @@
-"""Which of a store's files count, and what they hold; nothing here changes the disk.
+"""The files of a store that count, and their content; nothing here changes the disk.
 
-Every reader of a store begins here: the one who opens it, the one who only reads, and the one who
-verifies it.
+Every reader of a store begins here: to open it, only to read it, or to verify it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TRIES: Final = 10
 
 @dataclass
 class Replayed:
-    """What one log holds."""
+    """The content of one log."""
 
     table: Table
     seal: form.Seal | None = None
@@ -58,7 +57,7 @@ class Chain:
 
     @property
     def view(self) -> View:
-        """What readers see of it."""
+        """The view of its readers."""
         return View(self.snapshot, tuple(replayed.table for replayed in reversed(self.logs)))
 
 
@@ -68,7 +67,7 @@ def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
     Args:
         files: those of the store.
         listing: their names.
-        slot: what the last one to close the store wrote.
+        slot: the note of the last process to close the store.
 
     Raises:
         Corruption: a file is damaged or missing.
@@ -83,7 +82,7 @@ def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
 
 
 def load_settled(files: Files) -> Chain | None:
-    """Load a store that others may be writing to meanwhile; None if there is none.
+    """Load a store to which other processes may be writing; return None if there is none.
 
     Raises:
         Corruption: a file is damaged or missing.
@@ -100,7 +99,7 @@ def load_settled(files: Files) -> Chain | None:
         except FileNotFoundError:  # compacted meanwhile
             continue
         except Corruption as error:
-            # What is still bad when looked at again was not just being written.
+            # A record that is still bad at a second look was not just being written.
             if last == (error.path, error.offset):
                 raise
             last = error.path, error.offset
@@ -108,7 +107,7 @@ def load_settled(files: Files) -> Chain | None:
 
 
 def is_nothing(listing: Listing, slot: form.Slot | None) -> bool:
-    """Say whether there is no store yet."""
+    """Return whether there is no store yet."""
     return not listing.wals and not listing.snapshots and slot is None
 
 
@@ -192,7 +191,7 @@ def _replay_chain(
 
 
 def _is_empty(log: Log) -> bool:
-    """Say whether nothing was ever acknowledged in a log that no SEAL leads to.
+    """Return whether nothing was ever acknowledged in a log that no SEAL leads to.
 
     A process whose sync of the log before it failed may have left a POISON here, or half of one.
     """
@@ -225,7 +224,7 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
 
 
 def check_order(table: Table, record: form.Record) -> None:
-    """Let *record* follow what *table* took in, if it may.
+    """Check that *record* may follow the records that *table* took in.
 
     Raises:
         Corruption: it may not.
@@ -245,7 +244,7 @@ def check_order(table: Table, record: form.Record) -> None:
 
 
 def check_sequence(table: Table, record: form.Record, log: Log) -> None:
-    """Let *record* of *log* follow what *table* took in, by its number; see :func:`check_order`."""
+    """Check the number of *record* of *log*; see :func:`check_order`."""
     if record.sequence != table.sequence + 1:
         raise _out_of_order(log, record, f"sequence {record.sequence} after {table.sequence}")
 
@@ -262,8 +261,8 @@ def _out_of_order(log: Log, record: form.Record, reason: str) -> StoreError:
 def _judge(log: Log, found: form.Bad, durable: int) -> None:
     """Raise :class:`Corruption` unless *found*, which ends the log, can be a torn write.
 
-    A crash tears only what was never acknowledged.  What was, some later record knows of: it
-    carries how much of the file was synced when it was written.
+    A crash tears only records that were never acknowledged.  Of acknowledged ones some later record
+    knows: it carries how much of the file was synced when it was written.
     """
     known = max([durable, *(record.durable for record in find_records(log, found.offset))])
     if known > found.offset:

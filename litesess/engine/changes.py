@@ -1,4 +1,4 @@
-"""What is stored under a key, and the changes to it that a plan may ask for."""
+"""The entry under a key, and the changes to it that a plan may ask for."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ Change: TypeAlias = "Put | Touch | Delete | Clear"
 
 
 class Lookup(Protocol):
-    """The questions that a plan may ask about what is stored."""
+    """The questions that a plan may ask about the stored entries."""
 
     def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*."""
+        """Return the entry under *key*, or None."""
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
+        """Return the keys of *owner*, each with its entry."""
 
 
-#: A transaction: a pure function of what is stored, which returns the changes to make and a result.
+#: A transaction: a pure function of the stored entries that returns changes to make and a result.
 Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[Change], ResultT]]"

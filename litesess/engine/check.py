@@ -1,4 +1,4 @@
-"""Looking over a whole store without changing it, and getting out of a damaged one what is good."""
+"""Verifying a whole store without changing it, and salvaging the good part of a damaged one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from litesess.errors import Corruption, DecryptError
 
 
 class Verification(NamedTuple):
-    """What was found good."""
+    """The numbers of good entries, records and bytes."""
 
     entries: int  # in the snapshot
     records: int  # in the logs behind it
@@ -37,14 +37,14 @@ def verify(files: Files) -> Verification:
     if chain is None:
         return Verification(0, 0, 0)
     files.keys.check(files.directory, is_needed=True)
-    # What it reads stays open, whatever a compaction drops meanwhile.
+    # The files stay open, even if a compaction deletes them meanwhile.
     entries = 0 if chain.snapshot is None else chain.snapshot.verify()
     records = sum(replayed.table.count for replayed in chain.logs)
     return Verification(entries, records, sum(replayed.table.end for replayed in chain.logs))
 
 
 class Salvaged(NamedTuple):
-    """What :func:`salvage` got out, and what it had to leave."""
+    """The result of :func:`salvage`: how much it kept, and how much it had to leave."""
 
     kept: int
     #: Readable, but left: a hole follows that may have held their deletion.
@@ -56,11 +56,11 @@ class Salvaged(NamedTuple):
 def salvage(files: Files) -> tuple[dict[bytes, Entry], Salvaged]:
     """Return every entry of a damaged store that is certain to have been stored last.
 
-    A session whose last readable record stands before a hole is left: the hole may have held
+    An entry with its last readable record before a hole is left: the hole may have held
     its deletion, and logged out stays logged out.
 
     Args:
-        files: those of the store; nothing is changed, and nobody must be using it.
+        files: those of the store; nothing is changed, and no process may be using it.
 
     Raises:
         OSError: something could not be read.
@@ -85,23 +85,23 @@ def salvage(files: Files) -> tuple[dict[bytes, Entry], Salvaged]:
 
 
 class _Findings:
-    """What a salvage has read so far."""
+    """The entries that a salvage has read so far."""
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        #: Keys whose last record stands behind the last hole.
+        #: Keys with their last record after the last hole.
         self.certain: set[bytes] = set()
         self.holes: list[Corruption] = []
         self.sequence = 0
         self.last_kind = 0
 
     def add_hole(self, hole: Corruption) -> None:
-        """Note that something is not readable, and what it makes doubtful."""
+        """Note that a place is not readable: every entry before it is doubtful now."""
         self.holes.append(hole)
         self.certain.clear()
 
     def take_in(self, record: form.Record) -> None:
-        """Take in what *record* changes."""
+        """Take in the changes of *record*."""
         self.sequence, self.last_kind = record.sequence, record.kind
         for kind, flags, payload in form.members(record):
             key = form.key_of(payload)
@@ -144,7 +144,7 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
     end = form.HEADER_BYTES
     for record in find_records(log, end):
         if record.sequence <= found.sequence:
-            # A copy of one that was taken in already: what it says may have been undone since.
+            # A copy of one that was taken in already: its changes may have been undone since.
             found.add_hole(Corruption(log.path, record.offset, "an older record lies there"))
             continue
         if record.sequence != found.sequence + 1:
@@ -158,14 +158,14 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
         end = record.end
     is_short = slot is not None and slot.generation == log.header.generation and slot.length > end
     if is_short or not log.is_zero(end):
-        # Torn by a crash, or rotten: nobody can tell any more.
+        # Torn by a crash, or rotten: that can't be told any more.
         found.add_hole(Corruption(log.path, end, "the end is damaged"))
 
 
 def _readable_logs(files: Files, generations: list[int]) -> Iterator[Log | Corruption]:
     """Yield the logs that count, oldest first: without those that a later one replaces.
 
-    In the place of one whose header can't be read stands why.
+    In place of a log with an unreadable header, yield the reason.
     """
     logs: list[Log | Corruption] = []
     replaced_from = 1 << 64

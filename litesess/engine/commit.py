@@ -1,6 +1,6 @@
 """Group commit: one of the waiting threads writes and syncs for all.
 
-A transaction is a *plan*, a pure function of what is stored now: it returns the changes to make.
+A transaction is a *plan*, a pure function of the stored entries: it returns the changes to make.
 The thread that finds the append lock free leads: it locks the current log against other processes,
 follows it to its end, takes every waiting plan, runs each over a draft that shows the changes of
 those before it, writes all records with one call, unlocks, syncs once, and follows the log, by
@@ -35,7 +35,7 @@ from litesess.errors import (
 )
 
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
-#: interrupted before it could wake anybody.
+#: interrupted before it could wake other threads.
 _LOOK_UP_INTERVAL: Final = 0.05
 
 
@@ -69,14 +69,14 @@ class Committer:
             StoreFull: there is no room; nothing was changed.
             StoreFailed: whether the changes are durable is unknown; nothing can be written
                 until the store is opened anew.
-            Exception: what the plan raised; nothing was changed.
+            Exception: the plan raised it; nothing was changed.
         """
         ticket = Ticket(plan, sync=sync)
         self._waiting.append(ticket)
         try:
             self._see_through(ticket)
         except BaseException:
-            # Whoever commits next must not do what nobody waits for any more.
+            # The next leader must not run a plan for which no thread waits any more.
             ticket.done = True
             raise
         if ticket.error is not None:
@@ -102,9 +102,9 @@ class Committer:
         self._alone(work)
 
     def sync(self) -> None:
-        """Make durable what was read when the store was opened, before it is shown to anybody.
+        """Make durable all that was read when the store was opened, before any of it is shown.
 
-        Whoever wrote it may have been killed before its sync.
+        The process that wrote it may have been killed before its sync.
 
         Raises:
             StoreError: as :meth:`transact`.
@@ -129,7 +129,7 @@ class Committer:
         """Make all that was written durable, and let a MARK say so.
 
         Args:
-            always: even if the last record is one; a MARK makes others look for a snapshot.
+            always: even if the last record is one; at a MARK other processes look for a snapshot.
 
         Raises:
             StoreError: as :meth:`transact`.
@@ -143,10 +143,10 @@ class Committer:
         self._alone(work)
 
     def judge(self) -> None:
-        """Have the log's end put right if nobody is writing there just now.
+        """Put the log's end right, if no process is writing there just now.
 
         Raises:
-            Corruption: what is bad there is no write that was cut short.
+            Corruption: the bad end is not that of a write that was cut short.
         """
         if self._directory.read_only or self._append_lock.locked():
             return
@@ -167,7 +167,7 @@ class Committer:
         self._wake_next()
 
     def finish(self) -> form.Slot | None:
-        """As the last one to have the store open, after the close: return what is synced now.
+        """As the last process to have the store open, after the close: return the slot to write.
 
         None if the log can't be trusted any more.
 
@@ -188,7 +188,7 @@ class Committer:
         return self._append_lock.acquire(timeout=timeout)
 
     def release(self) -> None:
-        """End what :meth:`lock` began."""
+        """Release the lock that :meth:`lock` has taken."""
         self._append_lock.release()
         self._wake_next()
 
@@ -212,9 +212,9 @@ class Committer:
         self._appender.check_sound()
 
     def _see_through(self, ticket: Ticket) -> None:
-        """Lead, or wait for somebody who does, until *ticket* is done."""
+        """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
         while not ticket.done:
-            # Not one queue on the append lock: woken one after the other, those whose work is
+            # Not one queue on the append lock: woken one after the other, the threads whose work is
             # done would hold up the next leader.
             if self._append_lock.locked():
                 ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
@@ -272,7 +272,7 @@ class Committer:
         )
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
-            # What a plan saw and left as it was must be as durable as a change would be.
+            # Entries that a plan saw and left as they were must be as durable as a change.
             self._appender.sync(current, end)
         try:
             is_read = self._follower.catch_up() is not current or current.table.end >= end
@@ -309,7 +309,7 @@ class Committer:
         return form.Slot(header.store, header.generation, end)
 
     def _write_batch(self, current: CurrentLog, batch: list[Ticket]) -> int:
-        """Write what the plans of *batch* want; return where the log ends then."""
+        """Write the changes of *batch*; return where the log ends then."""
         start = current.table.end
         data = run(batch, current)
         if data:
@@ -327,7 +327,7 @@ class Committer:
         except OSError as error:
             refusal = store_error(error, current.log.path)
             last = current.table.sequence
-            # And all behind the first that is refused: they have seen what it wanted.
+            # And all after the first that is refused: they have seen its changes.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             fail(refused, refusal, error)
             return current.table.end

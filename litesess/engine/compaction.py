@@ -1,7 +1,7 @@
 """Compaction: seal the log, merge it with the snapshot into a new one, drop both.
 
-At any step the process may die or the disk may fail: what is published is whole, what is not is
-a temporary file, and nothing is deleted before what replaces it is durable under its name.
+At any step the process may die or the disk may fail: a published file is whole, any other is
+temporary, and no file is deleted before its replacement is durable under its name.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def compact(
 
     Args:
         files: those of the store; the caller holds its maintenance lock.
-        follower: what this process has read of it.
+        follower: the part of it that this process has read.
         committer: its writing side; threads and processes go on using it meanwhile.
-        pause: called often, to let other threads run; what it raises ends the compaction.
+        pause: called often, to let other threads run; its exception ends the compaction.
 
     Raises:
         OSError: the disk failed or is full; the store is as good as before.
-        StoreError: the log can't be written or does not hold what was written.
+        StoreError: the log can't be written, or was damaged.
     """
     committer.reach_end()
     current = follower.adopt()
-    # What one that failed or was killed has left: no SEAL leads to a log that is newer.
+    # Left by a compaction that failed or was killed: no SEAL leads to a log that is newer.
     directory, names = files.directory, files.directory.names
     listing = directory.listing()
     generation = current.log.header.generation
@@ -63,7 +63,7 @@ def compact(
     if snapshot is not None and all(
         map(files.keys.is_newest, (current.log.cipher, snapshot.cipher))
     ):
-        # Order: what was made under another data key is gone, durably, before that is.
+        # Order: the files that were made under another data key are gone, durably, before it is.
         directory.sync()
         files.keys.drop_old(directory)
 

@@ -40,7 +40,7 @@ class Compactor:
 
         Args:
             files: those of the store.
-            follower: what this process has read of it.
+            follower: the part of it that this process has read.
             committer: its writing side.
             maintenance: its maintenance lock.
             limits: how long its log may get, and how long to wait for a lock.
@@ -60,7 +60,7 @@ class Compactor:
         self._lock_timeout = limits.lock_timeout
         self._monotonic = monotonic
         self._hooks = hooks
-        self._has_background = False  # a thread has run in the background, so that others will
+        self._has_background = False  # a thread has run in the background, so another will
         self._threads: set[int] = set()  # those that collect and compact by themselves
         self._postponed = 0  # the log may grow to so many bytes before the next try
 
@@ -103,7 +103,7 @@ class Compactor:
         """
         files, follower = self._files, self._follower
         with self._maintenance.required():
-            if len(follower.adopt().view.tables) > 1:  # what a compaction that failed has left
+            if len(follower.adopt().view.tables) > 1:  # left by a compaction that failed
                 self._compact()
             with errors(self._path):
                 # One that is published, but that no log was made under yet, is as good as new.
@@ -118,7 +118,7 @@ class Compactor:
 
         Errors are logged; it is tried again when the log has grown.
         """
-        if threading.get_ident() in self._threads:  # what it does before it compacts
+        if threading.get_ident() in self._threads:  # in the hook before a compaction
             return
         if self.log_bytes > _OVERDUE * self.limit and self._compact_if_due(inline=True):
             return

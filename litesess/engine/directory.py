@@ -17,7 +17,7 @@ SNAPSHOT = "snapshot"
 TORN = "torn"
 TEMPORARY_SUFFIX = ".tmp"
 
-#: What a collection may be called.
+#: The names that a collection may have.
 COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _GENERATION_FILE = re.compile(
     r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot|torn)(\.tmp)?\Z"
@@ -53,7 +53,7 @@ class Names(NamedTuple):
         return f"{self.collection}.{generation:016x}.{SNAPSHOT}"
 
     def torn(self, generation: int) -> str:
-        """What a crash left behind the last good record of the log of *generation*."""
+        """The bytes that a crash left after the last good record of the log of *generation*."""
         return f"{self.collection}.{generation:016x}.{TORN}"
 
     def sort_out(self, listing: list[str]) -> Listing:
@@ -172,14 +172,14 @@ class Directory:
         return self.names.sort_out(self.fs.list(self.fd))
 
     def exists(self, name: str) -> bool:
-        """Say whether a file has that name."""
+        """Return whether a file has that name."""
         return self.fs.exists(self.fd, name)
 
     def open_file(self, name: str, *, write: bool = True) -> OpenFile:
         """Open a file of ours, for writing, too, or only for reading.
 
         Raises:
-            StoreError: it was not made by litesess, or others can write to it.
+            StoreError: it was not made by litesess, or other users can write to it.
             OSError: it is missing, or can't be opened.
         """
         fd = self.fs.open(self.fd, name, self.path_of(name), write=write)
@@ -224,11 +224,11 @@ class Directory:
         step, and no temporary file remains.
 
         Args:
-            name: what the file is called when it is whole, in the place of a former one.
+            name: of the file when it is whole; a former one of that name is replaced.
             check: called with the descriptor when all is synced; it may raise.
 
         Yields:
-            The open file, empty; whoever publishes it closes it.
+            The open file, empty; the caller closes it after the block.
 
         Raises:
             OSError: the disk failed or is full.
@@ -269,7 +269,7 @@ class Directory:
         """Take out a file on which nothing relies, if that can be done."""
         try:
             self.fs.unlink(self.fd, name)
-        except OSError:  # the next opening deletes what is left
+        except OSError:  # the next opening deletes it
             return
 
     def sync(self) -> None:

@@ -26,7 +26,7 @@ from litesess.errors import StoreClosed, StoreLocked
 logger = logging.getLogger("litesess.engine")
 
 #: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
-#: in the very thread that holds one.
+#: in the very thread that has one.
 _FORK_PATIENCE: Final = 1.0
 
 
@@ -65,13 +65,13 @@ class Engine:
         self._opener = Opener(path, Names(collection), keys, limits, means, hooks)
         self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
         self._open: OpenStore | None = None
-        self._closing: OpenStore | None = None  # what a fork must know of, too
+        self._closing: OpenStore | None = None  # a fork must know of it, too
         self._is_closed = False
         self._refusals = 0
         forks.register(self)
 
     def check(self) -> None:
-        """Look at what is there, without opening the store; a directory need not be there.
+        """Look at the files, without opening the store; the directory need not be there.
 
         Raises:
             Corruption: a file's header is damaged, or of an unknown version.
@@ -85,7 +85,7 @@ class Engine:
         """Return the entry under *key*, or None if there is none.
 
         Raises:
-            StoreError: it can't be read, or is not what was written.
+            StoreError: it can't be read, or was damaged.
         """
         try:
             return (self._open or self._opened()).reader.get(key)
@@ -117,10 +117,10 @@ class Engine:
         self._opened().committer.mark()
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield every key with what is stored under it; what changes meanwhile may show or not.
+        """Yield every key with its entry; changes that are made meanwhile may show or not.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
             yield from self._current_view().scan()
@@ -129,16 +129,16 @@ class Engine:
         """Return how many keys there are, expired or not; at once, after the first time.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
             return self._opened().follower.count()
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them.
+        """Return the keys of *owner*, each with its entry.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
             return [*self._current_view().find(owner)]
@@ -156,7 +156,7 @@ class Engine:
         """Return the keys that begin with eight given bytes.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
             return self._current_view().keys_like(prefix)
@@ -165,7 +165,7 @@ class Engine:
         """Yield the keys that expire at *now* or before, in Unix seconds.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
             yield from self._current_view().expired(now, self._opened().maintenance.pause)
@@ -174,10 +174,10 @@ class Engine:
         return self._opened().reader.current().view
 
     def follow(self) -> None:
-        """Let go of what others have merged into a snapshot, if this process has it open.
+        """Close files that other processes have merged into a snapshot, if the store is open.
 
         Raises:
-            StoreError: something can't be read, or is not what was written.
+            StoreError: something can't be read, or was damaged.
         """
         opened = self._open
         if opened is not None:
@@ -240,7 +240,7 @@ class Engine:
             return back_up(opened.files, opened.follower, target, opened.maintenance.pause)
 
     def stats(self) -> EngineStats:
-        """Return what can be counted without going through what is stored.
+        """Return the numbers that can be had without going through all entries.
 
         Raises:
             StoreError: the store can't be read.
@@ -259,7 +259,7 @@ class Engine:
             return verify(files)
 
     def salvage(self) -> tuple[dict[bytes, Entry], Salvaged]:
-        """Return what is good in a damaged store that nobody uses; see :func:`check.salvage`.
+        """Return the good entries of a damaged store that is not in use; see :func:`check.salvage`.
 
         Raises:
             StoreError: something could not be read.
@@ -272,7 +272,9 @@ class Engine:
 
         Nothing acknowledged depends on this; it saves the next opening a copy of the log.
         """
-        self._is_closed = True  # before the lock: whoever waits in there for another process ends
+        self._is_closed = (
+            True  # before the lock: a thread that waits in there for another process ends
+        )
         with self._opening_lock:
             opened, self._open = self._open, None
             self._closing = opened or self._closing
@@ -290,7 +292,7 @@ class Engine:
             locks.callback(opened.committer.release)
 
     def forget(self) -> None:
-        """In the child, after a fork: let go of the parent's files, and open at the next use."""
+        """In the child, after a fork: close the parent's files, and open at the next use."""
         self._opening_lock = threading.Lock()
         parents = self._open, self._closing
         self._open = self._closing = None

@@ -24,7 +24,7 @@ class Files:
 
     Attributes:
         directory: where they are.
-        keys: what they are encrypted under.
+        keys: those that they are encrypted under.
         random_bytes: returns so many.
     """
 
@@ -33,7 +33,7 @@ class Files:
     random_bytes: Callable[[int], bytes]
 
     def slot(self) -> form.Slot | None:
-        """Return what the last process to close the store wrote; None if there is no such note."""
+        """Return the slot that the last process to close the store wrote, or None."""
         data = self.directory.read(self.directory.names.presence, form.SLOT_BYTES)
         return None if data is None else self.keys.verify_slot(data, self.directory)
 

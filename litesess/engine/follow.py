@@ -1,11 +1,11 @@
-"""Following the log: how a process learns what it and all others have written.
+"""Following the log: how a process learns of its own writes and those of other processes.
 
 Every process has its own tables, and its own descriptors for as long as it uses a file: each
 descriptor is told once of a failed write-back.  The tables change in no other way than by reading
 the log from where it was last read to its end, own writes included, so that an exception at any
 line leaves memory behind the disk and never beside it.  A SEAL leads to the next log; a MARK may
-say that a snapshot has been published; whoever slept through whole generations begins anew from
-the directory.
+say that a snapshot has been published; a process that slept through whole generations begins
+anew from the directory.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class CurrentLog:
         self.durable = durable
         #: Sealed logs that this process does not know to be synced.
         self.unsynced = unsynced
-        #: What stands behind the last record, if it is none.
+        #: The bytes after the last record, if they are no record.
         self.bad: form.Bad | None = None
 
 
 class Follower:
-    """What a process has read of a store; any thread may let it read on."""
+    """The part of a store that a process has read; any thread may let it read on."""
 
     def __init__(self, files: Files, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
-        """Begin with what was loaded.
+        """Begin with the loaded files.
 
         Args:
             files: those of the store.
-            chain: what it held.
+            chain: its loaded files.
             is_shared: other processes may write to it.
             is_synced: all of it is durable.
         """
@@ -61,7 +61,7 @@ class Follower:
         self.current = (
             CurrentLog(chain.view, chain.current.table.end, ()) if is_synced else _not_synced(chain)
         )
-        self._count: int | None = None  # how many keys there are, once somebody has asked
+        self._count: int | None = None  # how many keys there are, after the first question
         self._linked_at = float("-inf")  # when the log last was the one that bears its name
 
     def catch_up(self) -> CurrentLog:
@@ -88,13 +88,13 @@ class Follower:
             return current
 
     def has_grown(self, current: CurrentLog) -> bool:
-        """Say whether there is anything behind what was followed of the log of *current*."""
+        """Return whether there is anything after the followed part of the log of *current*."""
         log, end = current.log, current.table.end
         # Where memory may not be shared as on a local disk, nothing is made of it.
         return log.has_grown(end) if self.is_shared else log.goes_on(end)
 
     def is_there(self, log: Log, now: float) -> bool:
-        """Say whether there is a log of that name; now and then, whether it is still this one.
+        """Return whether there is a log of that name; now and then, whether it is still this one.
 
         Another store may have been made there.
 
@@ -112,7 +112,7 @@ class Follower:
     def count(self) -> int:
         """Return how many keys there are; the first time, each that a log changed is looked at.
 
-        It raises what :meth:`catch_up` does.
+        It raises the same errors as :meth:`catch_up`.
         """
         current = self.catch_up()
         with self._lock:
@@ -121,7 +121,7 @@ class Follower:
             return self._count
 
     def find_anew(self) -> CurrentLog:
-        """Go on in the log that has taken the place of one whose name is gone.
+        """Switch to the log that has replaced one without a name, and return it.
 
         Raises:
             Corruption: a file is damaged or missing.
@@ -133,7 +133,7 @@ class Follower:
             return self.current
 
     def adopt(self, snapshot: Snapshot | None = None) -> CurrentLog:
-        """Read from a snapshot what the sealed logs hold: from *snapshot*, or from one found.
+        """Read a snapshot in place of the sealed logs: *snapshot*, or one that is found.
 
         Raises:
             Corruption: the snapshot that was found is damaged.
@@ -166,12 +166,12 @@ class Follower:
             count = self._count
             if count is not None:
                 count += _gain(current.view, found, count)
-                self._count = None  # counted anew, if what comes next is interrupted
+                self._count = None  # counted anew, if the next step is interrupted
             table.apply(found)
             self._count = count
             current.durable = max(current.durable, found.durable)
             if found.kind != form.POISON:
-                current.unsynced = ()  # whoever wrote this has synced them before
+                current.unsynced = ()  # the process that wrote this has synced them before
         current.bad = None
 
     def _pass(self, current: CurrentLog, record: form.Record) -> None:
@@ -217,7 +217,7 @@ class Follower:
         self._count = None
 
     def forget(self) -> None:
-        """In a forked child: close what is the parent's, also what its threads were reading."""
+        """In a forked child: close the parent's files, also those that its threads were reading."""
         current = self.current
         for log in (*current.unsynced, *(table.log for table in current.view.tables)):
             log.close()

@@ -1,4 +1,4 @@
-"""What becomes of a process's engines when it forks.
+"""The engines of a process when it forks.
 
 No append may be under way, or the child would keep files open of which it knows nothing.
 """
@@ -19,7 +19,7 @@ class Forked(Protocol):
         """Before a fork: let nothing change until *locks* is closed."""
 
     def forget(self) -> None:
-        """After a fork, in the child: let go of what is the parent's."""
+        """After a fork, in the child: close the parent's files."""
 
 
 _known: weakref.WeakSet[Forked] = weakref.WeakSet()

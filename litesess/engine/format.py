@@ -57,7 +57,7 @@ SLOT_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 8 + TAG_BYTES + 4
 _SLOT_MAGIC: Final = b"LSESSLIV"
 
 
-#: Returns what proves that bytes in the clear were written by somebody who has the key.
+#: Returns the tag which proves that unencrypted bytes were written with the key.
 Sign: TypeAlias = "Callable[[bytes], bytes]"
 
 
@@ -84,7 +84,7 @@ class Header(NamedTuple):
 
     @property
     def values_context(self) -> bytes:
-        """What tells the store from every other one, for what moves from file to file."""
+        """The bytes that tell the store from every other one, for values that change files."""
         return self.context[: -struct.calcsize("<Q")]
 
 
@@ -159,19 +159,19 @@ def encode_seal(count: int, generation: int, salt: bytes) -> bytes:
 
 
 class Seal(NamedTuple):
-    """What a SEAL says: how many records stand before it, and which log follows."""
+    """The content of a SEAL: how many records stand before it, and which log follows."""
 
     record_count: int
     generation: int
     salt: bytes
 
     def leads_to(self, header: Header) -> bool:
-        """Say whether it names the log that begins with *header*."""
+        """Return whether it names the log that begins with *header*."""
         return (self.generation, self.salt) == (header.generation, header.salt)
 
 
 def decode_seal(payload: bytes) -> Seal:
-    """Return what the payload of a SEAL says."""
+    """Return the content of a SEAL, from its payload."""
     return Seal(*_SEAL.unpack(payload))
 
 
@@ -236,7 +236,7 @@ class Bad(NamedTuple):
 def decode_record(
     data: bytes, at: int, base: int, salt_crc: int, cipher: Cipher | None
 ) -> Record | Bad:
-    """Return the record at *at* in *data*, whose first byte stands at *base* in the file.
+    """Return the record at *at* in *data*, which begins at *base* in the file.
 
     Raises:
         DecryptError: it is whole, yet was not encrypted for this place.
@@ -288,7 +288,7 @@ def owner_of(payload: bytes) -> bytes:
 
 
 def decode_put(payload: bytes, flags: int, version: int) -> Entry:
-    """Return what the payload of a PUT stores."""
+    """Return the entry that a PUT stores, from its payload."""
     _key, expires_at = _PUT_HEAD.unpack_from(payload)
     if not flags & OWNED:
         return Entry(payload[_PUT_HEAD.size :], expires_at, version)
@@ -296,12 +296,12 @@ def decode_put(payload: bytes, flags: int, version: int) -> Entry:
 
 
 def decode_touch(payload: bytes) -> Touch:
-    """Return what the payload of a TOUCH says."""
+    """Return the change of a TOUCH, from its payload."""
     return Touch(*_TOUCH.unpack(payload))
 
 
 class Slot(NamedTuple):
-    """What the last one to close the store knew to be synced."""
+    """The note of the last process to close a store: how much of which log is synced."""
 
     store: bytes
     generation: int

@@ -103,7 +103,7 @@ class Index:
         self.release()
 
     def release(self) -> None:
-        """Let the mapped memory go; whoever reads then gets an error."""
+        """Release the mapped memory; reading is an error from then on."""
         # By hand: a map that is left to the collector of garbage goes without giving up the
         # interpreter, while the kernel frees a file of any size that was unlinked before.
         for name in _COLUMNS:
@@ -125,7 +125,7 @@ class Index:
         return self._map[base + PREFIX_BYTES * start : base + PREFIX_BYTES * stop]
 
     def find(self, prefix: bytes) -> int:
-        """Return the position of an entry whose key begins so, or -1; the search is short."""
+        """Return the position of an entry with a key that begins so, or -1."""
         bucket = int.from_bytes(prefix[:4], "big") >> self._shift
         base = self._prefix_base
         at = base + PREFIX_BYTES * self._buckets[bucket]
@@ -138,7 +138,7 @@ class Index:
         return -1
 
     def positions(self, prefix: bytes) -> range:
-        """Return the positions of the entries whose keys begin with ``PREFIX_BYTES``."""
+        """Return the positions of the entries with keys that begin with *prefix*."""
         bucket = int.from_bytes(prefix[:4], "big") >> self._shift
         low, high = self._buckets[bucket], self._buckets[bucket + 1]
         first = bisect_left(range(self.count), prefix, lo=low, hi=high, key=self.prefix)
@@ -172,7 +172,7 @@ class Index:
                 yield position
 
     def leads_to(self, position: int) -> bool:
-        """Say whether :meth:`owned_positions` yields *position*, without going through them."""
+        """Return whether :meth:`owned_positions` yields *position*, without going through them."""
         if not self.has_owners:
             return False
         bucket = int.from_bytes(self.owner_tag(position)[:4], "big") >> self._owned_shift

@@ -38,10 +38,10 @@ def read_key_file(directory: Directory) -> KeyFile | None:
 
 
 class Keys:
-    """What a process knows of the keys of one store; any thread may use it."""
+    """The keys of one store, as a process knows them; any thread may use this."""
 
     def __init__(self, encryption_key: EncryptionKey | None, random_bytes: RandomBytes) -> None:
-        """Begin with what the user gave; None: the store is not encrypted."""
+        """Begin with the user's encryption key; None: the store is not encrypted."""
         self._encryption_key = encryption_key
         self._random_bytes = random_bytes
         self._known: DataKeys = {}  # replaced whole, never changed
@@ -67,7 +67,7 @@ class Keys:
     def create(self, directory: Directory, store: bytes) -> None:
         """Make a data key for the store *store*, which holds nothing yet.
 
-        Another one than in a key file that is there: whoever made that may have been killed, or
+        Not the one in a key file that is there: the process that made it may have been killed, or
         its store may have been deleted, and no two stores are encrypted under one key.
 
         Raises:
@@ -100,7 +100,7 @@ class Keys:
         header = header._replace(is_encrypted=True)
         # Read anew: another process may have put a key in the place of the one known here.
         data_key = self._newest(self._read(directory), directory)
-        # Order: the key file's name, which one who was killed may have left unsynced, before
+        # Order: the key file's name, which a killed process may have left unsynced, before
         # that of a file that can't be read without.
         directory.sync()
         return form.Head(header, header.encode(data_key.tag), self._cipher(header, data_key, path))
@@ -111,7 +111,7 @@ class Keys:
         Args:
             data: its first bytes.
             path: of the file.
-            magic: what it must begin with.
+            magic: the bytes that it must begin with.
             directory: of the store.
 
         Raises:
@@ -141,9 +141,9 @@ class Keys:
         return slot.encode(self._known[max(self._known)].tag)
 
     def verify_slot(self, data: bytes, directory: Directory) -> form.Slot | None:
-        """Return the slot; None if there is none, if it is damaged, or not by who has the keys.
+        """Return the slot; None if there is none, if it is damaged, or written without the keys.
 
-        Whoever could forge one could as well erase it, so that is no error.
+        That is no error: an attacker who can forge one can as well erase it.
         """
         decoded = form.decode_slot(data)
         if decoded is None:
@@ -156,7 +156,7 @@ class Keys:
         return slot
 
     def is_newest(self, cipher: Cipher | None) -> bool:
-        """Say whether a file was made under the newest data key that is known here."""
+        """Return whether a file was made under the newest data key that is known here."""
         return cipher is None or cipher.data_key.number == max(self._known)
 
     def add(self, directory: Directory) -> None:
@@ -173,7 +173,7 @@ class Keys:
         self._publish(directory, found.store, key, found.derivation, data_keys)
 
     def drop_old(self, directory: Directory) -> None:
-        """Publish the newest data key alone, if there are others; no file needs them any more.
+        """Publish the newest data key alone, if there are older ones; no file needs them any more.
 
         Raises:
             DecryptError: the key file can't be unwrapped.
@@ -185,10 +185,10 @@ class Keys:
             only = {number: self._known[number]}
             if [*found.wrapped] != [number]:
                 try:
-                    # Guards: the encryption key may have been changed meanwhile; what is published
+                    # Guards: the encryption key may have been changed meanwhile; a file published
                     # under another one than the file's would lock everybody out.
                     self._unwrap(found, directory)
-                except DecryptError:  # whoever has the present one will do it
+                except DecryptError:  # a process with the present one will do it
                     return
                 self._publish(directory, found.store, key, found.derivation, only)
             self._known = only
@@ -225,7 +225,7 @@ class Keys:
                 f"{directory.key_path} is missing; put it back from a backup, nothing can be read"
                 " without"
             )
-        # Guards: who has stolen the key that a rekey has replaced must not bring it back.
+        # Guards: a thief of the key that a rekey has replaced must not bring it back.
         if max(found.wrapped) < max(self._known, default=0):
             raise DecryptError(
                 f"{directory.key_path} is an older one than there was; put the newer back"

@@ -16,7 +16,7 @@ from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
 RESERVE_STEP: Final = 1 << 18
-#: This much of what is reserved serves deletions only, so that logout works on a full disk.
+#: This much of the reserved part serves deletions only, so that logout works on a full disk.
 DELETE_RESERVE: Final = 1 << 16
 
 #: A log is read and copied in pieces of this size.
@@ -68,7 +68,7 @@ class Log:
         self._directory = directory.fd
         self._name = name
         self._file = file
-        self._last_entry = _NO_ENTRY  # where it stands, its key, what it stores
+        self._last_entry = _NO_ENTRY  # its location, its key, the entry
         # The file's bytes as memory, as far as it was mapped.
         self._window: mmap.mmap | bytes = b""
 
@@ -84,7 +84,7 @@ class Log:
             window.close()
 
     def close(self) -> None:
-        """Close the file while others may still have this; what they read then is an error."""
+        """Close the file, even if other threads still use it: their reads are errors then."""
         window, self._window = self._window, b""
         if not isinstance(window, bytes):
             window.close()
@@ -106,7 +106,7 @@ class Log:
         return cls(directory, name, file, head)
 
     def has_grown(self, end: int) -> bool:
-        """Say whether anything stands behind *end*, where the records followed so far end.
+        """Return whether anything stands behind *end*, where the records followed so far end.
 
         A look at mapped memory, no call of the system: it is asked at every read.  A record is
         written from its first byte on, and that is never zero.
@@ -131,9 +131,9 @@ class Log:
         return self.pread(1, end) not in (b"", b"\0")
 
     def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
-        """Yield the records from *start* on, and at last what stops them, if anything does.
+        """Yield the records from *start* on, and at last the bad one that stops them, if any does.
 
-        What is bad may be being written: that is the end for now.
+        A bad record may be being written: that is the end for now.
         """
         base, at, wanted = start, 0, _FIRST_LOOK_BYTES
         data = b""
@@ -170,7 +170,7 @@ class Log:
         """Return the record at *location*.
 
         Raises:
-            Corruption: it is not what was written.
+            Corruption: it was damaged.
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
         data = self._read(size, offset)
@@ -190,10 +190,10 @@ class Log:
         return data if len(data) == size else self._fs.pread(self._file.fd, size, offset)
 
     def entry(self, location: int, key: bytes) -> Entry:
-        """Return what the record at *location* stores under *key*.
+        """Return the entry that the record at *location* stores under *key*.
 
         Raises:
-            Corruption: the record is not what was written.
+            Corruption: the record was damaged.
         """
         found = self._last_entry
         # A request that writes asks for the same record twice: to load, and to merge.
@@ -240,7 +240,7 @@ class Log:
         """
         if size > self.reserved:
             size = _step_up(size)
-            # Guards: what is noted may lag behind a write that was interrupted, and a file is
+            # Guards: self.reserved may lag behind a write that was interrupted, and a file is
             # lengthened from where it ends, or records would turn into zeros.
             self.reserved = self.size
             if size > self.reserved:
@@ -258,7 +258,7 @@ class Log:
             write_zeros(self._fs, self._file.fd, start, end)
 
     def is_zero(self, start: int) -> bool:
-        """Say whether there are only zeros from *start* on."""
+        """Return whether there are only zeros from *start* on."""
         while data := self.pread(CHUNK_BYTES, start):
             if data.count(0) != len(data):
                 return False
@@ -266,11 +266,11 @@ class Log:
         return True
 
     def is_present(self) -> bool:
-        """Say whether a file still bears the log's name; asked at every operation."""
+        """Return whether a file still bears the log's name; asked at every operation."""
         return self._fs.exists(self._directory, self._name)
 
     def is_linked(self) -> bool:
-        """Say whether the file itself still has a name; asked seldom.
+        """Return whether the file itself still has a name; asked seldom.
 
         See :meth:`FileSystem.exists`.
         """
@@ -280,7 +280,7 @@ class Log:
         """Make all that was written durable.
 
         Raises:
-            OSError: what is durable is unknown from now on.
+            OSError: how much is durable is unknown from now on.
         """
         self._fs.sync(self._file.fd)
 

@@ -33,7 +33,7 @@ class Maintenance:
             limits: how long to wait.
             means: the locks, and how to wait.
         """
-        #: The store is being closed: what takes long ends at its next pause.
+        #: The store is being closed: long work ends at its next pause.
         self.is_closing = False
         self._directory = directory
         self._file = file

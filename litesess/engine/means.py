@@ -1,4 +1,4 @@
-"""What an engine is given besides its directory: limits, means, and whom it tells."""
+"""The settings of an engine: its limits, its means, and the functions that it calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """All by which an engine reaches the world outside; a test replaces what it wants.
+    """All by which an engine reaches the world outside; a test replaces parts of it.
 
     Attributes:
         random_bytes: returns so many.

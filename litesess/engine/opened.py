@@ -17,12 +17,12 @@ from litesess.errors import StoreError
 
 logger = logging.getLogger("litesess.engine")
 
-#: A process that closes a store waits so long, in seconds, for others that do the same.
+#: A process that closes a store waits so long, in seconds, for another that does the same.
 _GATE_TIMEOUT: Final = 0.1
 
 
 class EngineStats(NamedTuple):
-    """A store in numbers: three of its own, and what this process has done since it opened it."""
+    """A store in numbers: four of its own, and those of this process since it opened it."""
 
     generation: int
     log_bytes: int
@@ -38,7 +38,7 @@ class OpenStore:
 
     Attributes:
         files: those of the store.
-        follower: what this process has read of it.
+        follower: the part of it that this process has read.
         committer: its writing side.
         reader: its reading side.
         maintenance: its maintenance lock.
@@ -55,11 +55,11 @@ class OpenStore:
         means: Means,
         hooks: Hooks,
     ) -> None:
-        """Take over what was opened.
+        """Take over the opened files.
 
         Args:
             files: those of the store.
-            follower: what was read of it.
+            follower: the part of it that was read.
             committer: its writing side.
             locks: its presence and its maintenance lock; None: it was opened only for reading.
             limits: of the engine.
@@ -100,7 +100,7 @@ class OpenStore:
     def close(self) -> None:
         """Leave the store; the last process to do so marks the log's end, and notes it."""
         with self.maintenance.closing():
-            # Order: nothing is written any more when others no longer know of this process.
+            # Order: nothing is written any more when other processes no longer know of this one.
             self.committer.close()
             try:
                 if self._presence is not None:
@@ -127,7 +127,7 @@ class OpenStore:
                 lock.release(gate)
 
     def forget(self) -> None:
-        """In a forked child: close what is the parent's; the locks stay its own."""
+        """In a forked child: close the parent's files; the locks stay its own."""
         self._close_files()
         self.follower.forget()
 

@@ -1,4 +1,4 @@
-"""How a process comes to have a store open: who is first, who joins, who only reads.
+"""How a process opens a store: as the first one, by joining others, or only for reading.
 
 A process that opens or closes a store locks the directory meanwhile.  All processes that have the
 store open share its presence lock.  The process that gets that lock alone is the first, and may
@@ -38,7 +38,7 @@ class Opener:
     def __init__(
         self, path: str, names: Names, keys: Keys, limits: Limits, means: Means, hooks: Hooks
     ) -> None:
-        """Take what :class:`litesess.engine.engine.Engine` was given.
+        """Take the settings of an :class:`litesess.engine.engine.Engine`.
 
         Args:
             path: the store's directory, absolute.
@@ -124,10 +124,10 @@ class Opener:
     def _enter(
         self, files: Files, presence: int, network: str, sleep: Callable[[float], object]
     ) -> tuple[Chain, bool]:
-        """Share the presence lock; return what the store holds, and whether that is durable."""
+        """Share the presence lock; return the store's files, and whether they are durable."""
         lock, timeout = self.means.lock, self._limits.lock_timeout
-        # Guards: who opens or closes.  Between being told that others are there and joining them
-        # the last of those may be killed, and nobody would put right what it left.
+        # Guards: opening and closing.  Between learning that other processes are there and joining
+        # them, the last of those can be killed, and its half-written end would stay.
         gate = presence if network else files.directory.fd
         if not lock.acquire(gate, timeout, sleep=sleep):
             raise StoreLocked(self.path, self._reason_locked(presence, network))

@@ -1,4 +1,4 @@
-"""Questions about a store that is not opened: is it there, how is it encrypted, who uses it.
+"""Questions about a store that is not opened: is it there, is it encrypted, is it in use.
 
 Nothing is changed, and no store is made.  Links in a path are followed.
 """

@@ -1,4 +1,4 @@
-"""Reading an open store: what every process has written by now, without a lock."""
+"""Reading an open store without a lock: all that any process has written by now."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from litesess.engine.follow import CurrentLog, Follower
 from litesess.errors import Corruption
 
 #: A read relies for so long, in seconds, on the log's having been there: far less than it takes
-#: anybody to delete it and to ask again.
+#: to delete it and to ask again.
 _SEEN_FOR: Final = 1e-4
-#: What looks like a half-written record for so long, in seconds, was left by a killed writer.
+#: A half-written record that stays for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
 
 
@@ -35,7 +35,7 @@ class Reader:
         """Begin with nothing read.
 
         Args:
-            follower: what this process has read of the store.
+            follower: the part of the store that this process has read.
             committer: its writing side, which judges a bad end of the log.
             monotonic: returns seconds that never go back.
         """
@@ -44,13 +44,13 @@ class Reader:
         self._monotonic = monotonic
         self._seen_at = float("-inf")  # when the log last was there
         self._bad_at: tuple[int, float] | None = None  # where no record was found, and when
-        self._damage: tuple[str, int, str] | None = None  # what was found wrong there
+        self._damage: tuple[str, int, str] | None = None  # the damage that was found there
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*.
 
         Raises:
-            StoreError: it can't be read, or is not what was written.
+            StoreError: it can't be read, or was damaged.
             OSError: a file could not be read.
         """
         follower = self._follower
@@ -104,6 +104,6 @@ class Reader:
             try:
                 self._committer.judge()
             except Corruption as error:
-                # Kept: what was damaged may have been a logout, and every read must say so.
+                # Kept: the damaged record may have been a logout, and every read must say so.
                 self._damage = error.path, error.offset, error.reason
                 raise

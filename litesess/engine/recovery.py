@@ -1,9 +1,9 @@
 """Opening a store for writing: making it, going on with it, putting it right after a crash.
 
-Only the one who holds the presence lock alone may call :func:`open_store`.  After a clean close
+Only a process that has the presence lock alone may call :func:`open_store`.  After a clean close
 the logs are followed as they are.  After any other stop their records are copied into one new
 log: a page that once failed to reach the disk is never built upon (docs/design.rst, "Opening").
-Everybody else joins.
+All other processes join.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def open_store(
         lock: locks an open file, until that is closed.
 
     Returns:
-        What is stored, all of it durable.
+        The store's files, all durable.
 
     Raises:
         Corruption: a file is damaged or missing; no byte was changed.
@@ -62,8 +62,8 @@ def open_store(
     if _was_closed(chain, slot):
         _drop_garbage(files, chain)
         return chain
-    # Guards: if somebody has deleted the presence lock, others may be writing, and compacting,
-    # still.  Held until there is another log, these locks send them there.
+    # Guards: if the presence lock was deleted, other processes may still be writing and
+    # compacting.  Kept until there is another log, these locks send them there.
     maintenance = files.directory.open_lock(files.directory.names.maintenance)
     try:
         lock(maintenance.fd)
@@ -73,7 +73,7 @@ def open_store(
         lock(current.fd)
         if current.goes_on(chain.current.table.end):
             chain = load_chain(files, files.directory.listing(), slot)
-        # Order: before a log that replaces what a snapshot does not hold, that snapshot's name.
+        # Order: the snapshot's name before a log that replaces the logs after it.
         files.directory.sync()
         chain = _recover(files, chain)
         write_slot(_slot_at(chain.current))
@@ -85,8 +85,8 @@ def open_store(
 
 
 def _drop_garbage(files: Files, chain: Chain) -> None:
-    """Delete what *chain* does not need."""
-    # Order: what the deletions rely on must be durable first, the names included.
+    """Delete the files that *chain* does not need."""
+    # Order: the files that the deletions rely on must be durable first, their names included.
     files.directory.sync()
     listing, names = files.directory.listing(), files.directory.names
     used = {replayed.log.header.generation for replayed in chain.logs}
@@ -137,7 +137,7 @@ def warn_of_torn(log: Log, torn: form.Bad) -> None:
 
 
 def keep_aside(directory: Directory, log: Log, torn: form.Bad) -> None:
-    """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
+    """Keep the bytes of a torn tail, for a look at them, and delete older ones."""
     name = directory.names.torn(log.header.generation)
     try:
         directory.unlink(directory.listing().torn)
@@ -166,12 +166,12 @@ def _copy(files: Files, chain: Chain) -> Replayed:
         form.WAL_MAGIC, current.log.header.store, chain.listing.newest + 1, chain.base
     )
     log = files.create_log(head, _copied_records(chain, head, copied))
-    copied.table.log = log  # not the old one: the table holds places in what was just published
+    copied.table.log = log  # not the old one: the table holds offsets in the new one
     return copied
 
 
 def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator[bytes]:
-    """Yield the new log's records, and note in *copied* what they change and where they stand."""
+    """Yield the new log's records, and take them into the table of *copied*."""
     table, salt_crc = copied.table, crc32(head.header.salt)
 
     def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Reading a log from end to end: when the store is opened, copied or searched for what is good.
+"""Reading a log from end to end: to open the store, to copy it or to salvage it.
 
 Following a log while it is written is another matter: see :meth:`Log.follow`.
 """

@@ -121,14 +121,14 @@ class Snapshot:
             yield self._fs.pread(self._file.fd, min(CHUNK_BYTES, end - at), at)
 
     def private(self) -> Snapshot:
-        """Return this snapshot with an index that nobody can change any more, proven anew.
+        """Return this snapshot with a private copy of its index, proven anew.
 
         A forged row of an index that was proven long ago must not be signed into the next one.
         Only in encrypted stores; it takes as much memory as the index.
 
         Raises:
             Corruption: the index has been damaged since it was opened.
-            DecryptError: somebody has changed it.
+            DecryptError: an attacker has changed it.
         """
         if self.cipher is None:
             return self
@@ -139,7 +139,7 @@ class Snapshot:
 
     def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:
         footer, start, cipher = self._footer, self._footer.index_offset, self.cipher
-        # The proof alone tells, and takes half as long; the checksum says what kind of damage.
+        # The proof alone is enough, and takes half as long; the checksum tells rot from tampering.
         if cipher is not None and cipher.proves(chain(read(), [footer.vouched]), footer.proof):
             return
         actual = 0
@@ -153,19 +153,19 @@ class Snapshot:
             raise cipher.tampered()
 
     def close(self) -> None:
-        """Let the file and the mapped memory go; who reads then gets an error."""
+        """Close the file and release the mapped memory; reading is an error from then on."""
         self._file.close()
         self.index.release()
 
     def has(self, key: bytes) -> bool:
-        """Say whether *key* is there, without reading its entry's value."""
+        """Return whether *key* is there, without reading its entry's value."""
         return key in self.keys_like(key[:PREFIX_BYTES])
 
     def get(self, key: bytes) -> Entry | None:
-        """Return what is stored under *key*.
+        """Return the entry under *key*, or None.
 
         Raises:
-            Corruption: the entry is not what was written.
+            Corruption: the entry was damaged.
         """
         position = self.index.find(key[:PREFIX_BYTES])
         if position < 0:
@@ -184,7 +184,7 @@ class Snapshot:
         """Return the key and content of the entry at *position* in the order of keys.
 
         Raises:
-            Corruption: the entry is not what was written.
+            Corruption: the entry was damaged.
             DecryptError: the entry is whole, but does not belong there.
         """
         key, entry = self._entry(position)
@@ -194,7 +194,7 @@ class Snapshot:
     def _check_key(self, key: bytes, position: int) -> None:
         """Raise :class:`Corruption` if the index has another key at *position*.
 
-        Guards: a key that was changed is found by nobody, so that its deletion, too, would go by.
+        Guards: a key that was changed is never found, so that its deletion would go by, too.
         """
         if key[:PREFIX_BYTES] != self.index.prefix(position):
             raise Corruption(self.path, self.index.offsets[position], "the entry has another key")
@@ -225,12 +225,12 @@ class Snapshot:
         """Return the position of the entry of *key*, or where it would stand, as an empty range.
 
         Raises:
-            Corruption: an entry there is not what was written.
+            Corruption: an entry there was damaged.
             DecryptError: an entry there is whole, but does not belong there.
         """
         for position in (candidates := self.index.positions(key[:PREFIX_BYTES])):
-            # All of it, not the key alone: whoever could change that would have an entry kept
-            # that was deleted.
+            # All of it, not the key alone: an attacker who changes that would bring a deleted
+            # entry back.
             found, _ = self.entry(position)
             if found >= key:
                 return range(position, position + (found == key))
@@ -244,7 +244,7 @@ class Snapshot:
         """Yield the keys of the entries of *owner*, and of owners with the same tag.
 
         Raises:
-            Corruption: an entry is not what was written.
+            Corruption: an entry was damaged.
             DecryptError: an entry is whole, but does not belong there.
         """
         for position in self.index.owned_positions(owner_tag(owner, self._values)):
@@ -254,7 +254,7 @@ class Snapshot:
         """Check every byte, and that each entry is found; return how many there are.
 
         Raises:
-            Corruption: something is not what was written.
+            Corruption: something was damaged.
         """
         check(self._fs, self._file.fd, self.path)
         before = b""
@@ -300,7 +300,7 @@ def check(fs: FileSystem, fd: int, path: str) -> None:
     """Read the whole snapshot back and compare it with the digest in its footer.
 
     Raises:
-        Corruption: it is not what was written.
+        Corruption: it was damaged.
     """
     end = fs.size(fd) - FOOTER_BYTES
     footer = decode_footer(fs.pread(fd, FOOTER_BYTES, end), path, end)

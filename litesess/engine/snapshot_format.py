@@ -54,7 +54,7 @@ def decode_entry(
     value, head = data[ENTRY_BYTES:], data[:_ENTRY_CHECKED]
     refusal = None
     if ciphers is not None and length == len(value):
-        # The tag alone tells; the checksum says what kind of damage.
+        # The tag alone is enough; the checksum tells rot from tampering.
         try:
             return key, version, ciphers[key[0]].decrypt(value, head)
         except DecryptError as error:
@@ -81,7 +81,7 @@ class Footer(NamedTuple):
 
     @property
     def vouched(self) -> bytes:
-        """What the proof is for, after the index."""
+        """The bytes that the proof is for, after the index."""
         return _FOOTER.pack(_FOOTER_MAGIC, *self[:6])
 
     def encode(self) -> bytes:

@@ -55,7 +55,7 @@ class SnapshotWriter:
         self.add_bytes(head.data)
 
     def takes_from(self, cipher: Cipher | None) -> bool:
-        """Say whether entries of a file with that *cipher* can be taken as they are."""
+        """Return whether entries of a file with that *cipher* can be taken as they are."""
         ours = self._cipher
         if ours is None or cipher is None:
             return ours is cipher
@@ -122,7 +122,7 @@ class SnapshotWriter:
 
 
 class IndexBuilder:
-    """What an index is made of, in the order of keys."""
+    """The rows of a new index, in the order of keys."""
 
     def __init__(self, pause: Callable[[], None]) -> None:
         """Begin with no entry; *pause* is called often, to let other threads run."""
@@ -135,7 +135,7 @@ class IndexBuilder:
         self._paused_at = 0
 
     def copy(self, index: Index, start: int, stop: int, shift: int) -> None:
-        """Add rows of another index, whose entries have moved by *shift* bytes in the file."""
+        """Add rows of another index; their entries have moved by *shift* bytes in the file."""
         for at in range(start, stop, PAUSE_ENTRIES):
             end = min(at + PAUSE_ENTRIES, stop)
             self.prefixes += index.prefixes(at, end)
