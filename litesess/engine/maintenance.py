@@ -70,7 +70,7 @@ class Maintenance:
                 yield True
                 return
             try:
-                self._is_locked = self._lock_file(timeout)
+                self._is_locked = self._lock_file(self._file, timeout)
                 yield self._is_locked
             finally:
                 self._is_locked = False
@@ -125,17 +125,16 @@ class Maintenance:
         if self.is_closing:
             raise StoreClosed(f"store {self._directory.path} is closing")
 
-    def _lock_file(self, timeout: float) -> bool:
+    def _lock_file(self, file: OpenFile, timeout: float) -> bool:
         def sleep(seconds: float) -> None:
             self._check_not_closing()
             self._sleep(seconds)
 
-        assert self._file is not None
-        while self._lock.acquire(self._file.fd, timeout, sleep=sleep):
-            if self._directory.fs.is_linked(self._file.fd):
+        while self._lock.acquire(file.fd, timeout, sleep=sleep):
+            if self._directory.fs.is_linked(file.fd):
                 return True
             # Guards: other processes lock another file, if this one has been deleted.
-            deleted = self._file
-            self._file = self._directory.open_lock(self._directory.names.maintenance)
+            deleted = file
+            file = self._file = self._directory.open_lock(self._directory.names.maintenance)
             deleted.close()
         return False
