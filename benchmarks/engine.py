@@ -32,10 +32,8 @@ from typing import Any
 from benchmarks.disk import by_hand
 from litesess import Record, WALStore
 from litesess.crypto import EncryptionKey
+from litesess.engine import Engine, FileSystem, Limits, Means, Put
 from litesess.engine import format as form
-from litesess.engine.db import Engine
-from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
 
 VALUE_BYTES = 380
 RECORD_BYTES = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES
@@ -61,16 +59,10 @@ def make_engine(
     """Return an engine on the directory *path*."""
     return Engine(
         path,
-        collection="sessions",
-        wal_limit=wal_limit,
-        lock_timeout=10,
-        read_only=False,
-        before_compaction=lambda: None,
-        after_compaction=lambda _seconds: None,
-        random_bytes=os.urandom,
+        "sessions",
+        Limits(wal_limit=wal_limit, lock_timeout=10),
+        Means(random_bytes=os.urandom, fs=fs or FileSystem()),
         encryption_key=key,
-        fs=fs or FileSystem(),
-        lock=FileLock(),
     )
 
 
@@ -81,7 +73,7 @@ def key_of(number: int) -> bytes:
 
 def put(engine: Engine, key: bytes, value: bytes, *, sync: bool = True) -> None:
     """Store *value* under *key*."""
-    changes = (form.Put(key, value, EXPIRES_AT),)
+    changes = (Put(key, value, EXPIRES_AT),)
     engine.transact(lambda _stored: (changes, None), sync=sync)
 
 

@@ -12,6 +12,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,7 @@ from benchmarks.disk import by_hand
 from benchmarks.rounds import Cell, Table
 from benchmarks.settings import Settings
 from litesess import SessionMiddleware, WALStore
-from litesess.engine.fs import FileSystem
+from litesess.engine import FileSystem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -130,7 +131,8 @@ class Counted:
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.files = Counting()
         store = WALStore(directory, durable=durable)
-        store._engine._entrance.fs = self.files  # noqa: SLF001  # only here, to count
+        opener = store._engine._opener  # noqa: SLF001  # only here, to count
+        opener.means = replace(opener.means, fs=self.files)
         self._app = SessionMiddleware(wsgi_app("litesess.session"), secret=SECRET, store=store)
         self.close = self._app.close
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 from litesess import Record, Store, WALStore
+from litesess.engine import Delete, Lookup, Put, Touch
 from litesess.engine import format as form
-from litesess.engine.commit import Lookup
-from litesess.engine.format import Delete, Put, Touch
 from litesess.ids import key_of
 from litesess.stores.stored import put_of, raw_key
 from litesess.stores.wal import LARGEST_WAL_LIMIT

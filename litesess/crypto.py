@@ -1,12 +1,12 @@
-"""Encryption at rest: what is derived from a key, and how bytes are sealed.
+"""Encryption at rest: the keys that are derived from a key, and how bytes are encrypted.
 
 ::
 
     encryption_key --Argon2id--> wrapping key --wraps--> data key --HKDF--> a key for each file
 
-A *data key* is random and never leaves the process unwrapped.  What is *sealed* is a nonce (12
-bytes), the AES-256-GCM ciphertext and its tag (16 bytes); opening it proves that it was sealed
-under that key for that place.  The bytes are drawn in docs/format.rst, "Encryption".
+A *data key* is random and never leaves the process unwrapped.  Encrypted bytes are a nonce (12
+bytes), the AES-256-GCM ciphertext and its tag (16 bytes); to decrypt them proves that they were
+encrypted under that key for that place.  The bytes are drawn in docs/format.rst, "Encryption".
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives import ciphers
+from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -36,8 +37,8 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 SALT_BYTES: Final = 16
-#: So much longer than the plain bytes are sealed ones.
-SEALING_BYTES: Final = NONCE_BYTES + TAG_BYTES
+#: Encrypted bytes are so much longer than the plain ones.
+OVERHEAD_BYTES: Final = NONCE_BYTES + TAG_BYTES
 
 SHORTEST_PASSPHRASE: Final = 12  # characters
 
@@ -64,7 +65,7 @@ class Derivation(NamedTuple):
     salt: bytes
 
     def check(self, path: str) -> None:
-        """Raise :class:`DecryptError` if whoever wrote this asks for too much, or too little.
+        """Raise :class:`DecryptError` if this asks for too much work, or too little.
 
         A tampered file must neither eat the memory nor make a passphrase cheap to guess.
 
@@ -90,12 +91,12 @@ _BOUNDS: Final = {
 
 
 class EncryptionKey:
-    """What the user gave: a passphrase or 32 random bytes; no repr shows it."""
+    """The user's key: a passphrase or 32 random bytes; no repr shows it."""
 
     __slots__ = ("_bytes", "_derived", "_is_raw")
 
     def __init__(self, given: str | bytes) -> None:
-        """Take what :func:`encryption_key` has checked."""
+        """Take a key that :func:`encryption_key` has checked."""
         self._is_raw = isinstance(given, bytes)
         # Source: RFC 8265 section 4.2: one passphrase must not become two by how it was typed.
         self._bytes = given if isinstance(given, bytes) else _normalised(given).encode()
@@ -194,7 +195,7 @@ def encryption_key(name: str, value: object) -> EncryptionKey:
 
 
 class DataKey:
-    """A random key, from which those come that seal."""
+    """A random key, from which the keys of all ciphers are derived."""
 
     __slots__ = ("_header_key", "_key", "_name_key", "number")
 
@@ -206,38 +207,33 @@ class DataKey:
         self._name_key = _hkdf(key, b"", b"owners")
 
     def tag(self, data: bytes) -> bytes:
-        """Return what proves that whoever wrote *data* in the clear had this key."""
+        """Return the tag which proves that *data*, not encrypted, was written with this key."""
         return hmac.digest(self._header_key, data, "sha256")[:TAG_BYTES]
 
     def blinded(self, name: bytes) -> bytes:
-        """Return what stands for *name* where that must not be known without this key."""
+        """Return bytes that stand for *name*, and don't tell it without this key."""
         return hmac.digest(self._name_key, name, "sha256")
 
     def proves(self, data: bytes, tag: bytes) -> bool:
-        """Say whether :meth:`tag` has returned *tag* for *data*."""
+        """Return whether :meth:`tag` has returned *tag* for *data*."""
         return hmac.compare_digest(self.tag(data), tag)
 
-    def sealer(
-        self,
-        purpose: bytes,
-        salt: bytes,
-        context: bytes,
-        path: str,
-        random_bytes: RandomBytes,
-    ) -> Sealer:
-        """Return what seals in one place.
+    def cipher(
+        self, purpose: bytes, salt: bytes, context: bytes, path: str, random_bytes: RandomBytes
+    ) -> Cipher:
+        """Return the cipher for one place.
 
         Args:
-            purpose: what kind of place; "file", or "values" and the first byte of their keys.
+            purpose: the kind of place; "file", or "values" and the first byte of their keys.
             salt: of that place alone.
             context: says which place it is; no other one has the same.
             path: its name for errors.
             random_bytes: returns so many.
         """
-        return Sealer(_hkdf(self._key, salt, purpose), context, path, random_bytes, self)
+        return Cipher(_hkdf(self._key, salt, purpose), context, path, random_bytes, self)
 
     def wrap(self, wrapping_key: bytes, context: bytes, random_bytes: RandomBytes) -> bytes:
-        """Return this key sealed under another one, for a place that *context* names."""
+        """Return this key encrypted under another one, for a place that *context* names."""
         nonce = random_bytes(NONCE_BYTES)
         return nonce + AESGCM(wrapping_key).encrypt(nonce, self._key, context)
 
@@ -245,14 +241,14 @@ class DataKey:
     def unwrap(
         cls, wrapped: bytes, wrapping_key: bytes, context: bytes, number: int, path: str
     ) -> DataKey:
-        """Return the key that :meth:`wrap` has sealed.
+        """Return the key that :meth:`wrap` has encrypted.
 
         Raises:
             DecryptError: *wrapping_key* is not the one, or the file at *path* was changed.
         """
         try:
-            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
-            return cls(AESGCM(wrapping_key).decrypt(nonce, sealed, context), number)
+            nonce, encrypted = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+            return cls(AESGCM(wrapping_key).decrypt(nonce, encrypted, context), number)
         except InvalidTag:
             raise _wrong_key(path) from None
 
@@ -260,11 +256,11 @@ class DataKey:
         return f"<DataKey {self.number}>"
 
 
-WRAPPED_BYTES: Final = KEY_BYTES + SEALING_BYTES
+WRAPPED_BYTES: Final = KEY_BYTES + OVERHEAD_BYTES
 
 
-class Sealer:
-    """Seals what stands in one place, such as a file, each time under a nonce of its own.
+class Cipher:
+    """Encrypts the content of one place, such as a file, each time under a nonce of its own.
 
     A nonce is random and not an offset: a tail that is torn off and written anew would use that
     twice.  2^20 records under the key of one file leave a chance of 2^-57 that two are equal.
@@ -288,44 +284,44 @@ class Sealer:
         self._path = path
         self._random_bytes = random_bytes
         self.data_key = data_key
-        self._last = b"", b"", b""  # what was sealed last, its head, and its plain bytes
+        self._last = b"", b"", b""  # the last encrypted bytes, their head, and the plain ones
 
-    def seal(self, plain: bytes, head: bytes) -> bytes:
-        """Return *plain*, sealed for where *head* stands in the clear before it."""
+    def encrypt(self, plain: bytes, head: bytes) -> bytes:
+        """Return *plain* encrypted, bound to *head*, which stands unencrypted before it."""
         nonce = self._random_bytes(NONCE_BYTES)
-        sealed = nonce + self._aead.encrypt(nonce, plain, self._context + head)
-        self._last = sealed, head, plain
-        return sealed
+        encrypted = nonce + self._aead.encrypt(nonce, plain, self._context + head)
+        self._last = encrypted, head, plain
+        return encrypted
 
-    def open(self, sealed: bytes, head: bytes) -> bytes:
-        """Return what was sealed for there.
+    def decrypt(self, encrypted: bytes, head: bytes) -> bytes:
+        """Return the plain bytes.
 
         Raises:
-            DecryptError: it was not, or something was changed since.
+            DecryptError: they were not encrypted here and for *head*, or were changed since.
         """
         last = self._last
-        # Whoever writes a record reads it back at once.
-        if sealed == last[0] and head == last[1]:
+        # A process that writes a record reads it back at once.
+        if encrypted == last[0] and head == last[1]:
             return last[2]
         try:
             return self._aead.decrypt(
-                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._context + head
+                encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], self._context + head
             )
         except (InvalidTag, ValueError):  # ValueError: it is shorter than a nonce
             raise self.tampered() from None
 
     def tampered(self) -> DecryptError:
-        """Return the error for what is whole and was not sealed so by who has the key."""
+        """Return the error for intact data that was not encrypted with this key."""
         return DecryptError(f"{self._path} was tampered with")
 
-    def values(self, context: bytes) -> ValueSealers:
-        """Return what seals, under the same data key, the values that move from file to file."""
-        return ValueSealers(self.data_key, context, self._path, self._random_bytes)
+    def values(self, context: bytes) -> ValueCiphers:
+        """Return the ciphers, under the same data key, of values that move from file to file."""
+        return ValueCiphers(self.data_key, context, self._path, self._random_bytes)
 
     def vouch(self, parts: Iterable[bytes]) -> bytes:
-        """Return what proves *parts*, which stay in the clear: a nonce and a tag."""
+        """Return the proof of *parts*, which are not encrypted: a nonce and a tag."""
         nonce = self._random_bytes(NONCE_BYTES)
-        encryptor = Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
+        encryptor = ciphers.Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
         encryptor.authenticate_additional_data(self._context)
         for part in parts:
             encryptor.authenticate_additional_data(part)
@@ -333,9 +329,9 @@ class Sealer:
         return nonce + encryptor.tag
 
     def proves(self, parts: Iterable[bytes], proof: bytes) -> bool:
-        """Say whether :meth:`vouch` has returned *proof* for *parts*."""
+        """Return whether :meth:`vouch` has returned *proof* for *parts*."""
         mode = modes.GCM(proof[:NONCE_BYTES], proof[NONCE_BYTES:])
-        decryptor = Cipher(algorithms.AES(self._key), mode).decryptor()
+        decryptor = ciphers.Cipher(algorithms.AES(self._key), mode).decryptor()
         decryptor.authenticate_additional_data(self._context)
         for part in parts:
             decryptor.authenticate_additional_data(part)
@@ -346,14 +342,14 @@ class Sealer:
         return True
 
     def __repr__(self) -> str:
-        return "<Sealer>"
+        return "<Cipher>"
 
 
-class ValueSealers(dict[int, Sealer]):
-    """What seals values that move from file to file, by the first byte of their keys (hashes).
+class ValueCiphers(dict[int, Cipher]):
+    """The ciphers of values that move from file to file, by the first byte of their keys (hashes).
 
-    Under 256 keys 2^40 values may be sealed before the data key has to be changed: 1 000 a second
-    for 34 years.  Which version of a value belongs where, something else must say.
+    Under 256 keys 2^40 values can be encrypted before the data key has to be changed: 1 000 a
+    second for 34 years.  Which version of a value belongs where, the caller must know.
     """
 
     __slots__ = ("_context", "_data_key", "_path", "_random_bytes")
@@ -361,12 +357,12 @@ class ValueSealers(dict[int, Sealer]):
     def __init__(
         self, data_key: DataKey, context: bytes, path: str, random_bytes: RandomBytes
     ) -> None:
-        """Begin with no sealer; each is made when it is first asked for.
+        """Begin with no cipher; each is made when it is first asked for.
 
         Args:
             data_key: from which their keys come.
             context: says which store it is; no other one has the same.
-            path: of what holds the values, for errors.
+            path: of the file or server that has the values, for errors.
             random_bytes: returns so many.
         """
         super().__init__()
@@ -376,17 +372,17 @@ class ValueSealers(dict[int, Sealer]):
         self._random_bytes = random_bytes
 
     def blinded(self, owner: bytes) -> bytes:
-        """Return what tells one owner from another, and nobody without the key who that is."""
+        """Return bytes that stand for *owner*, and don't tell the name without the key."""
         return self._data_key.blinded(owner)
 
-    def __missing__(self, first: int) -> Sealer:
-        sealer = self[first] = self._data_key.sealer(
+    def __missing__(self, first: int) -> Cipher:
+        cipher = self[first] = self._data_key.cipher(
             b"values" + bytes([first]), b"", self._context, self._path, self._random_bytes
         )
-        return sealer
+        return cipher
 
     def __repr__(self) -> str:
-        return "<ValueSealers>"
+        return "<ValueCiphers>"
 
 
 def _wrong_key(path: str) -> DecryptError:

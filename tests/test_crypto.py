@@ -11,14 +11,14 @@ from litesess import ConfigError, DecryptError
 from litesess import crypto as module
 from litesess.crypto import (
     ARGON2ID,
+    OVERHEAD_BYTES,
     RAW,
     SCRYPT,
-    SEALING_BYTES,
+    Cipher,
     DataKey,
     Derivation,
     EncryptionKey,
-    Sealer,
-    ValueSealers,
+    ValueCiphers,
     encryption_key,
 )
 
@@ -28,8 +28,8 @@ ARGON = Derivation(ARGON2ID, 19_456, 2, 1, b"s" * 16)
 SCRYPTED = Derivation(SCRYPT, 1 << 16, 8, 1, b"s" * 16)
 
 
-def sealer(key: bytes = RAW_KEY, context: bytes = b"here") -> Sealer:
-    return DataKey(key, 1).sealer(b"file", b"salt", context, "a file", os.urandom)
+def cipher(key: bytes = RAW_KEY, context: bytes = b"here") -> Cipher:
+    return DataKey(key, 1).cipher(b"file", b"salt", context, "a file", os.urandom)
 
 
 # What a user gives.
@@ -65,8 +65,8 @@ def test_a_passphrase_is_the_same_however_its_accents_were_typed():
 
 def test_no_repr_shows_a_key():
     key = encryption_key("encryption_key", PASSPHRASE)
-    shown = f"{key!r} {DataKey(RAW_KEY, 3)!r} {sealer()!r} {sealer().values(b'')!r}"
-    assert shown == "<EncryptionKey> <DataKey 3> <Sealer> <ValueSealers>"
+    shown = f"{key!r} {DataKey(RAW_KEY, 3)!r} {cipher()!r} {cipher().values(b'')!r}"
+    assert shown == "<EncryptionKey> <DataKey 3> <Cipher> <ValueCiphers>"
 
 
 # The wrapping key.
@@ -171,83 +171,83 @@ def test_a_tag_proves_what_it_was_made_for_alone():
 
 @pytest.mark.parametrize("plain", [b"", b"x", os.urandom(65_536)], ids=len)
 def test_what_is_sealed_is_opened_where_it_was_sealed(plain):
-    sealed = sealer().seal(plain, b"head")
-    assert len(sealed) == len(plain) + SEALING_BYTES
-    assert sealer().open(sealed, b"head") == plain
+    sealed = cipher().encrypt(plain, b"head")
+    assert len(sealed) == len(plain) + OVERHEAD_BYTES
+    assert cipher().decrypt(sealed, b"head") == plain
 
 
 def test_what_was_sealed_last_is_opened_there_alone():
-    one = sealer()
-    sealed = one.seal(b"plain", b"head")
-    assert one.open(sealed, b"head") == b"plain"
+    one = cipher()
+    sealed = one.encrypt(b"plain", b"head")
+    assert one.decrypt(sealed, b"head") == b"plain"
     with pytest.raises(DecryptError):
-        one.open(sealed, b"another head")
+        one.decrypt(sealed, b"another head")
 
 
-@pytest.mark.parametrize("other", [sealer(bytes(32)), sealer(context=b"there")])
+@pytest.mark.parametrize("other", [cipher(bytes(32)), cipher(context=b"there")])
 def test_what_is_sealed_is_opened_nowhere_else(other):
-    sealed = sealer().seal(b"plain", b"head")
+    sealed = cipher().encrypt(b"plain", b"head")
     with pytest.raises(DecryptError, match="a file was tampered with"):
-        other.open(sealed, b"head")
+        other.decrypt(sealed, b"head")
     with pytest.raises(DecryptError):
-        sealer().open(sealed, b"another head")
+        cipher().decrypt(sealed, b"another head")
 
 
 def test_a_flipped_bit_or_a_missing_byte_is_noticed():
-    sealed = sealer().seal(b"plain", b"head")
+    sealed = cipher().encrypt(b"plain", b"head")
     for bit in range(8 * len(sealed)):
         damaged = bytearray(sealed)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(DecryptError):
-            sealer().open(bytes(damaged), b"head")
+            cipher().decrypt(bytes(damaged), b"head")
     for size in range(len(sealed)):
         with pytest.raises(DecryptError):
-            sealer().open(sealed[:size], b"head")
+            cipher().decrypt(sealed[:size], b"head")
 
 
 def test_equal_bytes_are_sealed_differently_each_time():
     """CVE-2012-3458 (Beaker): AES-ECB showed what is equal."""
-    one = sealer()
-    sealed = {one.seal(b"the same 16 bytes" * 100, b"head") for _ in range(100)}
+    one = cipher()
+    sealed = {one.encrypt(b"the same 16 bytes" * 100, b"head") for _ in range(100)}
     assert len(sealed) == 100
     blocks = sealed.pop()[12:-16]
     assert len({blocks[at : at + 16] for at in range(0, len(blocks) - 15, 16)}) == len(blocks) // 16
 
 
 def test_a_proof_is_for_its_parts_alone():
-    one = sealer()
+    one = cipher()
     proof = one.vouch([b"in", b"dex"])
-    assert sealer().proves([b"index"], proof)
-    assert not sealer().proves([b"idnex"], proof)
-    assert not sealer().proves([b"index", b"!"], proof)
-    assert not sealer(context=b"there").proves([b"index"], proof)
-    assert not sealer().proves([b"index"], bytes(SEALING_BYTES))
+    assert cipher().proves([b"index"], proof)
+    assert not cipher().proves([b"idnex"], proof)
+    assert not cipher().proves([b"index", b"!"], proof)
+    assert not cipher(context=b"there").proves([b"index"], proof)
+    assert not cipher().proves([b"index"], bytes(OVERHEAD_BYTES))
 
 
 # Values that stay in no file, such as those of another store.
 
 
-def values(context: bytes = b"store") -> ValueSealers:
-    return ValueSealers(DataKey(RAW_KEY, 1), context, "a store", os.urandom)
+def values(context: bytes = b"store") -> ValueCiphers:
+    return ValueCiphers(DataKey(RAW_KEY, 1), context, "a store", os.urandom)
 
 
 def test_a_value_is_opened_under_the_key_and_name_it_was_sealed_under_alone():
     key, other = bytes([7]) * 32, bytes([8]) * 32
-    sealed = values()[key[0]].seal(b'"ada"', key + b"user")
-    assert values()[key[0]].open(sealed, key + b"user") == b'"ada"'
-    for sealers, first, head in (
+    sealed = values()[key[0]].encrypt(b'"ada"', key + b"user")
+    assert values()[key[0]].decrypt(sealed, key + b"user") == b'"ada"'
+    for ciphers, first, head in (
         (values(), key[0], key + b"admin"),
         (values(), other[0], key + b"user"),
         (values(b"another store"), key[0], key + b"user"),
     ):
         with pytest.raises(DecryptError, match="a store was tampered with"):
-            sealers[first].open(sealed, head)
+            ciphers[first].decrypt(sealed, head)
 
 
 def test_values_are_spread_over_256_keys_each_derived_once():
-    sealers = values()
-    assert sealers[3] is sealers[3]
-    sealed = [sealers[first].seal(b"plain", b"") for first in range(256)]
+    ciphers = values()
+    assert ciphers[3] is ciphers[3]
+    sealed = [ciphers[first].encrypt(b"plain", b"") for first in range(256)]
     for first in range(255):
         with pytest.raises(DecryptError):
-            sealers[first + 1].open(sealed[first], b"")
+            ciphers[first + 1].decrypt(sealed[first], b"")

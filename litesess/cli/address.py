@@ -18,8 +18,8 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from litesess.cli import probe
 from litesess.cli.exits import Exit, Failure
+from litesess.engine import is_collection
 
 REDIS_VARIABLE: Final = "LITESESS_REDIS_PASSWORD"
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
@@ -83,7 +83,7 @@ def parse(text: str) -> Address:
     if text.startswith("wal:"):
         path, _, query = text.removeprefix("wal:").partition("?")
         name, _, collection = query.partition("=")
-        if query and (name != "collection" or not probe.is_collection(collection)):
+        if query and (name != "collection" or not is_collection(collection)):
             raise argparse.ArgumentTypeError(f"wal:{path}: only ?collection=NAME may follow")
         return _directory(path, collection or _COLLECTION)
     url = _URL.match(text)

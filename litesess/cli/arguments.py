@@ -14,7 +14,7 @@ from litesess.cli import address, stopping
 from litesess.cli.encryption import NEW_VARIABLE, VARIABLE, Kind
 from litesess.cli.exits import Exit
 from litesess.cli.output import without_secrets
-from litesess.cli.probe import is_collection
+from litesess.engine import is_collection
 from litesess.ids import HANDLE_DIGITS, is_handle
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Facts about a store before it is opened; the only module of the command line over the engine."""
+"""Facts about a store in a directory before it is opened: is it there, by which kind of key."""
 
 from __future__ import annotations
 
@@ -6,43 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from litesess.cli.encryption import Kind
 from litesess.cli.exits import Exit, Failure
-from litesess.crypto import RAW
-from litesess.engine.check import Salvaged
-from litesess.engine.fs import DIRECTORY_MODE, FileSystem
-from litesess.engine.keys import KeyFile, KeyPlace, decode_keys
-from litesess.engine.lock import FileLock
-from litesess.engine.names import COLLECTION, SNAPSHOT, TEMPORARY_SUFFIX, Names
-
-__all__ = [
-    "DIRECTORY_MODE",
-    "SNAPSHOT_ENDING",
-    "FileSystem",
-    "Salvaged",
-    "alone",
-    "check_exists",
-    "is_collection",
-    "is_new",
-    "kind_in_directory",
-    "kind_in_file",
-]
-
-#: The end of the name of a snapshot that is being written.
-SNAPSHOT_ENDING: Final = f".{SNAPSHOT}{TEMPORARY_SUFFIX}"
-_READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-def is_collection(text: str) -> bool:
-    """Return whether *text* can be the name of a collection."""
-    return COLLECTION.match(text) is not None
+from litesess.engine import closed, collections_in, key_file
+from litesess.keyfile import KeyFile
 
 
 def is_new(path: str, collection: str) -> bool:
     """Return whether a store in the directory *path* would have to be made."""
-    return not (Path(path).is_dir() and _is_store(_names_in(path), collection))
+    return not (Path(path).is_dir() and collection in collections_in(path))
 
 
 def check_exists(path: str, collection: str) -> None:
@@ -52,15 +25,13 @@ def check_exists(path: str, collection: str) -> None:
         Failure: there is none, or the directory can't be read.
     """
     try:
-        names = _names_in(path)
+        found = collections_in(path)
     except OSError as error:
         who = f"; this is uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
         raise Failure(Exit.PATH, f"{path}: {error.strerror}{who}") from error
-    if _is_store(names, collection):
-        return
-    others = sorted({name.split(".")[0] for name in names if _is_store([name], name.split(".")[0])})
-    hint = f"; there are: {', '.join(others)} (--collection)" if others else ""
-    raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
+    if collection not in found:
+        hint = f"; there are: {', '.join(found)} (--collection)" if found else ""
+        raise Failure(Exit.PATH, f"{path}: there is no collection {collection!r}{hint}")
 
 
 def kind_in_directory(path: str, collection: str) -> Kind | None:
@@ -71,12 +42,7 @@ def kind_in_directory(path: str, collection: str) -> Kind | None:
         StoreError: its key file was not made by litesess.
         OSError: that can't be read.
     """
-    name = Names(collection).keys
-    directory = os.open(path, _READ)
-    try:
-        found = KeyPlace(FileSystem(), directory, name, str(Path(path, name))).read()
-    finally:
-        os.close(directory)
+    found = key_file(path, collection)
     return None if found is None else _kind_of(found)
 
 
@@ -90,20 +56,11 @@ def kind_in_file(content: bytes, name: str) -> Kind:
     Raises:
         Corruption: it is damaged.
     """
-    return _kind_of(decode_keys(content, name))
+    return _kind_of(KeyFile.decode(content, name))
 
 
 def _kind_of(file: KeyFile) -> Kind:
-    return Kind.RAW if file.derivation.kind == RAW else Kind.PASSPHRASE
-
-
-def _names_in(path: str) -> list[str]:
-    return [entry.name for entry in Path(path).iterdir()]
-
-
-def _is_store(names: list[str], collection: str) -> bool:
-    listing = Names(collection).sort_out(names)
-    return bool(listing.wals or listing.snapshots)
+    return Kind.RAW if file.is_raw else Kind.PASSPHRASE
 
 
 @contextmanager
@@ -115,18 +72,7 @@ def alone(path: str, collection: str, cure: str) -> Iterator[None]:
         StoreError: something was planted as its lock file.
         OSError: the directory can't be read.
     """
-    name = Names(collection).live
-    directory = os.open(path, _READ)
-    try:
-        fd = FileSystem.open(directory, name, str(Path(path, name)), write=False)
-    except FileNotFoundError:  # the first process that opens the store makes it
-        yield
-        return
-    finally:
-        os.close(directory)
-    try:
-        if not FileLock.take(fd):
+    with closed(path, collection) as is_closed:
+        if not is_closed:
             raise Failure(Exit.LOCKED, f"{path} is in use; {cure}")
         yield
-    finally:
-        os.close(fd)

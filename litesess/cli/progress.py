@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from litesess.cli.output import has_colour, is_terminal
-from litesess.cli.probe import SNAPSHOT_ENDING
+from litesess.engine import new_snapshot_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -87,12 +87,12 @@ def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
     )
 
 
-def bytes_in(directory: str, beginning: str, ending: str = "") -> int:
-    """Return the length of the files in *directory* whose names begin and end so, in bytes."""
+def bytes_in(directory: str, beginning: str) -> int:
+    """Return the length of the files in *directory* whose names begin so, in bytes."""
     total = 0
     with suppress(OSError):
         for path in Path(directory).iterdir():
-            if path.name.startswith(beginning) and path.name.endswith(ending):
+            if path.name.startswith(beginning):
                 with suppress(OSError):  # another process has just deleted it
                     total += path.stat().st_size
     return total
@@ -104,7 +104,7 @@ def rewriting(label: str, store: WALStore) -> Iterator[None]:
     with bar(
         label,
         lambda: size_of(store),
-        done=lambda: bytes_in(store.path, f"{store.collection}.", SNAPSHOT_ENDING),
+        done=lambda: new_snapshot_bytes(store.path, store.collection),
         in_bytes=True,
     ):
         yield

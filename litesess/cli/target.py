@@ -11,7 +11,7 @@ from typing import Final
 from litesess.cli import reaching, stopping
 from litesess.cli.opening import LocatedDirectory
 from litesess.cli.owner import writing_to
-from litesess.cli.probe import DIRECTORY_MODE, FileSystem
+from litesess.engine import DIRECTORY_MODE, FileSystem
 
 _READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -1,58 +1,53 @@
-"""The end of the live log: locked, followed, repaired, written, synced.
+"""The end of the current log: locked, followed, repaired, written, synced.
 
 Every process writes there, one after the other, under the log's own lock; each syncs for itself,
-by its own descriptor, when it has let go.
+by its own descriptor, after it has released the lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place
-from litesess.engine.follow import Follower, Live
-from litesess.engine.lock import FileLock
+from litesess.engine.directory import Directory
+from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.fs import is_interruption
 from litesess.engine.log import Log
+from litesess.engine.means import Limits, Means
 from litesess.engine.recovery import keep_aside, warn_of_torn
+from litesess.engine.replay import find_records
 from litesess.errors import Corruption, StoreError, StoreFailed, StoreLocked
 
 ResultT = TypeVar("ResultT")
 
-#: A writer, or reader, relies for so long, in seconds, on a log's being the one that bears its
-#: name: asking makes the next sync dearer.
-LINKED_FOR: Final = 1.0
-
 
 class Appender:
-    """Writes at the end of the live log; one thread at a time may use it."""
+    """Writes at the end of the current log; one thread at a time may use it."""
 
     def __init__(
         self,
-        place: Place,
+        directory: Directory,
         follower: Follower,
-        lock: FileLock,
-        lock_timeout: float,
-        monotonic: Callable[[], float],
+        limits: Limits,
+        means: Means,
     ) -> None:
         """Begin with nothing written.
 
         Args:
-            place: where the store lies.
-            follower: what this process has read of it.
-            lock: the locks between processes.
-            lock_timeout: how long to wait for another process to let go, in seconds.
-            monotonic: returns seconds that never go back.
+            directory: of the store.
+            follower: the part of it that this process has read.
+            limits: how long to wait for another process.
+            means: the locks between processes, and the time.
         """
-        self._place = place
+        self._directory = directory
         self._follower = follower
-        self._lock = lock
-        self._lock_timeout = lock_timeout
-        self._monotonic = monotonic
-        self._locked: Log | None = None  # whose lock this process may have
+        self._lock = means.lock
+        self._lock_timeout = limits.lock_timeout
+        self._monotonic = means.monotonic
+        self._locked: Log | None = None  # this process may have its lock
         self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
-        self._linked_at = float("-inf")  # when the log last was the one that bears its name
         self._failure: OSError | None = None
         #: How often a log was synced.
         self.sync_count = 0
@@ -60,24 +55,26 @@ class Appender:
     @property
     def is_poisoned(self) -> bool:
         """Whether a sync has failed, here or in another process: nothing may be written."""
-        return self._failure is not None or self._follower.live.table.last_kind == form.POISON
+        return self._failure is not None or self._follower.current.table.last_kind == form.POISON
 
     def check_sound(self) -> None:
         """Raise :class:`StoreFailed` if a sync has failed."""
         if self.is_poisoned:
-            path = self._follower.live.log.path
+            path = self._follower.current.log.path
             raise StoreFailed(
                 f"{path}: an earlier sync failed; stop all processes that use the store, and"
                 " start them again, to recover"
             ) from self._failure
 
-    def at_end(self, work: Callable[[Live], ResultT], timeout: float | None = None) -> ResultT:
-        """Do *work* where no other process writes meanwhile: at the end of the live log.
+    def at_end(
+        self, work: Callable[[CurrentLog], ResultT], timeout: float | None = None
+    ) -> ResultT:
+        """Do *work* where no other process writes meanwhile: at the end of the current log.
 
         Behind that there are only zeros then, and nothing before it is still to be synced.
 
         Args:
-            work: gets the live log; writes there, and returns.
+            work: gets the current log; writes there, and returns.
             timeout: how long to wait for other processes, in seconds; None: ``lock_timeout``.
 
         Raises:
@@ -87,96 +84,89 @@ class Appender:
             OSError: the disk failed.
         """
         try:
-            live = self._take_end(self._lock_timeout if timeout is None else timeout)
-            return work(live)
+            current = self._take_end(self._lock_timeout if timeout is None else timeout)
+            return work(current)
         finally:
             # Twice: a signal handler may raise where the first is about to begin.
             try:
-                self._let_end_go()
+                self._release_end()
             finally:
                 if self._locked is not None:
-                    self._let_end_go()
+                    self._release_end()
             if self._torn is not None:  # not under the lock: a handler of the host's takes its time
                 torn, self._torn = self._torn, None
                 warn_of_torn(*torn)
 
-    def write(self, live: Live, data: bytes) -> int:
-        """Write records at the end of *live*; return where they end.  Only under :meth:`at_end`.
+    def write(self, current: CurrentLog, data: bytes) -> int:
+        """Write records at the end of *current*; return where they end.  Only under :meth:`at_end`.
 
         Raises:
-            OSError: not all of them were written; those that are whole stand, as others may have
-                followed them.
+            OSError: not all of them were written; those that are whole stay, as other processes may
+                have followed them.
         """
-        start = live.table.end
+        start = current.table.end
         try:
-            live.log.write(data, start)
+            current.log.write(data, start)
         except OSError as error:
-            if error.errno is not None:  # else a signal handler's
-                self._take_back(live)
+            if not is_interruption(error):
+                self._take_back(current)
             raise
         return start + len(data)
 
-    def write_record(self, live: Live, kind: int, payload: bytes) -> int:
+    def write_record(self, current: CurrentLog, kind: int, payload: bytes) -> int:
         """Write a record of the engine's own; see :meth:`write`."""
-        table = live.table
-        record = live.log.encode(kind, 0, payload, table.sequence + 1, live.durable, table.end)
-        return self.write(live, record)
+        table = current.table
+        record = current.log.encode(
+            kind, 0, payload, table.sequence + 1, current.durable, table.end
+        )
+        return self.write(current, record)
 
     def sync_all(self) -> None:
         """Make durable all that was written until now; see :meth:`sync`."""
-        live = self._follower.catch_up()
-        self.sync(live, live.table.end)
+        current = self._follower.catch_up()
+        self.sync(current, current.table.end)
 
-    def sync(self, live: Live, end: int) -> None:
-        """Make durable what the log of *live* holds before *end*.
+    def sync(self, current: CurrentLog, end: int) -> None:
+        """Make durable what the log of *current* holds before *end*.
 
         Raises:
             StoreFailed: that failed, and nothing more may be written, by any process.
         """
-        if live.durable < end:
-            self._sync_log(live.log)
-            live.durable = max(live.durable, end)
+        if current.durable < end:
+            self._sync_log(current.log)
+            current.durable = max(current.durable, end)
 
-    def sync_sealed(self, live: Live) -> None:
-        """Make durable the sealed logs that lead to *live*; see :meth:`sync`."""
-        for log in live.unsynced:
+    def sync_sealed(self, current: CurrentLog) -> None:
+        """Make durable the sealed logs that lead to *current*; see :meth:`sync`."""
+        for log in current.unsynced:
             self._sync_log(log)
-        live.unsynced = ()
+        current.unsynced = ()
 
-    def _take_end(self, timeout: float) -> Live:
-        """Let no other process write, and return the live log, followed to its end, and whole."""
-        live = self._lock_end(timeout)
-        while not self._is_there(live.log):
-            # Under the lock nobody seals it: it was deleted, or recovered by a process that did
+    def _take_end(self, timeout: float) -> CurrentLog:
+        """Let no other process write; return the current log, followed to its end, and whole."""
+        current = self._lock_end(timeout)
+        while not self._follower.is_there(current.log, self._monotonic()):
+            # Under the lock no process seals it: it was deleted, or recovered by one that did
             # not know of this one.
             self._follower.find_anew()
-            live = self._lock_end(timeout)
+            current = self._lock_end(timeout)
         self.check_sound()
-        if live.bad is not None:
-            self._repair(live)
-        if live.unsynced:
-            # Order: what is acknowledged in this log relies on the SEALs before it.
-            self.sync_sealed(live)
-        return live
+        if current.bad is not None:
+            self._repair(current)
+        if current.unsynced:
+            # Order: a record that is acknowledged in this log relies on the SEALs before it.
+            self.sync_sealed(current)
+        return current
 
-    def _is_there(self, log: Log) -> bool:
-        """Say whether the log has its name; now and then, whether the name is the log's."""
-        now = self._monotonic()
-        if now - self._linked_at < LINKED_FOR:
-            return log.is_present()
-        if not log.is_linked():
-            return False
-        self._linked_at = now
-        return True
-
-    def _lock_end(self, timeout: float) -> Live:
+    def _lock_end(self, timeout: float) -> CurrentLog:
         while True:
-            log = self._follower.live.log
+            log = self._follower.current.log
             if self._follower.is_shared:
                 if self._locked is not None and log is not self._locked:
-                    self._let_end_go()
-                # Noted first: to let go of what was not got is harmless, to keep it is not.  And
-                # taken in any case: what is noted may not have been got.
+                    self._release_end()
+                # Record the log before locking it: to release a lock that was never taken is
+                # harmless, to keep one is not.  Lock it even if it is recorded already: that
+                # attempt may have failed.
                 self._locked = log
                 if not self._lock.acquire(log.fd, timeout):
                     raise StoreLocked(
@@ -184,53 +174,53 @@ class Appender:
                         f"is locked by another process, and was not free within {timeout:g} s;"
                         " is one stopped, or its disk stuck?",
                     )
-            live = self._follower.catch_up()
-            if live.log is log:
-                return live
+            current = self._follower.catch_up()
+            if current.log is log:
+                return current
 
-    def _let_end_go(self) -> None:
+    def _release_end(self) -> None:
         log = self._locked
         if log is not None:
             self._lock.release(log.fd)
             self._locked = None
 
-    def _repair(self, live: Live) -> None:
-        """Overwrite what a killed or interrupted writer left half-way, if one did.
+    def _repair(self, current: CurrentLog) -> None:
+        """Overwrite a half-written record that a killed or interrupted writer left.
 
         Every writer does this first, so that nothing can stand behind it.
 
         Raises:
             Corruption: something does.
         """
-        # Read here: what this process noted of it may be a reader's, on its way.
-        torn = next(live.log.follow(live.table.end), None)
+        # Read it here: a reader on its way may have noted current.bad.
+        torn = next(current.log.follow(current.table.end), None)
         if not isinstance(torn, form.Bad):
             return
-        behind = next(live.log.find_records(torn.offset), None)
+        behind = next(find_records(current.log, torn.offset), None)
         if behind is not None:
             raise Corruption(
-                live.log.path,
+                current.log.path,
                 torn.offset,
                 f"{torn.reason}, and a record follows at offset {behind.offset}",
             )
-        keep_aside(self._place, live.log, torn)
-        live.log.erase(torn.offset)
-        live.bad = None
-        self._torn = live.log, torn
+        keep_aside(self._directory, current.log, torn)
+        current.log.erase(torn.offset)
+        current.bad = None
+        self._torn = current.log, torn
 
-    def _take_back(self, live: Live) -> None:
-        """Follow what of a write that failed is whole, and erase what is not."""
+    def _take_back(self, current: CurrentLog) -> None:
+        """Follow the whole records of a write that failed, and erase the rest."""
         # Not if that was a SEAL, and whole: it is not for this log to be written any more.
-        if self._follower.catch_up() is live:
+        if self._follower.catch_up() is current:
             with suppress(OSError):  # the next one to write here repairs it
-                live.log.erase(live.table.end)
+                current.log.erase(current.table.end)
 
     def _sync_log(self, log: Log) -> None:
         self.sync_count += 1
         try:
             log.sync()
         except OSError as error:
-            if error.errno is None:  # a signal handler's; the disk said nothing
+            if is_interruption(error):  # the disk said nothing
                 raise
             raise self._poison(error, log) from error
 
@@ -240,12 +230,12 @@ class Appender:
         # Source: Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.
         self._failure = error
         with suppress(OSError, StoreError):
-            # Whoever reads the log next must not build on it, even if its pages look good:
+            # The next process to read the log must not build on it, even if its pages look good:
             # other processes, and those that start later, get no error from their syncs.
-            live = self._lock_end(self._lock_timeout)
-            self._repair(live)
-            self.write_record(live, form.POISON, b"")
-        self._let_end_go()
+            current = self._lock_end(self._lock_timeout)
+            self._repair(current)
+            self.write_record(current, form.POISON, b"")
+        self._release_end()
         return StoreFailed(
             f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"
             " processes that use the store, and start them again, to recover"

@@ -1,7 +1,7 @@
 """Group commit: one of the waiting threads writes and syncs for all.
 
-A transaction is a *plan*, a pure function of what is stored now: it returns the changes to make.
-The thread that finds the append lock free leads: it locks the live log against other processes,
+A transaction is a *plan*, a pure function of the stored entries: it returns the changes to make.
+The thread that finds the append lock free leads: it locks the current log against other processes,
 follows it to its end, takes every waiting plan, runs each over a draft that shows the changes of
 those before it, writes all records with one call, unlocks, syncs once, and follows the log, by
 which alone the tables change.  If anything fails on the way, the draft is thrown away and memory
@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import dropwhile
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.chain import Place
-from litesess.engine.follow import Follower, Live
-from litesess.engine.fs import store_error
+from litesess.engine.batch import Ticket, fail, run, wake
+from litesess.engine.changes import Plan, ResultT
+from litesess.engine.directory import Directory
+from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.fs import errors, store_error
 from litesess.engine.log import DELETE_RESERVE
-from litesess.engine.view import View
 from litesess.errors import (
     Corruption,
     DecryptError,
@@ -33,92 +34,16 @@ from litesess.errors import (
     StoreReadOnly,
 )
 
-ResultT = TypeVar("ResultT")
-
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
-#: interrupted before it could wake anybody.
+#: interrupted before it could wake other threads.
 _LOOK_UP_INTERVAL: Final = 0.05
-#: What may be written on a full disk.
-_FREEING: Final = (form.Delete, form.Clear)
-
-
-class Lookup(Protocol):
-    """What a plan may ask."""
-
-    def get(self, key: bytes) -> form.Entry | None:
-        """Return what is stored under *key*."""
-
-    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-
-
-Plan: TypeAlias = "Callable[[Lookup], tuple[Sequence[form.Change], ResultT]]"
-
-
-class _Ticket:
-    """One waiting transaction."""
-
-    __slots__ = ("done", "error", "is_committed", "plan", "result", "sequence", "sync", "wake")
-
-    def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
-        self.plan = plan
-        self.sync = sync
-        self.result: Any = None
-        self.sequence = 0
-        self.error: Exception | None = None
-        #: Nobody has to run the plan any more.
-        self.done = False
-        self.is_committed = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-
-class _Draft:
-    """What is stored, with the changes of this batch on top."""
-
-    __slots__ = ("_changed", "_cleared", "_view")
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._changed: dict[bytes, form.Entry | None] = {}
-        self._cleared = False
-
-    def get(self, key: bytes) -> form.Entry | None:
-        """Return what is stored under *key*."""
-        if key in self._changed:
-            return self._changed[key]
-        return None if self._cleared else self._view.get(key)
-
-    def find(self, owner: bytes) -> list[tuple[bytes, form.Entry]]:
-        """Return the keys that are stored for *owner*, with what is stored under them."""
-        keys = set() if self._cleared else {*self._view.candidates(owner)}
-        keys.update(self._changed)
-        found = ((key, self.get(key)) for key in keys)
-        return [(key, entry) for key, entry in found if entry and entry.owner == owner]
-
-    def apply(self, changes: Sequence[form.Change], sequence: int) -> None:
-        """Take in the changes of one record."""
-        for change in changes:
-            if isinstance(change, form.Put):
-                self._changed[change.key] = form.Entry(
-                    change.value, change.expires_at, sequence, change.owner
-                )
-            elif isinstance(change, form.Delete):
-                self._changed[change.key] = None
-            elif isinstance(change, form.Touch):
-                entry = self.get(change.key)
-                if entry is not None and entry.version == change.version:
-                    self._changed[change.key] = entry._replace(expires_at=change.expires_at)
-            else:
-                self._changed.clear()
-                self._cleared = True
 
 
 class Committer:
     """The writing side of an open store."""
 
-    def __init__(self, place: Place, follower: Follower, appender: Appender) -> None:
-        self._place = place
+    def __init__(self, directory: Directory, follower: Follower, appender: Appender) -> None:
+        self._directory = directory
         self._follower = follower
         self._appender = appender
         # Guards: _appender, _is_closed.  In front of the lock between processes, which does not
@@ -127,7 +52,7 @@ class Committer:
         self._is_closed = False
         #: How many transactions have changed something.
         self.commit_count = 0
-        self._waiting: deque[_Ticket] = deque()
+        self._waiting: deque[Ticket] = deque()
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -144,14 +69,14 @@ class Committer:
             StoreFull: there is no room; nothing was changed.
             StoreFailed: whether the changes are durable is unknown; nothing can be written
                 until the store is opened anew.
-            Exception: what the plan raised; nothing was changed.
+            Exception: the plan raised it; nothing was changed.
         """
-        ticket = _Ticket(plan, sync=sync)
+        ticket = Ticket(plan, sync=sync)
         self._waiting.append(ticket)
         try:
             self._see_through(ticket)
         except BaseException:
-            # Whoever commits next must not do what nobody waits for any more.
+            # The next leader must not run a plan for which no thread waits any more.
             ticket.done = True
             raise
         if ticket.error is not None:
@@ -177,23 +102,23 @@ class Committer:
         self._alone(work)
 
     def sync(self) -> None:
-        """Make durable what was read when the store was opened, before it is shown to anybody.
+        """Make durable all that was read when the store was opened, before any of it is shown.
 
-        Whoever wrote it may have been killed before its sync.
+        The process that wrote it may have been killed before its sync.
 
         Raises:
             StoreError: as :meth:`transact`.
         """
 
         def work() -> None:
-            live = self._follower.live
-            self._appender.sync_sealed(live)
-            self._appender.sync(live, live.table.end)
+            current = self._follower.current
+            self._appender.sync_sealed(current)
+            self._appender.sync(current, current.table.end)
 
         self._alone(work)
 
-    def seal(self, generation: int, salt: bytes) -> Live:
-        """End the live log and go on in the one of *generation*; return what is live then.
+    def seal(self, generation: int, salt: bytes) -> CurrentLog:
+        """Seal the current log, switch to the log of *generation* and return it.
 
         Raises:
             StoreError: as :meth:`transact`; whether the log was ended is unknown.
@@ -204,26 +129,26 @@ class Committer:
         """Make all that was written durable, and let a MARK say so.
 
         Args:
-            always: even if the last record is one; a MARK makes others look for a snapshot.
+            always: even if the last record is one; at a MARK other processes look for a snapshot.
 
         Raises:
             StoreError: as :meth:`transact`.
         """
 
         def work() -> None:
-            if not self._place.read_only:
+            if not self._directory.read_only:
                 self.check_writable()
                 self._mark(always=always)
 
         self._alone(work)
 
     def judge(self) -> None:
-        """Have the log's end put right if nobody is writing there just now.
+        """Put the log's end right, if no process is writing there just now.
 
         Raises:
-            Corruption: what is bad there is no write that was cut short.
+            Corruption: the bad end is not that of a write that was cut short.
         """
-        if self._append_lock.locked():
+        if self._directory.read_only or self._append_lock.locked():
             return
         try:
             with self._append_lock:
@@ -242,7 +167,7 @@ class Committer:
         self._wake_next()
 
     def finish(self) -> form.Slot | None:
-        """As the last one to have the store open, after the close: return what is synced now.
+        """As the last process to have the store open, after the close: return the slot to write.
 
         None if the log can't be trusted any more.
 
@@ -251,19 +176,19 @@ class Committer:
         """
         return self._alone(lambda: None if self._appender.is_poisoned else self._mark(always=False))
 
-    def hold(self, timeout: float) -> bool:
-        """Wait until nothing is being written, and let nothing begin before :meth:`let_go`.
+    def lock(self, timeout: float) -> bool:
+        """Wait until nothing is being written, and let nothing begin before :meth:`release`.
 
         Args:
             timeout: how long to wait, in seconds.
 
         Returns:
-            Whether it is held.
+            Whether it is locked.
         """
         return self._append_lock.acquire(timeout=timeout)
 
-    def let_go(self) -> None:
-        """End what :meth:`hold` began."""
+    def release(self) -> None:
+        """Release the lock that :meth:`lock` has taken."""
         self._append_lock.release()
         self._wake_next()
 
@@ -279,29 +204,29 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        if self._place.read_only:
-            path = self._follower.live.log.path
+        if self._directory.read_only:
+            path = self._follower.current.log.path
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:
-            raise StoreClosed(f"{self._follower.live.log.path}: the store was closed")
+            raise StoreClosed(f"{self._follower.current.log.path}: the store was closed")
         self._appender.check_sound()
 
-    def _see_through(self, ticket: _Ticket) -> None:
-        """Lead, or wait for somebody who does, until *ticket* is done."""
+    def _see_through(self, ticket: Ticket) -> None:
+        """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
         while not ticket.done:
-            # Not one queue on the append lock: woken one after the other, those whose work is
+            # Not one queue on the append lock: woken one after the other, the threads whose work is
             # done would hold up the next leader.
             if self._append_lock.locked():
                 ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
                 continue
-            batch: list[_Ticket] = []
+            batch: list[Ticket] = []
             with self._append_lock:
                 if not ticket.done:
                     batch = [other for other in [*self._waiting] if not other.done]
                     self._lead(batch)
             for other in batch:
                 if other is not ticket:
-                    _wake(other)
+                    wake(other)
             self._wake_next()
 
     def _wake_next(self) -> None:
@@ -309,11 +234,11 @@ class Committer:
         if not self._waiting:
             return
         try:
-            _wake(self._waiting[0])
+            wake(self._waiting[0])
         except IndexError:  # it has found that by itself
             return
 
-    def _lead(self, batch: list[_Ticket]) -> None:
+    def _lead(self, batch: list[Ticket]) -> None:
         """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
         try:
             self.check_writable()
@@ -322,11 +247,9 @@ class Committer:
                 ticket.is_committed = ticket.error is None
                 self.commit_count += ticket.sequence > 0
         except StoreError as error:
-            _fail(batch, error, error.__cause__)
+            fail(batch, error, error.__cause__)
         except OSError as error:
-            if error.errno is None:  # a signal handler's, a TimeoutError perhaps
-                raise
-            _fail(batch, store_error(error, self._follower.live.log.path), error)
+            fail(batch, store_error(error, self._follower.current.log.path), error)
         finally:
             for ticket in batch:
                 ticket.done = True
@@ -336,126 +259,75 @@ class Committer:
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; an error of the system leaves as one of ours."""
         try:
-            with self._append_lock:
+            with errors(self._follower.current.log.path), self._append_lock:
                 return work()
-        except OSError as error:
-            if error.errno is None:
-                raise
-            raise store_error(error, self._follower.live.log.path) from error
         finally:
             self._wake_next()
 
-    def _commit(self, batch: list[_Ticket]) -> None:
+    def _commit(self, batch: list[Ticket]) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
-        live, end = self._appender.at_end(lambda live: (live, self._write_batch(live, batch)))
+        current, end = self._appender.at_end(
+            lambda current: (current, self._write_batch(current, batch))
+        )
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
-            # What a plan saw and left as it was must be as durable as a change would be.
-            self._appender.sync(live, end)
+            # Entries that a plan saw and left as they were must be as durable as a change.
+            self._appender.sync(current, end)
         try:
-            is_read = self._follower.catch_up() is not live or live.table.end >= end
+            is_read = self._follower.catch_up() is not current or current.table.end >= end
         except (Corruption, DecryptError) as error:
             # Not as it is: a plan that is refused has changed nothing, and these have.
-            raise StoreFailed(f"{live.log.path}: written, but not read back: {error}") from error
+            raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error
         if not is_read:
-            raise StoreFailed(f"{live.log.path}: what was just written there can't be read back")
+            raise StoreFailed(f"{current.log.path}: what was just written there can't be read back")
 
-    def _seal(self, generation: int, salt: bytes) -> Live:
+    def _seal(self, generation: int, salt: bytes) -> CurrentLog:
         self.check_writable()
         self._appender.sync_all()
 
-        def write(live: Live) -> tuple[Live, int]:
-            payload = form.encode_seal(live.table.count, generation, salt)
-            return live, self._appender.write_record(live, form.SEAL, payload)
+        def write(current: CurrentLog) -> tuple[CurrentLog, int]:
+            payload = form.encode_seal(current.table.count, generation, salt)
+            return current, self._appender.write_record(current, form.SEAL, payload)
 
-        live, end = self._appender.at_end(write)
-        self._appender.sync(live, end)
+        current, end = self._appender.at_end(write)
+        self._appender.sync(current, end)
         return self._follower.catch_up()
 
     def _mark(self, *, always: bool) -> form.Slot:
         self._appender.sync_all()
 
-        def write(live: Live) -> tuple[Live, int]:
-            if always or live.table.last_kind != form.MARK:
-                return live, self._appender.write_record(live, form.MARK, b"")
-            return live, live.table.end
+        def write(current: CurrentLog) -> tuple[CurrentLog, int]:
+            if always or current.table.last_kind != form.MARK:
+                return current, self._appender.write_record(current, form.MARK, b"")
+            return current, current.table.end
 
-        live, end = self._appender.at_end(write)
-        self._appender.sync(live, end)
+        current, end = self._appender.at_end(write)
+        self._appender.sync(current, end)
         self._follower.catch_up()
-        header = live.log.header
+        header = current.log.header
         return form.Slot(header.store, header.generation, end)
 
-    def _write_batch(self, live: Live, batch: list[_Ticket]) -> int:
-        """Write what the plans of *batch* want; return where the log ends then."""
-        start = live.table.end
-        data = self._run(batch, live, deletes_only=None)
+    def _write_batch(self, current: CurrentLog, batch: list[Ticket]) -> int:
+        """Write the changes of *batch*; return where the log ends then."""
+        start = current.table.end
+        data = run(batch, current)
         if data:
             try:
-                live.log.reserve(start + len(data) + DELETE_RESERVE)
+                current.log.reserve(start + len(data) + DELETE_RESERVE)
             except OSError as error:
-                full = store_error(error, live.log.path)
+                full = store_error(error, current.log.path)
                 if not isinstance(full, StoreFull):
                     raise
-                data = self._run(batch, live, deletes_only=full)
+                data = run(batch, current, deletes_only=full)
         if not data:
             return start
         try:
-            return self._appender.write(live, data)
+            return self._appender.write(current, data)
         except OSError as error:
-            if error.errno is None:
-                raise
-            last = live.table.sequence
-            # And all behind the first that is refused: they have seen what it wanted.
+            refusal = store_error(error, current.log.path)
+            last = current.table.sequence
+            # And all after the first that is refused: they have seen its changes.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
-            _fail(refused, store_error(error, live.log.path), error)
-            return live.table.end
-
-    def _run(self, batch: list[_Ticket], live: Live, *, deletes_only: StoreFull | None) -> bytes:
-        """Run the plans and return their records; those that only delete if there is no room."""
-        draft = _Draft(live.view)
-        records = []
-        sequence, offset = live.table.sequence, live.table.end
-        for ticket in batch:
-            ticket.error = None
-            ticket.sequence = 0
-            try:
-                changes, ticket.result = ticket.plan(draft)
-                if not changes:
-                    continue
-                if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
-                    raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-                record = live.log.encode(
-                    *form.encode_changes(changes), sequence + 1, live.durable, offset
-                )
-            # It must not fail the others of the batch.
-            except Exception as error:  # noqa: BLE001  # raised again by its own transact()
-                ticket.error = error
-                continue
-            sequence += 1
-            offset += len(record)
-            ticket.sequence = sequence
-            if ticket is not batch[-1]:  # whose changes no plan will see
-                draft.apply(changes, sequence)
-            records.append(record)
-        return b"".join(records)
-
-
-def _wake(ticket: _Ticket) -> None:
-    try:
-        ticket.wake.release()
-    except RuntimeError:  # somebody else has woken it, and it did not run yet
-        return
-
-
-def _fail(batch: list[_Ticket], error: StoreError, cause: BaseException | None) -> None:
-    for ticket in batch:
-        if ticket.error is None:
-            # One for each thread: a shared one would collect all their tracebacks.
-            own = error.__class__.__new__(error.__class__, *error.args)
-            own.args = error.args
-            own.__dict__.update(error.__dict__)
-            own.__cause__ = cause
-            ticket.error = own
-            ticket.sequence = 0
+            fail(refused, refusal, error)
+            return current.table.end

@@ -1,98 +1,89 @@
 """Compaction: seal the log, merge it with the snapshot into a new one, drop both.
 
-At any step the process may die or the disk may fail: what is published is whole, what is not is
-a temporary file, and nothing is deleted before what replaces it is durable under its name.
+At any step the process may die or the disk may fail: a published file is whole, any other is
+temporary, and no file is deleted before its replacement is durable under its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.chain import Place
 from litesess.engine.commit import Committer
-from litesess.engine.follow import Follower, Live
-from litesess.engine.fs import OpenFile
-from litesess.engine.log import create_anew, forget
-from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.engine.snapshot import Snapshot, SnapshotWriter, check
+from litesess.engine.files import Files
+from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.snapshot import Snapshot, check
+from litesess.engine.snapshot_writer import SnapshotWriter
 from litesess.engine.view import View, paused
 
 _PAUSE_EVERY: Final = 1024  # keys that are only looked at
 
 
 def compact(
-    place: Place, follower: Follower, committer: Committer, pause: Callable[[], None]
+    files: Files, follower: Follower, committer: Committer, pause: Callable[[], None]
 ) -> None:
     """Put everything that is stored now into one snapshot.
 
     Args:
-        place: where the store lies; the caller holds its maintenance lock.
-        follower: what this process has read of it.
+        files: those of the store; the caller holds its maintenance lock.
+        follower: the part of it that this process has read.
         committer: its writing side; threads and processes go on using it meanwhile.
-        pause: called often, to let other threads run; what it raises ends the compaction.
+        pause: called often, to let other threads run; its exception ends the compaction.
 
     Raises:
         OSError: the disk failed or is full; the store is as good as before.
-        StoreError: the log can't be written or does not hold what was written.
+        StoreError: the log can't be written, or was damaged.
     """
     committer.reach_end()
-    live = follower.adopt()
-    # What one that failed or was killed has left: no SEAL leads to a log that is newer.
-    listing, names = place.listing(), place.names
-    current = live.log.header.generation
-    place.unlink([*listing.temporary, *(names.wal(it) for it in listing.wals if it > current)])
-    # After a compaction that failed behind its seal, the sealed log waits for this one.
-    if len(live.view.tables) == 1:
+    current = follower.adopt()
+    # Left by a compaction that failed or was killed: no SEAL leads to a log that is newer.
+    directory, names = files.directory, files.directory.names
+    listing = directory.listing()
+    generation = current.log.header.generation
+    directory.unlink(
+        [*listing.temporary, *(names.wal(it) for it in listing.wals if it > generation)]
+    )
+    # After a compaction that failed after its SEAL, the sealed log waits for this one.
+    if len(current.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
-        generation = max(listing.newest, current) + 1
-        head = place.new_head(form.WAL_MAGIC, live.log.header.store, generation, 0)
-        following = place.create_log(head)
-        live = committer.seal(following.header.generation, following.header.salt)
-    generation = live.log.header.generation
-    follower.adopt(_publish(place, live, pause))
+        generation = max(listing.newest, generation) + 1
+        head = files.new_head(form.WAL_MAGIC, current.log.header.store, generation, 0)
+        following = files.create_log(head)
+        current = committer.seal(following.header.generation, following.header.salt)
+    generation = current.log.header.generation
+    follower.adopt(_publish(files, current, pause))
     committer.mark(always=True)
-    listing = place.listing()
-    place.unlink(names.wal(old) for old in listing.wals if old < generation)
-    place.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
-    snapshot = live.view.snapshot
-    if snapshot is not None and all(map(place.keys.is_newest, (live.log.sealer, snapshot.sealer))):
-        # Order: what was made under another data key is gone, durably, before that is.
-        place.fs.sync_directory(place.directory)
-        place.keys.drop_old(place.key_place)
+    listing = directory.listing()
+    directory.unlink(names.wal(old) for old in listing.wals if old < generation)
+    directory.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
+    snapshot = current.view.snapshot
+    if snapshot is not None and all(
+        map(files.keys.is_newest, (current.log.cipher, snapshot.cipher))
+    ):
+        # Order: the files that were made under another data key are gone, durably, before it is.
+        directory.sync()
+        files.keys.drop_old(directory)
 
 
-def _publish(place: Place, live: Live, pause: Callable[[], None]) -> Snapshot:
-    """Write all that the logs and the snapshot before the live log hold as one snapshot."""
-    snapshot = live.view.snapshot
-    view = View(None if snapshot is None else snapshot.private(), live.view.tables[1:])
-    name = place.names.snapshot(live.log.header.generation)
-    temporary = name + TEMPORARY_SUFFIX
-    header = live.log.header
-    head = place.new_head(form.SNAPSHOT_MAGIC, header.store, header.generation, live.table.before)
-    file = OpenFile(create_anew(place.fs, place.directory, temporary), place.fs.close)
-    try:
-        writer = SnapshotWriter(place.fs, file.fd, head, pause)
+def _publish(files: Files, current: CurrentLog, pause: Callable[[], None]) -> Snapshot:
+    """Write all that the logs and the snapshot before the current log hold as one snapshot."""
+    snapshot = current.view.snapshot
+    view = View(None if snapshot is None else snapshot.private(), current.view.tables[1:])
+    header = current.log.header
+    head = files.new_head(
+        form.SNAPSHOT_MAGIC, header.store, header.generation, current.table.before
+    )
+    fs, name = files.directory.fs, files.directory.names.snapshot(header.generation)
+    # Order: read back and checked before it takes the name that everything relies on.
+    read_back = partial(check, fs, path=files.directory.path_of(name))
+    with files.directory.publish(name, read_back) as file:
+        writer = SnapshotWriter(fs, file.fd, head, pause)
         _merge(view, writer, pause)
         writer.finish()
-        # Order: read back and checked before it takes the name that everything relies on; the
-        # directory after that, because what it replaces is deleted next.
-        check(place.fs, file.fd, place.path_of(temporary))
-        path = place.path_of(name)
-        published = Snapshot(place.fs, file, path, place.read_snapshot_head(path))
-    except BaseException:
-        file.close()
-        forget(place.fs, place.directory, temporary)
-        raise
-    try:
-        place.fs.rename(place.directory, temporary, name)
-    except BaseException:
-        forget(place.fs, place.directory, temporary)
-        raise
-    place.fs.sync_directory(place.directory)
-    return published
+        return files.adopt_snapshot(file, header.generation)
 
 
 def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> None:
@@ -101,9 +92,9 @@ def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> Non
     at = 0
     for key in paused(_changed_keys(view, pause), pause):
         if snapshot is not None:
-            place = snapshot.place_of(key)
-            snapshot.copy(at, place.start, writer)
-            at = place.stop
+            found = snapshot.range_of(key)
+            snapshot.copy(at, found.start, writer)
+            at = found.stop
         entry = view.get(key)
         if entry is not None:
             writer.add(key, entry)

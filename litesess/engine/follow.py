@@ -1,27 +1,33 @@
-"""Following the log: how a process learns what it and all others have written.
+"""Following the log: how a process learns of its own writes and those of other processes.
 
 Every process has its own tables, and its own descriptors for as long as it uses a file: each
 descriptor is told once of a failed write-back.  The tables change in no other way than by reading
 the log from where it was last read to its end, own writes included, so that an exception at any
 line leaves memory behind the disk and never beside it.  A SEAL leads to the next log; a MARK may
-say that a snapshot has been published; whoever slept through whole generations begins anew from
-the directory.
+say that a snapshot has been published; a process that slept through whole generations begins
+anew from the directory.
 """
 
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.chain import Chain, Place, check_order, load_settled
+from litesess.engine.chain import Chain, check_order, load_settled
+from litesess.engine.files import Files
 from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.view import Table, View
 from litesess.errors import Corruption, StoreFailed
 
+#: A process relies for so long, in seconds, on a log's being the one that bears its name: asking
+#: makes the next sync dearer.
+_LINKED_FOR: Final = 1.0
 
-class Live:
-    """The log that is written to, as far as it was followed."""
+
+class CurrentLog:
+    """The log that is written to, as far as this process has followed it."""
 
     __slots__ = ("bad", "durable", "log", "table", "unsynced", "view")
 
@@ -33,29 +39,32 @@ class Live:
         self.durable = durable
         #: Sealed logs that this process does not know to be synced.
         self.unsynced = unsynced
-        #: What stands behind the last record, if it is none.
+        #: The bytes after the last record, if they are no record.
         self.bad: form.Bad | None = None
 
 
 class Follower:
-    """What a process has read of a store; any thread may let it read on."""
+    """The part of a store that a process has read; any thread may let it read on."""
 
-    def __init__(self, place: Place, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
-        """Begin with what was loaded.
+    def __init__(self, files: Files, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
+        """Begin with the loaded files.
 
         Args:
-            place: where the store lies.
-            chain: what it held.
+            files: those of the store.
+            chain: its loaded files.
             is_shared: other processes may write to it.
             is_synced: all of it is durable.
         """
         self.is_shared = is_shared
-        self._place = place
-        self._lock = threading.Lock()  # Guards: the tables, and which of them live has.
-        self.live = Live(chain.view, chain.live.table.end, ()) if is_synced else _not_synced(chain)
-        self._count: int | None = None  # how many keys there are, once somebody has asked
+        self._files = files
+        self._lock = threading.Lock()  # Guards: the tables, current.
+        self.current = (
+            CurrentLog(chain.view, chain.current.table.end, ()) if is_synced else _not_synced(chain)
+        )
+        self._count: int | None = None  # how many keys there are, after the first question
+        self._linked_at = float("-inf")  # when the log last was the one that bears its name
 
-    def catch_up(self) -> Live:
+    def catch_up(self) -> CurrentLog:
         """Take in all that was written until now; return where that ends.
 
         Raises:
@@ -63,40 +72,56 @@ class Follower:
             StoreFailed: the store was deleted.
             OSError: a file could not be read.
         """
-        live = self.live
-        log, end = live.log, live.table.end
+        current = self.current
+        log, end = current.log, current.table.end
         # As has_grown, but for a call: every commit comes by here three times.
-        if live.bad is None and not (log.has_grown(end) if self.is_shared else log.goes_on(end)):
-            return live
+        if current.bad is None and not (log.has_grown(end) if self.is_shared else log.goes_on(end)):
+            return current
         with self._lock:
-            live = self.live
-            while self.has_grown(live):
-                self._take_in(live)
-                if self.live is live:
-                    return live
-                live = self.live
-            live.bad = None
-            return live
+            current = self.current
+            while self.has_grown(current):
+                self._take_in(current)
+                if self.current is current:
+                    return current
+                current = self.current
+            current.bad = None
+            return current
 
-    def has_grown(self, live: Live) -> bool:
-        """Say whether there is anything behind what was followed of the log of *live*."""
-        log, end = live.log, live.table.end
+    def has_grown(self, current: CurrentLog) -> bool:
+        """Return whether there is anything after the followed part of the log of *current*."""
+        log, end = current.log, current.table.end
         # Where memory may not be shared as on a local disk, nothing is made of it.
         return log.has_grown(end) if self.is_shared else log.goes_on(end)
+
+    def is_there(self, log: Log, now: float) -> bool:
+        """Return whether there is a log of that name; now and then, whether it is still this one.
+
+        Another store may have been made there.
+
+        Args:
+            log: the last one that was followed.
+            now: from the monotonic clock, in seconds.
+        """
+        if now - self._linked_at < _LINKED_FOR:
+            return log.is_present()
+        if not log.is_linked():
+            return False
+        self._linked_at = now
+        return True
 
     def count(self) -> int:
         """Return how many keys there are; the first time, each that a log changed is looked at.
 
-        It raises what :meth:`catch_up` does.
+        It raises the same errors as :meth:`catch_up`.
         """
-        live = self.catch_up()
+        current = self.catch_up()
         with self._lock:
             if self._count is None:
-                self._count = live.view.count()
+                self._count = current.view.count()
             return self._count
 
-    def find_anew(self) -> Live:
-        """Go on in the log that has taken the place of one whose name is gone.
+    def find_anew(self) -> CurrentLog:
+        """Switch to the log that has replaced one without a name, and return it.
 
         Raises:
             Corruption: a file is damaged or missing.
@@ -105,102 +130,104 @@ class Follower:
         """
         with self._lock:
             self._reload()
-            return self.live
+            return self.current
 
-    def adopt(self, snapshot: Snapshot | None = None) -> Live:
-        """Read from a snapshot what the sealed logs hold: from *snapshot*, or from one found.
+    def adopt(self, snapshot: Snapshot | None = None) -> CurrentLog:
+        """Read a snapshot in place of the sealed logs: *snapshot*, or one that is found.
 
         Raises:
             Corruption: the snapshot that was found is damaged.
             OSError: it could not be read.
         """
         with self._lock:
-            live = self.live
+            current = self.current
             if snapshot is None:
-                self._adopt_published(live)
-            elif snapshot.generation == live.log.header.generation:
-                live.view = View(snapshot, (live.table,))
+                self._adopt_published(current)
+            elif snapshot.generation == current.log.header.generation:
+                current.view = View(snapshot, (current.table,))
             else:
-                raise StoreFailed(f"{snapshot.path} is not what {live.log.path} follows")
-            return live
+                raise StoreFailed(f"{snapshot.path} is not what {current.log.path} follows")
+            return current
 
-    def _take_in(self, live: Live) -> None:
-        """Follow the log of *live* to its end, or to its SEAL: then that is live no longer."""
-        table = live.table
-        for found in live.log.follow(table.end):
+    def _take_in(self, current: CurrentLog) -> None:
+        """Follow the log of *current* to its end, or up to its SEAL and switch to the next."""
+        table = current.table
+        for found in current.log.follow(table.end):
             if isinstance(found, form.Bad):
-                live.bad = found
+                current.bad = found
                 return
             check_order(table, found)
             if found.kind == form.SEAL:
                 # Not taken in: a reader that comes meanwhile must not think itself at the end.
-                self._pass(live, found)
+                self._pass(current, found)
                 return
             if found.kind == form.MARK:
-                self._adopt_published(live)
+                self._adopt_published(current)
             count = self._count
             if count is not None:
-                count += _gain(live.view, found, count)
-                self._count = None  # counted anew, if what comes next is interrupted
+                count += _gain(current.view, found, count)
+                self._count = None  # counted anew, if the next step is interrupted
             table.apply(found)
             self._count = count
-            live.durable = max(live.durable, found.durable)
+            current.durable = max(current.durable, found.durable)
             if found.kind != form.POISON:
-                live.unsynced = ()  # whoever wrote this has synced them before
-        live.bad = None
+                current.unsynced = ()  # the process that wrote this has synced them before
+        current.bad = None
 
-    def _pass(self, live: Live, record: form.Record) -> None:
+    def _pass(self, current: CurrentLog, record: form.Record) -> None:
         """Go on in the log that a SEAL names."""
         seal = form.decode_seal(record.payload)
         try:
-            log = self._place.open_log(seal.generation)
+            log = self._files.open_log(seal.generation)
         except FileNotFoundError:  # merged into a snapshot and dropped meanwhile
             self._reload()
             return
         if not seal.leads_to(log.header):
-            raise Corruption(log.path, 0, f"is not the log that the SEAL in {live.log.path} names")
-        tables = Table(log, record.sequence), *live.view.tables
-        view = View(live.view.snapshot, tables)
-        self.live = Live(view, form.HEADER_BYTES, (*live.unsynced, live.log))
+            raise Corruption(
+                log.path, 0, f"is not the log that the SEAL in {current.log.path} names"
+            )
+        tables = Table(log, record.sequence), *current.view.tables
+        view = View(current.view.snapshot, tables)
+        self.current = CurrentLog(view, form.HEADER_BYTES, (*current.unsynced, current.log))
 
-    def _adopt_published(self, live: Live) -> None:
-        if len(live.view.tables) == 1:
+    def _adopt_published(self, current: CurrentLog) -> None:
+        if len(current.view.tables) == 1:
             return
-        header = live.log.header
+        header = current.log.header
         try:
-            snapshot = self._place.open_snapshot(header.generation)
+            snapshot = self._files.open_snapshot(header.generation)
         except FileNotFoundError:  # the MARK says something else, or another has followed
             return
-        if (snapshot.store, snapshot.sequence) != (header.store, live.table.before):
-            raise Corruption(snapshot.path, 12, f"does not hold what {live.log.path} follows")
-        live.view = View(snapshot, (live.table,))
+        if (snapshot.store, snapshot.sequence) != (header.store, current.table.before):
+            raise Corruption(snapshot.path, 12, f"does not hold what {current.log.path} follows")
+        current.view = View(snapshot, (current.table,))
 
     def _reload(self) -> None:
-        log = self.live.log
-        chain = load_settled(self._place)
+        log = self.current.log
+        chain = load_settled(self._files)
         if (
             chain is None
-            or chain.live.log.header.store != log.header.store
-            or chain.live.log.header.generation <= log.header.generation
+            or chain.current.log.header.store != log.header.store
+            or chain.current.log.header.generation <= log.header.generation
         ):
             raise StoreFailed(
                 f"{log.path} was deleted or replaced; restart the process to begin anew"
             )
-        self.live = _not_synced(chain)
+        self.current = _not_synced(chain)
         self._count = None
 
     def forget(self) -> None:
-        """In a forked child: close what is the parent's, also what its threads were reading."""
-        live = self.live
-        for log in (*live.unsynced, *(table.log for table in live.view.tables)):
+        """In a forked child: close the parent's files, also those that its threads were reading."""
+        current = self.current
+        for log in (*current.unsynced, *(table.log for table in current.view.tables)):
             log.close()
-        if live.view.snapshot is not None:
-            live.view.snapshot.close()
+        if current.view.snapshot is not None:
+            current.view.snapshot.close()
 
 
-def _not_synced(chain: Chain) -> Live:
+def _not_synced(chain: Chain) -> CurrentLog:
     *sealed, _live = (replayed.log for replayed in chain.logs)
-    return Live(chain.view, form.HEADER_BYTES, tuple(sealed))
+    return CurrentLog(chain.view, form.HEADER_BYTES, tuple(sealed))
 
 
 def _gain(view: View, record: form.Record, count: int) -> int:

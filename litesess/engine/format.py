@@ -1,4 +1,4 @@
-"""Bytes of the engine's files: headers, records, entries, slot (docs/format.rst).
+"""Bytes of the engine's files: headers, records, slot (docs/format.rst).
 
 Everything here is pure: bytes in, values out.
 """
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from litesess.crypto import SEALING_BYTES, TAG_BYTES, Sealer, ValueSealers
-from litesess.errors import Corruption, DecryptError, EncodeError
+from litesess.crypto import OVERHEAD_BYTES, TAG_BYTES, Cipher
+from litesess.engine.changes import Change, Delete, Entry, Put, Touch
+from litesess.errors import Corruption, EncodeError
 
 VERSION: Final = 1
 
@@ -35,9 +36,9 @@ RECORD: Final = struct.Struct("<HBBIQQI")
 RECORD_BYTES: Final = 2 + 1 + 1 + 4 + 8 + 8 + 4
 CRC_OFFSET: Final = RECORD_BYTES - 4
 RECORD_MAGIC: Final = 0x5CA1
-_MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + SEALING_BYTES
+_MAX_LENGTH: Final = MAX_PAYLOAD_BYTES + OVERHEAD_BYTES
 _CHECKED: Final = struct.Struct("<HBBIQQ")
-_CRC: Final = struct.Struct("<I")
+CRC: Final = struct.Struct("<I")
 _OFFSET: Final = struct.Struct("<Q")
 
 PUT, TOUCH, DELETE, CLEAR, GROUP, MARK, SEAL, POISON = range(1, 9)
@@ -50,64 +51,13 @@ _PUT_HEAD: Final = struct.Struct("<32sd")  # key, expires_at f64
 _TOUCH: Final = struct.Struct("<32sQd")  # key, version u64, expires_at f64
 _SEAL: Final = struct.Struct("<QQ16s")  # count u64, next generation u64, its salt
 
-# key, version u64, length u32; then crc u32
-_ENTRY: Final = struct.Struct("<32sQII")
-ENTRY_BYTES: Final = 32 + 8 + 4 + 4
-_ENTRY_CHECKED: Final = ENTRY_BYTES - 4
-
-# magic, index offset u64, count u64, owned u64, bits u32, index crc u32, sha256; proof, crc u32
-_FOOTER: Final = struct.Struct("<8sQQQII32s")
-FOOTER_BYTES: Final = 8 + 8 + 8 + 8 + 4 + 4 + 32 + SEALING_BYTES + 4
-_FOOTER_MAGIC: Final = b"LSESSEND"
-
 # magic, version u16, flags u16, store, generation u64, length u64; then tag, crc u32
 _SLOT: Final = struct.Struct("<8sHH16sQQ")
 SLOT_BYTES: Final = 8 + 2 + 2 + 16 + 8 + 8 + TAG_BYTES + 4
 _SLOT_MAGIC: Final = b"LSESSLIV"
 
 
-class Entry(NamedTuple):
-    """What is stored under a key."""
-
-    value: bytes
-    expires_at: float
-    version: int
-    #: A hash of whose it is, by which it is found; empty: nobody's.
-    owner: bytes = b""
-
-
-class Put(NamedTuple):
-    """Store *value* under *key*, for *owner*: ``OWNER_BYTES``, or none."""
-
-    key: bytes
-    value: bytes
-    expires_at: float
-    owner: bytes = b""
-
-
-class Touch(NamedTuple):
-    """Let that version of *key* expire at another time."""
-
-    key: bytes
-    version: int
-    expires_at: float
-
-
-class Delete(NamedTuple):
-    """Forget *key*."""
-
-    key: bytes
-    expired: bool = False
-
-
-class Clear(NamedTuple):
-    """Forget every key."""
-
-
-Change: TypeAlias = "Put | Touch | Delete | Clear"
-
-
-#: Returns what proves that bytes in the clear were written by somebody who has the key.
+#: Returns the tag which proves that unencrypted bytes were written with the key.
 Sign: TypeAlias = "Callable[[bytes], bytes]"
 
 
@@ -129,21 +79,21 @@ class Header(NamedTuple):
 
     @property
     def context(self) -> bytes:
-        """What tells the file from every other one, for what is sealed in it."""
+        """The bytes that tell the file from every other one; its cipher is bound to them."""
         return _CONTEXT.pack(self.magic, self.store, self.generation)
 
     @property
     def values_context(self) -> bytes:
-        """What tells the store from every other one, for what moves from file to file."""
+        """The bytes that tell the store from every other one, for values that change files."""
         return self.context[: -struct.calcsize("<Q")]
 
 
 class Head(NamedTuple):
-    """What a file begins with, and what seals in it; None if it is not encrypted."""
+    """The first bytes of a file, and the cipher of its content; None: it is not encrypted."""
 
     header: Header
     data: bytes
-    sealer: Sealer | None
+    cipher: Cipher | None
 
 
 def decode_header(data: bytes, path: str, magic: bytes) -> tuple[Header, bytes, bytes]:
@@ -158,7 +108,7 @@ def decode_header(data: bytes, path: str, magic: bytes) -> tuple[Header, bytes, 
     if found != magic:
         raise Corruption(path, 0, f"begins with {found!r}, not {magic!r}")
     data = data[:HEADER_BYTES]
-    _check_crc(data, path, 0, "header")
+    check_crc(data, path, 0, "header")
     if version != VERSION or flags & ~ENCRYPTED:
         raise Corruption(
             path,
@@ -167,7 +117,7 @@ def decode_header(data: bytes, path: str, magic: bytes) -> tuple[Header, bytes, 
             f" {ENCRYPTED:#x}",
         )
     header = Header(found, store, generation, salt, link, bool(flags))
-    return header, data[: _HEADER.size], data[_HEADER.size : -_CRC.size]
+    return header, data[: _HEADER.size], data[_HEADER.size : -CRC.size]
 
 
 def encode_changes(changes: Sequence[Change]) -> tuple[int, int, bytes]:
@@ -209,19 +159,19 @@ def encode_seal(count: int, generation: int, salt: bytes) -> bytes:
 
 
 class Seal(NamedTuple):
-    """What a SEAL says: how many records stand before it, and which log follows."""
+    """The content of a SEAL: how many records stand before it, and which log follows."""
 
     record_count: int
     generation: int
     salt: bytes
 
     def leads_to(self, header: Header) -> bool:
-        """Say whether it names the log that begins with *header*."""
+        """Return whether it names the log that begins with *header*."""
         return (self.generation, self.salt) == (header.generation, header.salt)
 
 
 def decode_seal(payload: bytes) -> Seal:
-    """Return what the payload of a SEAL says."""
+    """Return the content of a SEAL, from its payload."""
     return Seal(*_SEAL.unpack(payload))
 
 
@@ -232,7 +182,7 @@ def encode_record(
     payload: bytes,
     sequence: int,
     durable: int,
-    sealer: Sealer | None,
+    cipher: Cipher | None,
     offset: int,
 ) -> bytes:
     """Return a record.
@@ -244,14 +194,14 @@ def encode_record(
         payload: at most ``MAX_PAYLOAD_BYTES``.
         sequence: its number.
         durable: how much of the file is known to be synced.
-        sealer: seals the payload; None: it stays in the clear.
-        offset: where it is to stand in the file; sealed, it is good nowhere else.
+        cipher: encrypts the payload; None: it is not encrypted.
+        offset: where it is to stand in the file; encrypted, it is good nowhere else.
     """
-    length = len(payload) if sealer is None else len(payload) + SEALING_BYTES
+    length = len(payload) if cipher is None else len(payload) + OVERHEAD_BYTES
     head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
-    if sealer is not None:
-        payload = sealer.seal(payload, head + _OFFSET.pack(offset))
-    return b"%b%b%b" % (head, _CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
+    if cipher is not None:
+        payload = cipher.encrypt(payload, head + _OFFSET.pack(offset))
+    return b"%b%b%b" % (head, CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)
 
 
 class Record(NamedTuple):
@@ -267,7 +217,7 @@ class Record(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """What its payload was sealed with: what stands before its checksum, and where it does."""
+        """The bytes that its payload was bound to: those before its checksum, and its offset."""
         length = self.end - self.offset - RECORD_BYTES
         head = _CHECKED.pack(
             RECORD_MAGIC, self.kind, self.flags, length, self.sequence, self.durable
@@ -284,12 +234,12 @@ class Bad(NamedTuple):
 
 
 def decode_record(
-    data: bytes, at: int, base: int, salt_crc: int, sealer: Sealer | None
+    data: bytes, at: int, base: int, salt_crc: int, cipher: Cipher | None
 ) -> Record | Bad:
-    """Return the record at *at* in *data*, whose first byte stands at *base* in the file.
+    """Return the record at *at* in *data*, which begins at *base* in the file.
 
     Raises:
-        DecryptError: it is whole, yet was not sealed for this place.
+        DecryptError: it is whole, yet was not encrypted for this place.
     """
     offset = base + at
     if len(data) - at < RECORD_BYTES:
@@ -305,11 +255,11 @@ def decode_record(
         return Bad(offset, f"record ends {end - len(data)} bytes past the end", True)
     payload, head = data[at + RECORD_BYTES : end], data[at : at + CRC_OFFSET]
     actual = crc32(payload, crc32(head, salt_crc))
-    # Order: the checksum is over the sealed bytes, so that a torn record is no tampered one.
+    # Order: the checksum is over the encrypted bytes, so that a torn record is no tampered one.
     if actual != crc:
         return Bad(offset, f"record checksum {actual:#010x}, stored {crc:#010x}", False)
-    if sealer is not None:
-        payload = sealer.open(payload, head + _OFFSET.pack(offset))
+    if cipher is not None:
+        payload = cipher.decrypt(payload, head + _OFFSET.pack(offset))
     return Record(offset, base + end, kind, flags, sequence, durable, payload)
 
 
@@ -338,7 +288,7 @@ def owner_of(payload: bytes) -> bytes:
 
 
 def decode_put(payload: bytes, flags: int, version: int) -> Entry:
-    """Return what the payload of a PUT stores."""
+    """Return the entry that a PUT stores, from its payload."""
     _key, expires_at = _PUT_HEAD.unpack_from(payload)
     if not flags & OWNED:
         return Entry(payload[_PUT_HEAD.size :], expires_at, version)
@@ -346,88 +296,12 @@ def decode_put(payload: bytes, flags: int, version: int) -> Entry:
 
 
 def decode_touch(payload: bytes) -> Touch:
-    """Return what the payload of a TOUCH says."""
+    """Return the change of a TOUCH, from its payload."""
     return Touch(*_TOUCH.unpack(payload))
 
 
-def encode_entry(store_crc: int, key: bytes, entry: Entry, sealers: ValueSealers | None) -> bytes:
-    """Return a snapshot's entry; its expiry stands in the index alone."""
-    value = entry.owner + entry.value
-    length = len(value) if sealers is None else len(value) + SEALING_BYTES
-    head = _ENTRY.pack(key, entry.version, length, 0)[:_ENTRY_CHECKED]
-    if sealers is not None:
-        value = sealers[key[0]].seal(value, head)
-    return b"%b%b%b" % (head, _CRC.pack(crc32(value, crc32(head, store_crc))), value)
-
-
-def decode_entry(
-    data: bytes, store_crc: int, path: str, offset: int, sealers: ValueSealers | None
-) -> tuple[bytes, int, bytes]:
-    """Return the key and version of a snapshot's entry, and its owner and value in one.
-
-    Raises:
-        Corruption: its checksum or length is wrong.
-        DecryptError: it is whole, yet was not sealed for this key and version.
-    """
-    if len(data) < ENTRY_BYTES:
-        raise Corruption(path, offset, f"entry has {len(data)} bytes, not {ENTRY_BYTES}")
-    key, version, length, crc = _ENTRY.unpack_from(data)
-    value, head = data[ENTRY_BYTES:], data[:_ENTRY_CHECKED]
-    refusal = None
-    if sealers is not None and length == len(value):
-        # The tag alone tells; the checksum says what kind of damage.
-        try:
-            return key, version, sealers[key[0]].open(value, head)
-        except DecryptError as error:
-            refusal = error
-    actual = crc32(value, crc32(head, store_crc))
-    if actual != crc or length != len(value):
-        raise Corruption(path, offset, f"entry checksum {actual:#010x}, stored {crc:#010x}")
-    if refusal is not None:
-        raise refusal
-    return key, version, value
-
-
-class Footer(NamedTuple):
-    """The last bytes of a snapshot."""
-
-    index_offset: int
-    entry_count: int
-    owned_count: int
-    bits: int
-    index_crc: int
-    sha256: bytes
-    #: Vouches for the index and for this, in an encrypted snapshot.
-    proof: bytes = bytes(SEALING_BYTES)
-
-    @property
-    def vouched(self) -> bytes:
-        """What the proof is for, after the index."""
-        return _FOOTER.pack(_FOOTER_MAGIC, *self[:6])
-
-    def encode(self) -> bytes:
-        """Return the footer's bytes."""
-        return _with_crc(self.vouched + self.proof)
-
-
-def decode_footer(data: bytes, path: str, offset: int) -> Footer:
-    """Return the footer of the snapshot at *path*, read from *offset*.
-
-    Raises:
-        Corruption: *data* is no footer.
-    """
-    if len(data) != FOOTER_BYTES:
-        raise Corruption(path, offset, f"footer has {len(data)} bytes, not {FOOTER_BYTES}")
-    magic, index_offset, count, owned, bits, index_crc, digest = _FOOTER.unpack_from(data)
-    if magic != _FOOTER_MAGIC:
-        raise Corruption(path, offset, f"ends with {magic!r}, not {_FOOTER_MAGIC!r}")
-    _check_crc(data, path, offset, "footer")
-    proof = data[_FOOTER.size : -_CRC.size]
-    return Footer(index_offset, count, owned, bits, index_crc, digest, proof)
-
-
 class Slot(NamedTuple):
-    """What the last one to close the store knew to be synced."""
+    """The note of the last process to close a store: how much of which log is synced."""
 
     store: bytes
     generation: int
@@ -447,26 +321,35 @@ def decode_slot(data: bytes) -> tuple[Slot, bytes | None, bytes] | None:
     """
     if (
         len(data) < SLOT_BYTES
-        or crc32(data[: SLOT_BYTES - 4]) != _CRC.unpack_from(data, SLOT_BYTES - 4)[0]
+        or crc32(data[: SLOT_BYTES - 4]) != CRC.unpack_from(data, SLOT_BYTES - 4)[0]
     ):
         return None
     magic, version, flags, store, generation, length = _SLOT.unpack_from(data)
     if magic != _SLOT_MAGIC or version != VERSION or flags & ~ENCRYPTED:
         return None
     signed = data[: _SLOT.size] if flags else None
-    return Slot(store, generation, length), signed, data[_SLOT.size : SLOT_BYTES - _CRC.size]
+    return Slot(store, generation, length), signed, data[_SLOT.size : SLOT_BYTES - CRC.size]
 
 
 def _signed(data: bytes, sign: Sign | None) -> bytes:
-    return _with_crc(data + (_NO_TAG if sign is None else sign(data)))
+    return with_crc(data + (_NO_TAG if sign is None else sign(data)))
 
 
-def _with_crc(data: bytes) -> bytes:
-    return data + _CRC.pack(crc32(data))
+def with_crc(data: bytes) -> bytes:
+    """Return *data* with its checksum after it."""
+    return data + CRC.pack(crc32(data))
 
 
-def _check_crc(data: bytes, path: str, offset: int, what: str) -> None:
+def check_crc(data: bytes, path: str, offset: int, what: str) -> None:
+    """Raise :class:`Corruption` unless *data* ends with its checksum.
+
+    Args:
+        data: was read from *path* at *offset*.
+        path: of the file.
+        offset: in the file, in bytes.
+        what: the name of *data*, for the error.
+    """
     actual = crc32(data[:-4])
-    (crc,) = _CRC.unpack_from(data, len(data) - 4)
+    (crc,) = CRC.unpack_from(data, len(data) - 4)
     if actual != crc:
         raise Corruption(path, offset, f"{what} checksum {actual:#010x}, stored {crc:#010x}")

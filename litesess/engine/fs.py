@@ -1,7 +1,7 @@
 """The one door to the disk: nothing else in the engine opens, reads, writes, syncs or renames.
 
 The engine takes a :class:`FileSystem` as an argument; a test passes one that fails, forgets or
-records.  What costs nothing extra in production is bound to ``os`` directly.
+records.  Calls that need no more than the system's are bound to ``os`` directly.
 """
 
 from __future__ import annotations
@@ -41,14 +41,52 @@ _NETWORK: Final = re.compile(
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
+def is_interruption(error: OSError) -> bool:
+    """Return whether a signal handler raised *error*, as ``TimeoutError`` perhaps.
+
+    The system's own errors have a number.
+    """
+    return error.errno is None
+
+
 def store_error(error: OSError, path: str) -> StoreError:
-    """Return what *error*, met while working on *path*, is called in litesess."""
+    """Return the error of litesess for *error*, which came up while working on *path*.
+
+    Raises:
+        OSError: *error* itself, if a signal handler raised it: the store is not at fault.
+    """
+    if is_interruption(error):
+        raise error
     what = f"{path}: {error.strerror or error}"
     if error.errno in _FULL:
         return StoreFull(f"{what}; free some space, nothing of the write remains")
     if error.errno in _READ_ONLY:
         return StoreReadOnly(f"{what}; uid {os.geteuid()} needs to write there")
     return StoreFailed(what)
+
+
+class _Translated:
+    """The context manager of :func:`errors`; one by a generator takes three times as long."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise store_error(error, self._path) from error
+
+
+def errors(path: str) -> _Translated:
+    """Translate an ``OSError`` that leaves the block into a ``StoreError`` about *path*.
+
+    See :func:`store_error`, which the hot paths call for themselves.
+    """
+    return _Translated(path)
 
 
 def _full_sync(fd: int) -> None:
@@ -68,7 +106,7 @@ _sync: Callable[[int], None] = getattr(os, "fdatasync", _full_sync)
 
 
 class OpenFile:
-    """A descriptor that is closed when the last one to use it lets go."""
+    """A descriptor that is closed when its last user forgets it."""
 
     __slots__ = ("_close", "fd")
 
@@ -121,12 +159,12 @@ class FileSystem:
 
     @staticmethod
     def is_linked(fd: int) -> bool:
-        """Say whether the file still has a name."""
+        """Return whether the file still has a name."""
         return os.fstat(fd).st_nlink > 0
 
     @staticmethod
     def exists(directory: int, name: str) -> bool:
-        """Say whether the directory has the name; the file behind it is not looked at.
+        """Return whether the directory has the name; the file behind it is not looked at.
 
         Since Linux 6.13 a look at a file's times makes the next write set them anew, and the sync
         after that 1.5 times as long.  Source: Documentation/filesystems/multigrain-ts.rst.
@@ -148,7 +186,7 @@ class FileSystem:
         for name in reversed(missing):
             try:
                 os.mkdir(name, DIRECTORY_MODE)
-            except FileExistsError:  # somebody else was faster; open_directory judges theirs
+            except FileExistsError:  # another process was faster; open_directory judges its
                 continue
             # By descriptor, lest a link be put in its place; a umask of 0777 left no bits.
             flags = os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS
@@ -161,7 +199,7 @@ class FileSystem:
         """Open the directory if it is safe to keep sessions in.
 
         Raises:
-            StoreError: somebody else owns it or can write to it.
+            StoreError: another user owns it or can write to it.
         """
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
         try:
@@ -180,6 +218,11 @@ class FileSystem:
             os.close(fd)
             raise
         return fd
+
+    @staticmethod
+    def look_into(path: str) -> int:
+        """Open a directory of any owner, to read its names and the files in it."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @staticmethod
     def network_type(path: str) -> str:
@@ -227,7 +270,7 @@ class FileSystem:
             write: for writing, too.
 
         Raises:
-            StoreError: something was planted under the name, or others can write to it.
+            StoreError: something was planted under the name, or other users can write to it.
         """
         # O_NONBLOCK: opening a planted FIFO must not wait for its other end.
         access = os.O_RDWR if write else os.O_RDONLY
@@ -303,7 +346,7 @@ def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:
     """Write all of *data* at *offset*.
 
     Raises:
-        OSError: not all was written; what was is a prefix.
+        OSError: not all was written, but a prefix.
     """
     written = fs.pwrite(fd, data, offset)
     while written < len(data):  # Source: write(2): a full disk may take a part first.

@@ -1,171 +1,47 @@
-"""The key file: a store's data keys, wrapped by what the user's encryption key gives.
+"""The data keys of a store: read from its key file, published there, and used.
 
-Data keys are numbered; files are made under the newest, and say by their header's tag which one
-they were made under.  There are two only while one takes the other's place.
+Files are made under the newest data key, and the tag in their header says under which one they
+were made.
 """
 
 from __future__ import annotations
 
-import struct
-from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
-from zlib import crc32
-
 from litesess.crypto import (
     KEY_BYTES,
-    WRAPPED_BYTES,
+    Cipher,
     DataKey,
     Derivation,
     EncryptionKey,
     RandomBytes,
-    Sealer,
 )
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem, write_all
-from litesess.engine.names import TEMPORARY_SUFFIX
-from litesess.errors import Corruption, DecryptError
-
-# magic, version u16, flags u16, store, kind u16, count u16, cost u32, rounds u32, lanes u32, salt
-_HEAD: Final = struct.Struct("<8sHH16sHHIII16s")
-_MAGIC: Final = b"LSESSKEY"
-_NUMBER: Final = struct.Struct("<Q")
-_ENTRY_BYTES: Final = 8 + WRAPPED_BYTES  # number u64, wrapped key
-_CRC: Final = struct.Struct("<I")
-_MOST_KEYS: Final = 1 << 8
-
-DataKeys: TypeAlias = "dict[int, DataKey]"
+from litesess.engine.directory import Directory
+from litesess.engine.fs import write_all
+from litesess.errors import DecryptError
+from litesess.keyfile import LARGEST_BYTES, DataKeys, KeyFile
 
 
-class KeyFile(NamedTuple):
-    """What a key file says; its keys are wrapped still."""
-
-    store: bytes
-    derivation: Derivation
-    #: By number, oldest first.
-    wrapped: dict[int, bytes]
-
-    def unwrap(self, number: int, key: EncryptionKey, path: str) -> DataKey:
-        """Return a data key.
-
-        Raises:
-            DecryptError: *key* is not the one, or the file was changed.
-        """
-        wrapping_key = key.derive(self.derivation, path)
-        context = _context(self.store, self.derivation, len(self.wrapped), number)
-        return DataKey.unwrap(self.wrapped[number], wrapping_key, context, number, path)
-
-
-def encode_keys(
-    store: bytes,
-    derivation: Derivation,
-    wrapping_key: bytes,
-    data_keys: DataKeys,
-    random_bytes: RandomBytes,
-) -> bytes:
-    """Return the bytes of a key file that holds *data_keys*."""
-    parts = [_head(store, derivation, len(data_keys))]
-    for number, data_key in sorted(data_keys.items()):
-        context = _context(store, derivation, len(data_keys), number)
-        parts += _NUMBER.pack(number), data_key.wrap(wrapping_key, context, random_bytes)
-    data = b"".join(parts)
-    return data + _CRC.pack(crc32(data))
-
-
-def decode_keys(data: bytes, path: str) -> KeyFile:
-    """Return what the key file at *path* says.
+def read_key_file(directory: Directory) -> KeyFile | None:
+    """Return the key file in *directory*, or None if there is none.
 
     Raises:
-        Corruption: *data* is none, or of a version that is not known here.
+        Corruption: it is damaged.
+        StoreError: it was not made by litesess.
+        OSError: it could not be read.
     """
-    if len(data) < _HEAD.size + _CRC.size:
-        raise Corruption(path, 0, f"key file has {len(data)} bytes")
-    magic, version, flags, store, kind, count, cost, rounds, lanes, salt = _HEAD.unpack_from(data)
-    if magic != _MAGIC:
-        raise Corruption(path, 0, f"begins with {magic!r}, not {_MAGIC!r}")
-    actual = crc32(data[: -_CRC.size])
-    (crc,) = _CRC.unpack_from(data, len(data) - _CRC.size)
-    if actual != crc:
-        raise Corruption(path, 0, f"key file checksum {actual:#010x}, stored {crc:#010x}")
-    if version != form.VERSION or flags:
-        raise Corruption(
-            path, 8, f"format version {version} flags {flags:#x}, this litesess reads 1 and 0"
-        )
-    if not count or len(data) != _HEAD.size + count * _ENTRY_BYTES + _CRC.size:
-        raise Corruption(path, 30, f"key file of {len(data)} bytes for {count} keys")
-    wrapped = {}
-    for at in range(_HEAD.size, len(data) - _CRC.size, _ENTRY_BYTES):
-        (number,) = _NUMBER.unpack_from(data, at)
-        wrapped[number] = data[at + _NUMBER.size : at + _ENTRY_BYTES]
-    return KeyFile(store, Derivation(kind, cost, rounds, lanes, salt), wrapped)
-
-
-def _head(store: bytes, derivation: Derivation, count: int) -> bytes:
-    kind, *how, salt = derivation
-    return _HEAD.pack(_MAGIC, form.VERSION, 0, store, kind, count, *how, salt)
-
-
-def _context(store: bytes, derivation: Derivation, count: int, number: int) -> bytes:
-    return _head(store, derivation, count) + _NUMBER.pack(number)
-
-
-class KeyPlace(NamedTuple):
-    """Where a key file lies."""
-
-    fs: FileSystem
-    directory: int
-    name: str
-    path: str
-
-    def read(self) -> KeyFile | None:
-        """Return what it says, or None if it is not there.
-
-        Raises:
-            Corruption: it is damaged.
-            OSError: it could not be read.
-        """
-        while True:
-            try:
-                fd = self.fs.open(self.directory, self.name, self.path, write=False)
-            except FileNotFoundError:
-                # It may have been replaced in the very moment.
-                if self.fs.exists(self.directory, self.name):
-                    continue
-                return None
-            try:
-                size = _HEAD.size + _MOST_KEYS * _ENTRY_BYTES + _CRC.size
-                return decode_keys(self.fs.pread(fd, size, 0), self.path)
-            finally:
-                self.fs.close(fd)
-
-    def publish(self, data: bytes) -> None:
-        """Put *data* in its place, durably; it holds the old bytes or the new ones, never others.
-
-        Raises:
-            OSError: it holds the old ones, or maybe the new ones.
-        """
-        temporary = self.name + TEMPORARY_SUFFIX
-        with suppress(FileNotFoundError):
-            self.fs.unlink(self.directory, temporary)
-        fd = self.fs.create(self.directory, temporary)
-        try:
-            write_all(self.fs, fd, data, 0)
-            # Order: the bytes before the name: what stands under it is all that opens the store.
-            self.fs.sync(fd)
-        except BaseException:
-            with suppress(OSError):  # the next one to publish, or to open, deletes it
-                self.fs.unlink(self.directory, temporary)
-            raise
-        finally:
-            self.fs.close(fd)
-        self.fs.rename(self.directory, temporary, self.name)
-        self.fs.sync_directory(self.directory)
+    name = directory.names.keys
+    while (data := directory.read(name, LARGEST_BYTES)) is None:
+        # It may have been replaced in the very moment.
+        if not directory.exists(name):
+            return None
+    return KeyFile.decode(data, directory.path_of(name))
 
 
 class Keys:
-    """What a process knows of the keys of one store; any thread may use it."""
+    """The keys of one store, as a process knows them; any thread may use this."""
 
     def __init__(self, encryption_key: EncryptionKey | None, random_bytes: RandomBytes) -> None:
-        """Begin with what the user gave; None: the store is not encrypted."""
+        """Begin with the user's encryption key; None: the store is not encrypted."""
         self._encryption_key = encryption_key
         self._random_bytes = random_bytes
         self._known: DataKeys = {}  # replaced whole, never changed
@@ -175,43 +51,45 @@ class Keys:
         """Whether there is an encryption key."""
         return self._encryption_key is not None
 
-    def check(self, place: KeyPlace, *, is_needed: bool = False) -> None:
+    def check(self, directory: Directory, *, is_needed: bool = False) -> None:
         """Raise :class:`DecryptError` if the key file does not go with the encryption key.
 
         Args:
-            place: of the key file.
+            directory: of the store.
             is_needed: there is a store, so that an encryption key needs its key file.
         """
-        found = self._read(place) if is_needed and self.is_encrypted else place.read()
+        found = (
+            self._read(directory) if is_needed and self.is_encrypted else read_key_file(directory)
+        )
         if found is not None:
-            self._unwrap(found, place)
+            self._unwrap(found, directory)
 
-    def create(self, place: KeyPlace, store: bytes) -> None:
+    def create(self, directory: Directory, store: bytes) -> None:
         """Make a data key for the store *store*, which holds nothing yet.
 
-        Another one than in a key file that is there: whoever made that may have been killed, or
-        its store may have been deleted, and no two stores are sealed under one key.
+        Not the one in a key file that is there: the process that made it may have been killed, or
+        its store may have been deleted, and no two stores are encrypted under one key.
 
         Raises:
             DecryptError: there is a key file that was made under another encryption key.
             OSError: it could not be made.
         """
-        self.check(place)
+        self.check(directory)
         key = self._encryption_key
         if key is not None:
             number = max(self._known, default=0) + 1
             data_keys = {number: DataKey(self._random_bytes(KEY_BYTES), number)}
             derivation = key.derivation(self._random_bytes)
-            self._publish(place, store, key, derivation, data_keys)
+            self._publish(directory, store, key, derivation, data_keys)
             self._known = data_keys
 
-    def sign(self, header: form.Header, path: str, place: KeyPlace) -> form.Head:
-        """Return what a new file begins with, and what seals in it.
+    def sign(self, header: form.Header, path: str, directory: Directory) -> form.Head:
+        """Return the head of a new file.
 
         Args:
             header: the file's.
             path: of the file.
-            place: of the key file.
+            directory: of the store.
 
         Raises:
             DecryptError: another process has taken to a data key that can't be unwrapped here.
@@ -221,20 +99,20 @@ class Keys:
             return form.Head(header, header.encode(), None)
         header = header._replace(is_encrypted=True)
         # Read anew: another process may have put a key in the place of the one known here.
-        data_key = self._newest(self._read(place), place)
-        # Order: the key file's name, which one who was killed may have left unsynced, before
+        data_key = self._newest(self._read(directory), directory)
+        # Order: the key file's name, which a killed process may have left unsynced, before
         # that of a file that can't be read without.
-        place.fs.sync_directory(place.directory)
-        return form.Head(header, header.encode(data_key.tag), self._sealer(header, data_key, path))
+        directory.sync()
+        return form.Head(header, header.encode(data_key.tag), self._cipher(header, data_key, path))
 
-    def verify(self, data: bytes, path: str, magic: bytes, place: KeyPlace) -> form.Head:
-        """Return what a file begins with, and what opens what is sealed in it.
+    def verify(self, data: bytes, path: str, magic: bytes, directory: Directory) -> form.Head:
+        """Return the head of a file that was read.
 
         Args:
             data: its first bytes.
             path: of the file.
-            magic: what it must begin with.
-            place: of the key file.
+            magic: the bytes that it must begin with.
+            directory: of the store.
 
         Raises:
             Corruption: the header is damaged.
@@ -251,10 +129,10 @@ class Keys:
             )
         if not header.is_encrypted:
             return form.Head(header, data, None)
-        data_key = self._find(signed, tag, place)
+        data_key = self._find(signed, tag, directory)
         if data_key is None:
             raise DecryptError(f"{path} is of another store, or was tampered with")
-        return form.Head(header, data, self._sealer(header, data_key, path))
+        return form.Head(header, data, self._cipher(header, data_key, path))
 
     def sign_slot(self, slot: form.Slot) -> bytes:
         """Return a slot's bytes."""
@@ -262,10 +140,10 @@ class Keys:
             return slot.encode()
         return slot.encode(self._known[max(self._known)].tag)
 
-    def verify_slot(self, data: bytes, place: KeyPlace) -> form.Slot | None:
-        """Return the slot; None if there is none, if it is damaged, or not by who has the keys.
+    def verify_slot(self, data: bytes, directory: Directory) -> form.Slot | None:
+        """Return the slot; None if there is none, if it is damaged, or written without the keys.
 
-        Whoever could forge one could as well erase it, so that is no error.
+        That is no error: an attacker who can forge one can as well erase it.
         """
         decoded = form.decode_slot(data)
         if decoded is None:
@@ -273,97 +151,103 @@ class Keys:
         slot, signed, tag = decoded
         if signed is None:
             return slot if self._encryption_key is None else None
-        if self._encryption_key is None or self._find(signed, tag, place) is None:
+        if self._encryption_key is None or self._find(signed, tag, directory) is None:
             return None
         return slot
 
-    def is_newest(self, sealer: Sealer | None) -> bool:
-        """Say whether a file was made under the newest data key that is known here."""
-        return sealer is None or sealer.data_key.number == max(self._known)
+    def is_newest(self, cipher: Cipher | None) -> bool:
+        """Return whether a file was made under the newest data key that is known here."""
+        return cipher is None or cipher.data_key.number == max(self._known)
 
-    def add(self, place: KeyPlace) -> None:
+    def add(self, directory: Directory) -> None:
         """Publish a new data key beside the one in use; new files are made under it.
 
         Raises:
             DecryptError: the key file can't be unwrapped.
             OSError: it could not be written.
         """
-        found, key = self._read(place), self._given(place)
-        data_keys = self._unwrap(found, place)
+        found, key = self._read(directory), self._given(directory)
+        data_keys = self._unwrap(found, directory)
         number = max(data_keys) + 1
         data_keys[number] = DataKey(self._random_bytes(KEY_BYTES), number)
-        self._publish(place, found.store, key, found.derivation, data_keys)
+        self._publish(directory, found.store, key, found.derivation, data_keys)
 
-    def drop_old(self, place: KeyPlace) -> None:
-        """Publish the newest data key alone, if there are others; no file needs them any more.
+    def drop_old(self, directory: Directory) -> None:
+        """Publish the newest data key alone, if there are older ones; no file needs them any more.
 
         Raises:
             DecryptError: the key file can't be unwrapped.
             OSError: it could not be written.
         """
         if len(self._known) > 1:
-            found, key = self._read(place), self._given(place)
+            found, key = self._read(directory), self._given(directory)
             number = max(self._known)
             only = {number: self._known[number]}
             if [*found.wrapped] != [number]:
                 try:
-                    # Guards: the encryption key may have been changed meanwhile; what is published
+                    # Guards: the encryption key may have been changed meanwhile; a file published
                     # under another one than the file's would lock everybody out.
-                    self._unwrap(found, place)
-                except DecryptError:  # whoever has the present one will do it
+                    self._unwrap(found, directory)
+                except DecryptError:  # a process with the present one will do it
                     return
-                self._publish(place, found.store, key, found.derivation, only)
+                self._publish(directory, found.store, key, found.derivation, only)
             self._known = only
 
-    def change(self, place: KeyPlace, new: EncryptionKey) -> None:
+    def change(self, directory: Directory, new: EncryptionKey) -> None:
         """Wrap the data keys anew, so that *new* opens the store, and no other key does.
 
         Raises:
             DecryptError: the key file can't be unwrapped, or the store is not encrypted.
             OSError: it could not be written.
         """
-        found = self._read(place)
-        data_keys = self._unwrap(found, place)
+        found = self._read(directory)
+        data_keys = self._unwrap(found, directory)
         derivation = new.derivation(self._random_bytes)
         try:
-            self._publish(place, found.store, new, derivation, data_keys)
+            self._publish(directory, found.store, new, derivation, data_keys)
         finally:
             # Also after an error: it may have come when the new file had its name already.
-            if (current := place.read()) is not None and current.derivation == derivation:
+            if (
+                current := read_key_file(directory)
+            ) is not None and current.derivation == derivation:
                 self._encryption_key = new
 
-    def _read(self, place: KeyPlace) -> KeyFile:
+    def _read(self, directory: Directory) -> KeyFile:
         """Return the key file, which must be there, and not an older one.
 
         Raises:
             DecryptError: it is neither.
         """
-        self._given(place)
-        found = place.read()
+        self._given(directory)
+        found = read_key_file(directory)
         if found is None:
             raise DecryptError(
-                f"{place.path} is missing; put it back from a backup, nothing can be read without"
+                f"{directory.key_path} is missing; put it back from a backup, nothing can be read"
+                " without"
             )
-        # Guards: who has stolen the key that a rekey has replaced must not bring it back.
+        # Guards: a thief of the key that a rekey has replaced must not bring it back.
         if max(found.wrapped) < max(self._known, default=0):
-            raise DecryptError(f"{place.path} is an older one than there was; put the newer back")
+            raise DecryptError(
+                f"{directory.key_path} is an older one than there was; put the newer back"
+            )
         return found
 
-    def _given(self, place: KeyPlace) -> EncryptionKey:
+    def _given(self, directory: Directory) -> EncryptionKey:
         if self._encryption_key is None:
             raise DecryptError(
-                f"{place.path} says that the store is encrypted, and no encryption_key was given"
-                if place.fs.exists(place.directory, place.name)
-                else f"the store is not encrypted: there is no {place.path}"
+                f"{directory.key_path} says that the store is encrypted, and no encryption_key was"
+                " given"
+                if directory.exists(directory.names.keys)
+                else f"the store is not encrypted: there is no {directory.key_path}"
             )
         return self._encryption_key
 
-    def _newest(self, found: KeyFile, place: KeyPlace) -> DataKey:
+    def _newest(self, found: KeyFile, directory: Directory) -> DataKey:
         number = max(found.wrapped)
         # Known, it need not be unwrapped: the encryption key may have been changed meanwhile.
-        return self._known.get(number) or self._unwrap(found, place)[number]
+        return self._known.get(number) or self._unwrap(found, directory)[number]
 
-    def _find(self, signed: bytes, tag: bytes, place: KeyPlace) -> DataKey | None:
+    def _find(self, signed: bytes, tag: bytes, directory: Directory) -> DataKey | None:
         """Return the data key under which *tag* was made for *signed*; only one that is in use.
 
         One that is known here and not the newest may have been dropped since, and stolen before.
@@ -371,27 +255,32 @@ class Keys:
         newest = max(self._known, default=0)
         if newest and self._known[newest].proves(signed, tag):
             return self._known[newest]
-        data_keys = self._unwrap(self._read(place), place)
+        data_keys = self._unwrap(self._read(directory), directory)
         return next((key for key in data_keys.values() if key.proves(signed, tag)), None)
 
-    def _unwrap(self, found: KeyFile, place: KeyPlace) -> DataKeys:
+    def _unwrap(self, found: KeyFile, directory: Directory) -> DataKeys:
         """Return all data keys of a key file, and know them from now on."""
-        key = self._given(place)
-        data_keys = {number: found.unwrap(number, key, place.path) for number in found.wrapped}
+        key = self._given(directory)
+        data_keys = {
+            number: found.unwrap(number, key, directory.key_path) for number in found.wrapped
+        }
         self._known = data_keys
         return data_keys
 
     def _publish(
         self,
-        place: KeyPlace,
+        directory: Directory,
         store: bytes,
         key: EncryptionKey,
         derivation: Derivation,
         data_keys: DataKeys,
     ) -> None:
-        wrapping_key = key.derive(derivation, place.path)
-        place.publish(encode_keys(store, derivation, wrapping_key, data_keys, self._random_bytes))
+        wrapping_key = key.derive(derivation, directory.key_path)
+        file = KeyFile.wrap(store, derivation, wrapping_key, data_keys, self._random_bytes)
+        with directory.publish(directory.names.keys) as published:
+            write_all(directory.fs, published.fd, file.encode(), 0)
+        published.close()
         self._known = self._known | data_keys
 
-    def _sealer(self, header: form.Header, data_key: DataKey, path: str) -> Sealer:
-        return data_key.sealer(b"file", header.salt, header.context, path, self._random_bytes)
+    def _cipher(self, header: form.Header, data_key: DataKey, path: str) -> Cipher:
+        return data_key.cipher(b"file", header.salt, header.context, path, self._random_bytes)

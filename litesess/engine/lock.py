@@ -17,15 +17,15 @@ from portalocker import LockFlags
 from portalocker.portalocker import FlockLocker
 
 _FIRST_WAIT: Final = 20e-6
-#: For so long a waiting thread only lets others run: a log is locked for about as long, and the
-#: shortest sleep is longer.
+#: For so long a waiting thread only lets other threads run: a log is locked for about as long,
+#: and the shortest sleep is longer.
 _YIELD_FOR: Final = 50e-6
 _LONGEST_WAIT: Final = 2e-3
 _SHARED: Final = int(LockFlags.SHARED | LockFlags.NON_BLOCKING)
 _EXCLUSIVE: Final = int(LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
 _UNLOCK: Final = int(LockFlags.UNBLOCK)
 
-#: The call itself: what portalocker wraps around it costs four times as much.
+#: The call itself: portalocker's wrapping costs four times as much.
 _flock = FlockLocker().locker
 #: Not everywhere.
 _yield: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -36,14 +36,14 @@ class FileLock:
 
     @staticmethod
     def take(fd: int, *, shared: bool = False) -> bool:
-        """Take the lock of an open file at once, or say that somebody else has it.
+        """Take the lock of an open file, if it is free; return whether it was taken.
 
-        Whoever holds it already exchanges one kind for the other, and may lose both: flock(2)
+        A process that has it already exchanges one kind for the other, and may lose both: flock(2)
         removes the old lock before it sets the new one.
 
         Args:
             fd: the open file.
-            shared: with others that take it so.
+            shared: with processes that take it so, too.
 
         Raises:
             OSError: the file can't be locked.
@@ -83,9 +83,9 @@ class FileLock:
 
     @staticmethod
     def release(fd: int) -> None:
-        """Give the lock back; harmless if it is not held.
+        """Release the lock; harmless if it is not locked.
 
-        Closing would not do: a forked child may hold a copy of the descriptor.
+        Closing would not do: a forked child may have a copy of the descriptor.
         """
         _flock(fd, _UNLOCK)
 

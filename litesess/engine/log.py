@@ -1,26 +1,28 @@
-"""One log file: its records are read by location, appended by offset, replayed from the start."""
+"""One log file: its records are read by location, followed as they come, appended by offset."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
+from litesess.engine.changes import Entry
+from litesess.engine.directory import Directory
 from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
-from litesess.engine.names import TEMPORARY_SUFFIX
 from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
 RESERVE_STEP: Final = 1 << 18
-#: This much of what is reserved serves deletions only, so that logout works on a full disk.
+#: This much of the reserved part serves deletions only, so that logout works on a full disk.
 DELETE_RESERVE: Final = 1 << 16
 
-_CHUNK_BYTES: Final = 1 << 20
+#: A log is read and copied in pieces of this size.
+CHUNK_BYTES: Final = 1 << 20
 _FIRST_LOOK_BYTES: Final = 1 << 12
-_NO_ENTRY: Final = 0, b"", form.Entry(b"", 0.0, 0)
+_NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
@@ -38,34 +40,35 @@ class Log:
         "_last_entry",
         "_name",
         "_window",
+        "cipher",
         "header",
         "path",
         "reserved",
         "salt_crc",
-        "sealer",
     )
 
-    def __init__(
-        self,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        file: OpenFile,
-        head: form.Head,
-    ) -> None:
+    def __init__(self, directory: Directory, name: str, file: OpenFile, head: form.Head) -> None:
+        """Take over an open log.
+
+        Args:
+            directory: where it is.
+            name: its name there.
+            file: the open file.
+            head: its first bytes.
+        """
+        fs = directory.fs
         #: The file's length: beyond its records it holds zeros.
         self.reserved = fs.size(file.fd)
         self.header = head.header
-        self.path = path
+        self.path = directory.path_of(name)
         self.salt_crc = crc32(head.header.salt)
-        #: Seals its payloads; None: they are in the clear.
-        self.sealer = head.sealer
+        #: Encrypts its payloads; None: they are not encrypted.
+        self.cipher = head.cipher
         self._fs = fs
-        self._directory = directory
+        self._directory = directory.fd
         self._name = name
         self._file = file
-        self._last_entry = _NO_ENTRY  # where it stands, its key, what it stores
+        self._last_entry = _NO_ENTRY  # its location, its key, the entry
         # The file's bytes as memory, as far as it was mapped.
         self._window: mmap.mmap | bytes = b""
 
@@ -81,128 +84,29 @@ class Log:
             window.close()
 
     def close(self) -> None:
-        """Close the file while others may still have this; what they read then is an error."""
+        """Close the file, even if other threads still use it: their reads are errors then."""
         window, self._window = self._window, b""
         if not isinstance(window, bytes):
             window.close()
         self._file.close()
 
     @classmethod
-    def open(
-        cls,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        read_head: Callable[[int], form.Head],
-        *,
-        write: bool = True,
-    ) -> Log:
-        """Open the log *name*, for writing or only for reading, and check its header.
-
-        Args:
-            fs: the door to the disk.
-            directory: where it lies.
-            name: its name there.
-            path: its whole path.
-            read_head: takes the open file, returns what it begins with.
-            write: for writing, too.
-
-        Raises:
-            Corruption: the header does not hold together.
-            DecryptError: the file was not made under a key that is known.
-            StoreError: the name was not made by litesess.
-        """
-        file = OpenFile(fs.open(directory, name, path, write=write), fs.close)
-        try:
-            return cls(fs, directory, name, path, file, read_head(file.fd))
-        except BaseException:
-            file.close()
-            raise
-
-    @classmethod
     def create(
-        cls,
-        fs: FileSystem,
-        directory: int,
-        name: str,
-        path: str,
-        head: form.Head,
-        records: Iterable[bytes] = (),
+        cls, directory: Directory, name: str, head: form.Head, records: Iterable[bytes] = ()
     ) -> Log:
         """Publish a new log that holds *records*, durably; they are taken one at a time.
 
         Raises:
             OSError: it could not be made; the name is not taken.
         """
-        temporary = name + TEMPORARY_SUFFIX
-        file = OpenFile(create_anew(fs, directory, temporary), fs.close)
-        try:
+        fs = directory.fs
+        with directory.publish(name) as file:
             end = _write_through(fs, file.fd, chain([head.data], records))
             reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
-            # Order: the bytes before the name, so that a name always stands for a whole log;
-            # the directory last, so that no record is acknowledged in a file without a name.
-            fs.sync(file.fd)
-            fs.rename(directory, temporary, name)
-            fs.sync_directory(directory)
-            return cls(fs, directory, name, path, file, head)
-        except BaseException:
-            file.close()
-            forget(fs, directory, temporary)
-            raise
-
-    def replay(self, start: int = form.HEADER_BYTES) -> Iterator[form.Record | form.Bad]:
-        """Yield the records from *start* on, and at last what stops them, if anything does.
-
-        Zeros up to the end of the file are the reserved part, and stop nothing.
-        """
-        base, data = start, b""
-        at = looked_again_at = 0
-        while True:
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - base
-                continue
-            if found.short:
-                more = self._fs.pread(self._file.fd, _CHUNK_BYTES, base + len(data))
-                if more:
-                    base, data, at = base + at, data[at:] + more, 0
-                    continue
-            if self.is_zero(found.offset):
-                return
-            if looked_again_at == found.offset:
-                yield found
-                return
-            # Somebody may have been writing there when it was read.
-            looked_again_at = base = found.offset
-            data, at = b"", 0
-
-    def records(self, start: int, end: int) -> Iterator[form.Record]:
-        """Yield the records between two offsets, all of which must be good.
-
-        Raises:
-            Corruption: one is not.
-        """
-        base, at = start, 0
-        data = self._fs.pread(self._file.fd, min(end - start, _CHUNK_BYTES), start)
-        while base + at < end:
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - base
-                continue
-            # In pieces: after a crash a log of any length is copied, in little memory.
-            left = end - base - len(data)
-            more = b""
-            if found.short and left > 0:
-                more = self._fs.pread(self._file.fd, min(left, _CHUNK_BYTES), end - left)
-            if not more:
-                raise Corruption(self.path, found.offset, found.reason)
-            base, data, at = base + at, data[at:] + more, 0
+        return cls(directory, name, file, head)
 
     def has_grown(self, end: int) -> bool:
-        """Say whether anything stands behind *end*, where the records followed so far end.
+        """Return whether anything stands behind *end*, where the records followed so far end.
 
         A look at mapped memory, no call of the system: it is asked at every read.  A record is
         written from its first byte on, and that is never zero.
@@ -213,7 +117,7 @@ class Log:
             return self._has_grown_beyond_window(end)
 
     def _has_grown_beyond_window(self, end: int) -> bool:
-        size = self._fs.size(self._file.fd)
+        size = self.size
         if end >= size:
             return False
         try:
@@ -224,12 +128,12 @@ class Log:
 
     def goes_on(self, end: int) -> bool:
         """Do as :meth:`has_grown`, and ask the system."""
-        return self._fs.pread(self._file.fd, 1, end) not in (b"", b"\0")
+        return self.pread(1, end) not in (b"", b"\0")
 
     def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
-        """Yield the records from *start* on, and at last what stops them, if anything does.
+        """Yield the records from *start* on, and at last the bad one that stops them, if any does.
 
-        What is bad may be being written: that is the end for now.
+        A bad record may be being written: that is the end for now.
         """
         base, at, wanted = start, 0, _FIRST_LOOK_BYTES
         data = b""
@@ -239,29 +143,38 @@ class Log:
                 data = self._read(wanted, base)
             if not data or not data[at]:
                 return
-            found = form.decode_record(data, at, base, self.salt_crc, self.sealer)
+            found = form.decode_record(data, at, base, self.salt_crc, self.cipher)
             if isinstance(found, form.Record):
                 yield found
                 at = found.end - base
                 continue
             more = b""
             if found.short:
-                more = self._fs.pread(self._file.fd, wanted, base + len(data))
+                more = self.pread(wanted, base + len(data))
             if not more:
                 yield found
                 return
             base, data, at = base + at, data[at:] + more, 0
-            wanted = min(4 * wanted, _CHUNK_BYTES)
+            wanted = min(4 * wanted, CHUNK_BYTES)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Return *size* bytes of the file from *offset* on; fewer only at its end."""
+        return self._fs.pread(self._file.fd, size, offset)
+
+    @property
+    def size(self) -> int:
+        """The length of the file in bytes."""
+        return self._fs.size(self._file.fd)
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.
 
         Raises:
-            Corruption: it is not what was written.
+            Corruption: it was damaged.
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
         data = self._read(size, offset)
-        found = form.decode_record(data, 0, offset, self.salt_crc, self.sealer)
+        found = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
         if isinstance(found, form.Bad):
             raise Corruption(self.path, offset, found.reason)
         return found
@@ -276,11 +189,11 @@ class Log:
         data = self._window[offset : offset + size]
         return data if len(data) == size else self._fs.pread(self._file.fd, size, offset)
 
-    def entry(self, location: int, key: bytes) -> form.Entry:
-        """Return what the record at *location* stores under *key*.
+    def entry(self, location: int, key: bytes) -> Entry:
+        """Return the entry that the record at *location* stores under *key*.
 
         Raises:
-            Corruption: the record is not what was written.
+            Corruption: the record was damaged.
         """
         found = self._last_entry
         # A request that writes asks for the same record twice: to load, and to merge.
@@ -288,7 +201,7 @@ class Log:
             found = self._last_entry = location, key, self._entry(location, key)
         return found[2]
 
-    def _entry(self, location: int, key: bytes) -> form.Entry:
+    def _entry(self, location: int, key: bytes) -> Entry:
         record = self.record(location)
         if record.kind == form.PUT:
             if form.key_of(record.payload) == key:
@@ -307,7 +220,7 @@ class Log:
     ) -> bytes:
         """Return a record for this log; see :func:`format.encode_record`."""
         return form.encode_record(
-            self.salt_crc, kind, flags, payload, sequence, durable, self.sealer, offset
+            self.salt_crc, kind, flags, payload, sequence, durable, self.cipher, offset
         )
 
     def write(self, data: bytes, offset: int) -> None:
@@ -327,62 +240,37 @@ class Log:
         """
         if size > self.reserved:
             size = _step_up(size)
-            # Guards: what is noted may lag behind a write that was interrupted, and a file is
+            # Guards: self.reserved may lag behind a write that was interrupted, and a file is
             # lengthened from where it ends, or records would turn into zeros.
-            self.reserved = self._fs.size(self._file.fd)
+            self.reserved = self.size
             if size > self.reserved:
                 reserve(self._fs, self._file.fd, self.reserved, size)
                 self.reserved = size
 
     def tail(self, start: int, limit: int) -> bytes:
         """Return at most *limit* bytes from *start* on, without the zeros at their end."""
-        return self._fs.pread(self._file.fd, limit, start).rstrip(b"\0")
+        return self.pread(limit, start).rstrip(b"\0")
 
     def erase(self, start: int) -> None:
         """Overwrite all from *start* on with zeros."""
-        end = self._fs.size(self._file.fd)
+        end = self.size
         if end > start:
             write_zeros(self._fs, self._file.fd, start, end)
 
     def is_zero(self, start: int) -> bool:
-        """Say whether there are only zeros from *start* on."""
-        while data := self._fs.pread(self._file.fd, _CHUNK_BYTES, start):
+        """Return whether there are only zeros from *start* on."""
+        while data := self.pread(CHUNK_BYTES, start):
             if data.count(0) != len(data):
                 return False
             start += len(data)
         return True
 
-    def find_records(self, start: int) -> Iterator[form.Record]:
-        """Yield each record that can be made out from *start* on, whatever lies between them.
-
-        Their payloads are as they are stored; see :meth:`opened`.
-        """
-        magic = form.RECORD_MAGIC.to_bytes(2, "little")
-        data = self._fs.pread(self._file.fd, self._fs.size(self._file.fd) - start, start)
-        at = data.find(magic)
-        while at >= 0:
-            found = form.decode_record(data, at, start, self.salt_crc, None)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - start - 1
-            at = data.find(magic, at + 1)
-
-    def opened(self, record: form.Record) -> form.Record:
-        """Return a record that :meth:`find_records` found, with its payload in the clear.
-
-        Raises:
-            DecryptError: it was not sealed for its place.
-        """
-        if self.sealer is None:
-            return record
-        return record._replace(payload=self.sealer.open(record.payload, record.head))
-
     def is_present(self) -> bool:
-        """Say whether a file still bears the log's name; asked at every operation."""
+        """Return whether a file still bears the log's name; asked at every operation."""
         return self._fs.exists(self._directory, self._name)
 
     def is_linked(self) -> bool:
-        """Say whether the file itself still has a name; asked seldom.
+        """Return whether the file itself still has a name; asked seldom.
 
         See :meth:`FileSystem.exists`.
         """
@@ -392,7 +280,7 @@ class Log:
         """Make all that was written durable.
 
         Raises:
-            OSError: what is durable is unknown from now on.
+            OSError: how much is durable is unknown from now on.
         """
         self._fs.sync(self._file.fd)
 
@@ -410,7 +298,7 @@ def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:
     for part in parts:
         pending.append(part)
         pending_bytes += len(part)
-        if pending_bytes >= _CHUNK_BYTES:
+        if pending_bytes >= CHUNK_BYTES:
             write_all(fs, fd, b"".join(pending), end)
             end += pending_bytes
             pending, pending_bytes = [], 0
@@ -420,20 +308,3 @@ def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:
 
 def _step_up(size: int) -> int:
     return -(-size // RESERVE_STEP) * RESERVE_STEP
-
-
-def create_anew(fs: FileSystem, directory: int, name: str) -> int:
-    """Create a file that is not published yet; one that was left behind goes."""
-    try:
-        return fs.create(directory, name)
-    except FileExistsError:
-        fs.unlink(directory, name)
-        return fs.create(directory, name)
-
-
-def forget(fs: FileSystem, directory: int, name: str) -> None:
-    """Take out a file that was never published."""
-    try:
-        fs.unlink(directory, name)
-    except OSError:  # the next opening deletes what is left
-        return

@@ -1,9 +1,9 @@
 """Opening a store for writing: making it, going on with it, putting it right after a crash.
 
-Only the one who holds the presence lock alone may call :func:`open_store`.  After a clean close
+Only a process that has the presence lock alone may call :func:`open_store`.  After a clean close
 the logs are followed as they are.  After any other stop their records are copied into one new
 log: a page that once failed to reach the disk is never built upon (docs/design.rst, "Opening").
-Everybody else joins.
+All other processes join.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from litesess.engine import format as form
 from litesess.engine.chain import (
     FIRST_GENERATION,
     Chain,
-    Place,
     Replayed,
     check_sequence,
     is_nothing,
     load_chain,
     load_settled,
 )
+from litesess.engine.directory import Directory
+from litesess.engine.files import Files
 from litesess.engine.fs import write_all
 from litesess.engine.log import Log
+from litesess.engine.replay import records
 from litesess.engine.view import Table
 from litesess.errors import StoreError
 
@@ -36,64 +38,64 @@ LARGEST_TORN: Final = 1 << 20
 
 
 def open_store(
-    place: Place, write_slot: Callable[[form.Slot], None], hold: Callable[[int], None]
+    files: Files, write_slot: Callable[[form.Slot], None], lock: Callable[[int], None]
 ) -> Chain:
-    """Open the store at *place*, make it anew if nothing is there, put it right after a crash.
+    """Open the store, make it anew if nothing is there, put it right after a crash.
 
     Args:
-        place: where it lies; the caller holds the presence lock alone.
+        files: those of the store; the caller holds the presence lock alone.
         write_slot: makes another slot durable.
-        hold: takes the lock of an open file, until that is closed.
+        lock: locks an open file, until that is closed.
 
     Returns:
-        What is stored, all of it durable.
+        The store's files, all durable.
 
     Raises:
         Corruption: a file is damaged or missing; no byte was changed.
         OSError: a file could not be read or written.
     """
-    listing, slot = place.listing(), place.slot()
+    listing, slot = files.directory.listing(), files.slot()
     if is_nothing(listing, slot):
-        place.unlink(listing.temporary)
-        return _create(place)
-    chain = load_chain(place, listing, slot)
+        files.directory.unlink(listing.temporary)
+        return _create(files)
+    chain = load_chain(files, listing, slot)
     if _was_closed(chain, slot):
-        _drop_garbage(place, chain)
+        _drop_garbage(files, chain)
         return chain
-    # Guards: if somebody has deleted the presence lock, others may be writing, and compacting,
-    # still.  Held until there is another log, these locks send them there.
-    maintenance = place.open_lock(place.names.compact)
+    # Guards: if the presence lock was deleted, other processes may still be writing and
+    # compacting.  Kept until there is another log, these locks send them there.
+    maintenance = files.directory.open_lock(files.directory.names.maintenance)
     try:
-        hold(maintenance.fd)
-        if place.listing() != listing:
-            chain = load_chain(place, place.listing(), slot)
-        live = chain.live.log
-        hold(live.fd)
-        if live.goes_on(chain.live.table.end):
-            chain = load_chain(place, place.listing(), slot)
-        # Order: before a log that replaces what a snapshot does not hold, that snapshot's name.
-        place.fs.sync_directory(place.directory)
-        chain = _recover(place, chain)
-        write_slot(_slot_at(chain.live))
-        _drop_garbage(place, chain)
-        live.close()
+        lock(maintenance.fd)
+        if files.directory.listing() != listing:
+            chain = load_chain(files, files.directory.listing(), slot)
+        current = chain.current.log
+        lock(current.fd)
+        if current.goes_on(chain.current.table.end):
+            chain = load_chain(files, files.directory.listing(), slot)
+        # Order: the snapshot's name before a log that replaces the logs after it.
+        files.directory.sync()
+        chain = _recover(files, chain)
+        write_slot(_slot_at(chain.current))
+        _drop_garbage(files, chain)
+        current.close()
     finally:
         maintenance.close()
     return chain
 
 
-def _drop_garbage(place: Place, chain: Chain) -> None:
-    """Delete what *chain* does not need."""
-    # Order: what the deletions rely on must be durable first, the names included.
-    place.fs.sync_directory(place.directory)
-    listing, names = place.listing(), place.names
+def _drop_garbage(files: Files, chain: Chain) -> None:
+    """Delete the files that *chain* does not need."""
+    # Order: the files that the deletions rely on must be durable first, their names included.
+    files.directory.sync()
+    listing, names = files.directory.listing(), files.directory.names
     used = {replayed.log.header.generation for replayed in chain.logs}
-    place.unlink(listing.temporary)
-    place.unlink(names.wal(old) for old in listing.wals if old not in used)
-    place.unlink(names.snapshot(old) for old in listing.snapshots[:-1])
+    files.directory.unlink(listing.temporary)
+    files.directory.unlink(names.wal(old) for old in listing.wals if old not in used)
+    files.directory.unlink(names.snapshot(old) for old in listing.snapshots[:-1])
 
 
-def load_existing(place: Place) -> Chain:
+def load_existing(files: Files) -> Chain:
     """Load a store that must be there, and may be written to meanwhile.
 
     Raises:
@@ -101,27 +103,27 @@ def load_existing(place: Place) -> Chain:
         StoreError: there is no store.
         OSError: a file could not be read.
     """
-    chain = load_settled(place)
+    chain = load_settled(files)
     if chain is None:
-        raise StoreError(f"{place.path}: there is no store yet")
+        raise StoreError(f"{files.directory.path}: there is no store yet")
     return chain
 
 
-def _slot_at(live: Replayed) -> form.Slot:
-    return form.Slot(live.log.header.store, live.log.header.generation, live.table.end)
+def _slot_at(current: Replayed) -> form.Slot:
+    return form.Slot(current.log.header.store, current.log.header.generation, current.table.end)
 
 
 def _was_closed(chain: Chain, slot: form.Slot | None) -> bool:
-    return slot == _slot_at(chain.live) and chain.live.torn is None
+    return slot == _slot_at(chain.current) and chain.current.torn is None
 
 
-def _recover(place: Place, chain: Chain) -> Chain:
+def _recover(files: Files, chain: Chain) -> Chain:
     """Publish one log in place of all in *chain*."""
-    torn = chain.live.torn
+    torn = chain.current.torn
     if torn is not None:
-        keep_aside(place, chain.live.log, torn)
-        warn_of_torn(chain.live.log, torn)
-    return Chain(chain.listing, chain.snapshot, [_copy(place, chain)])
+        keep_aside(files.directory, chain.current.log, torn)
+        warn_of_torn(chain.current.log, torn)
+    return Chain(chain.listing, chain.snapshot, [_copy(files, chain)])
 
 
 def warn_of_torn(log: Log, torn: form.Bad) -> None:
@@ -134,55 +136,55 @@ def warn_of_torn(log: Log, torn: form.Bad) -> None:
     )
 
 
-def keep_aside(place: Place, log: Log, torn: form.Bad) -> None:
-    """Keep the bytes of a torn tail, for whoever wants to look at them, and no older ones."""
-    name = place.names.torn(log.header.generation)
+def keep_aside(directory: Directory, log: Log, torn: form.Bad) -> None:
+    """Keep the bytes of a torn tail, for a look at them, and delete older ones."""
+    name = directory.names.torn(log.header.generation)
     try:
-        place.unlink(place.listing().torn)
-        fd = place.fs.create(place.directory, name)
+        directory.unlink(directory.listing().torn)
+        file = directory.create(name)
         try:
-            write_all(place.fs, fd, log.tail(torn.offset, LARGEST_TORN), 0)
+            write_all(directory.fs, file.fd, log.tail(torn.offset, LARGEST_TORN), 0)
         finally:
-            place.fs.close(fd)
+            file.close()
     except OSError:  # they are of no use to the store; a full disk must not keep it from opening
         return
 
 
-def _create(place: Place) -> Chain:
-    # Order: the key before what is sealed under it.
-    store = place.random_bytes(form.STORE_BYTES)
-    place.keys.create(place.key_place, store)
-    log = place.create_log(place.new_head(form.WAL_MAGIC, store, FIRST_GENERATION, 0))
-    return Chain(place.listing(), None, [Replayed(Table(log, 0))])
+def _create(files: Files) -> Chain:
+    # Order: the key before the log that is encrypted under it.
+    store = files.random_bytes(form.STORE_BYTES)
+    files.keys.create(files.directory, store)
+    log = files.create_log(files.new_head(form.WAL_MAGIC, store, FIRST_GENERATION, 0))
+    return Chain(files.directory.listing(), None, [Replayed(Table(log, 0))])
 
 
-def _copy(place: Place, chain: Chain) -> Replayed:
+def _copy(files: Files, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
-    first, live = chain.logs[0], chain.live
-    copied = Replayed(Table(live.log, first.table.before))
-    head = place.new_head(
-        form.WAL_MAGIC, live.log.header.store, chain.listing.newest + 1, chain.base
+    first, current = chain.logs[0], chain.current
+    copied = Replayed(Table(current.log, first.table.before))
+    head = files.new_head(
+        form.WAL_MAGIC, current.log.header.store, chain.listing.newest + 1, chain.base
     )
-    log = place.create_log(head, _copied_records(chain, head, copied))
-    copied.table.log = log  # not the old one: the table holds places in what was just published
+    log = files.create_log(head, _copied_records(chain, head, copied))
+    copied.table.log = log  # not the old one: the table holds offsets in the new one
     return copied
 
 
 def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator[bytes]:
-    """Yield the new log's records, and note in *copied* what they change and where they stand."""
+    """Yield the new log's records, and take them into the table of *copied*."""
     table, salt_crc = copied.table, crc32(head.header.salt)
 
     def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
         start = table.end
         data = form.encode_record(
-            salt_crc, kind, flags, payload, sequence, durable, head.sealer, start
+            salt_crc, kind, flags, payload, sequence, durable, head.cipher, start
         )
         end = start + len(data)
         table.apply(form.Record(start, end, kind, flags, sequence, durable, payload))
         return data
 
     for replayed in chain.logs:
-        for record in replayed.log.records(form.HEADER_BYTES, replayed.table.end):
+        for record in records(replayed.log, replayed.table.end):
             check_sequence(table, record, replayed.log)  # it is read for the second time
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (
@@ -191,6 +193,6 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
                 else (form.MARK, b"")
             )
             yield encoded(kind, record.flags, payload, record.sequence, 0)
-    if chain.live.table.last_kind != form.MARK:
+    if chain.current.table.last_kind != form.MARK:
         # The log is not published before all of it is synced, so it may say so of itself.
         yield encoded(form.MARK, 0, b"", table.sequence + 1, table.end)

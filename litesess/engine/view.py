@@ -1,4 +1,4 @@
-"""What readers see: a snapshot and, newer, a table for each log that followed it.
+"""The view of readers: a snapshot and, newer, a table for each log after it.
 
 Readers take no lock.  A table changes only by following its log, one record after the other, so
 a reader meets the state before a record or the state after it.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
+from litesess.engine.changes import Entry
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
 from litesess.errors import Corruption, DecryptError
@@ -24,7 +25,7 @@ _PAUSE_EVERY: Final = 64  # entries that are read, some 0.3 ms of work
 
 
 class Table:
-    """What one log changed."""
+    """The changes of one log."""
 
     __slots__ = (
         "before", "cleared", "end", "last_kind", "log", "owned", "puts", "sequence", "touches",
@@ -53,7 +54,7 @@ class Table:
         return self.sequence - self.before
 
     def apply(self, record: form.Record) -> None:
-        """Take in what *record* changes; doing it again changes nothing."""
+        """Take in the changes of *record*; doing it again changes nothing."""
         for kind, flags, payload in form.members(record):
             if kind == form.PUT:
                 key = form.key_of(payload)
@@ -74,7 +75,7 @@ class Table:
                 self.puts = {}
                 self.touches = {}
                 self.owned = {}
-        # Order: last, so that whoever was interrupted begins this record again.
+        # Order: last, so that after an interruption this record is taken in again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
     def _note_owner(self, owner: bytes, key: bytes) -> None:
@@ -97,14 +98,14 @@ class View:
         #: Newest first.
         self.tables = tables
 
-    def get(self, key: bytes) -> form.Entry | None:
-        """Return what is stored under *key*.
+    def get(self, key: bytes) -> Entry | None:
+        """Return the entry under *key*, or None.
 
         Raises:
-            Corruption: what lies there is not what was written.
+            Corruption: the record or entry was damaged.
         """
         touch = None
-        entry: form.Entry | None
+        entry: Entry | None
         for table in self.tables:
             if touch is None:
                 touch = table.touches.get(key)
@@ -126,7 +127,7 @@ class View:
         return entry
 
     def has(self, key: bytes) -> bool:
-        """Say whether anything is stored under *key*, without reading it."""
+        """Return whether anything is stored under *key*, without reading it."""
         for table in self.tables:
             location = table.puts.get(key)
             if location is not None:
@@ -135,11 +136,11 @@ class View:
                 return False
         return self.snapshot is not None and self.snapshot.has(key)
 
-    def find(self, owner: bytes) -> Iterator[tuple[bytes, form.Entry]]:
-        """Yield each key that is stored for *owner*, with what is stored under it.
+    def find(self, owner: bytes) -> Iterator[tuple[bytes, Entry]]:
+        """Yield each key of *owner*, with its entry.
 
         Raises:
-            Corruption: what lies there is not what was written.
+            Corruption: the record or entry was damaged.
         """
         for key in self.candidates(owner):
             entry = self.get(key)
@@ -187,12 +188,12 @@ class View:
                 break
         return total
 
-    def scan(self) -> Iterator[tuple[bytes, form.Entry]]:
-        """Yield every key with what is stored under it.
+    def scan(self) -> Iterator[tuple[bytes, Entry]]:
+        """Yield every key with its entry.
 
         Raises:
-            Corruption: what lies there is not what was written.
-            DecryptError: what lies there was put there by somebody else.
+            Corruption: the record or entry was damaged.
+            DecryptError: it was put there without the key.
         """
         newer: list[dict[bytes, Any]] = []
         for key in self._newer_keys(newer):
@@ -207,7 +208,7 @@ class View:
                     yield key, entry
 
     def expired(self, now: float, pause: Callable[[], None]) -> Iterator[bytes]:
-        """Yield the keys that expire at *now* or before; what is damaged is logged and left.
+        """Yield the keys that expire at *now* or before; a damaged entry is logged and left.
 
         *pause* is called often, to let other threads run.
         """
@@ -218,11 +219,11 @@ class View:
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in paused(snapshot.expired_positions(now, pause), pause):
+        for position in paused(snapshot.index.expired_positions(now, pause), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
-                # Whoever reads it is told; all others must still come to their end.
+                # A request that reads it is told; all other entries must still come to their end.
                 logger.exception("a damaged entry can't be collected")
                 continue
             # A touch may have moved its end.

@@ -12,8 +12,7 @@ from itertools import islice
 from typing import Any, Final
 
 from litesess import ids
-from litesess.engine.commit import Lookup, Plan
-from litesess.engine.format import Change, Clear, Delete, Entry, Touch
+from litesess.engine import Change, Clear, Delete, Entry, Lookup, Plan, Touch
 from litesess.events import Event
 from litesess.stores import ending, packed
 from litesess.stores.base import KEEP, Owner, Record, Store, StoredOwner

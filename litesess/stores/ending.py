@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final, NamedTuple, TypeAlias
 
 from litesess import ids
-from litesess.engine.commit import Lookup
-from litesess.engine.format import Change, Entry
+from litesess.engine import Change, Entry, Lookup
 from litesess.errors import Corruption, DecryptError
 from litesess.stores.base import Record
 from litesess.stores.keeping import Kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from litesess.engine.commit import Lookup
+from litesess.engine import Lookup
 from litesess.errors import StoreFull
 from litesess.stores import ending
 from litesess.stores.base import Record

@@ -10,8 +10,7 @@ from inspect import Signature
 from threading import Lock
 from typing import Any, ClassVar, Literal
 
-from litesess.engine.commit import Plan, ResultT
-from litesess.engine.format import Change, Clear, Delete, Entry, Put
+from litesess.engine import Change, Clear, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import StoreClosed
 from litesess.options import (
     Options,

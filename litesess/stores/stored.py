@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from litesess import ids
-from litesess.engine.commit import Plan, ResultT
-from litesess.engine.format import Change, Delete, Entry, Put
+from litesess.engine import Change, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
 from litesess.stores import packed
@@ -33,7 +32,7 @@ class Getter(Protocol):
 
 
 class Engine(Getter, Finder, Protocol):
-    """The engine of an embedded store; :class:`litesess.engine.db.Engine` is one."""
+    """The engine of an embedded store; :class:`litesess.engine.Engine` is one."""
 
     def candidates(self, owner: bytes) -> list[bytes]:
         """Return the keys that were put for *owner*; some may have gone since."""

@@ -15,13 +15,18 @@ from typing import Any, ClassVar, Final, Literal
 from litesess import ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
-from litesess.engine.check import Salvaged, Verification
-from litesess.engine.commit import Lookup
-from litesess.engine.db import Engine
-from litesess.engine.format import Change, Put
-from litesess.engine.fs import FileSystem
-from litesess.engine.lock import FileLock
-from litesess.engine.names import COLLECTION
+from litesess.engine import (
+    Change,
+    Engine,
+    Hooks,
+    Limits,
+    Lookup,
+    Means,
+    Put,
+    Salvaged,
+    Verification,
+    is_collection,
+)
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import (
     Options,
@@ -49,7 +54,7 @@ _REST: Final = 0.0025
 
 def _collection(name: str, value: object) -> str:
     collection = text(name, value)
-    if not COLLECTION.match(collection):
+    if not is_collection(collection):
         raise ConfigError(f"{name} {collection!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
     return collection
 
@@ -122,12 +127,10 @@ class WALStore(EmbeddedStore):
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
         self.collection = checked_options.collection
-        engine = _engine(
-            self.path,
-            checked_options,
-            before_compaction=self._collect_if_steady,
-            after_compaction=self._after_compaction,
+        hooks = Hooks(
+            before_compaction=self._collect_if_steady, after_compaction=self._after_compaction
         )
+        engine = _engine(self.path, checked_options, hooks)
         engine.check()
         self.is_encrypted = checked_options.encryption_key is not None
         super().__init__(
@@ -304,7 +307,7 @@ class WALStore(EmbeddedStore):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
         if options.encryption_key is not None and not self.is_encrypted:
             raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
-        entries, salvaged = _engine(damaged, options).salvage()
+        entries, salvaged = _engine(damaged, options, Hooks()).salvage()
         for key, entry in entries.items():
             put = Put(key, entry.value, entry.expires_at, entry.owner)
             self._engine.transact(partial(_just, put), sync=False)
@@ -315,29 +318,15 @@ class WALStore(EmbeddedStore):
         return f"<WALStore {self.path!r}>"
 
 
-def _nothing(*_arguments: object) -> None:
-    """Do nothing."""
-
-
-def _engine(
-    path: str,
-    options: WALOptions,
-    *,
-    before_compaction: Callable[[], object] = _nothing,
-    after_compaction: Callable[[float], object] = _nothing,
-) -> Engine:
+def _engine(path: str, options: WALOptions, hooks: Hooks) -> Engine:
     return Engine(
         path,
-        collection=options.collection,
-        wal_limit=options.wal_limit,
-        lock_timeout=options.lock_timeout,
+        options.collection,
+        Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
+        Means(random_bytes=ids.random_bytes),
         read_only=options.read_only,
-        before_compaction=before_compaction,
-        after_compaction=after_compaction,
-        random_bytes=ids.random_bytes,
         encryption_key=options.encryption_key,
-        fs=FileSystem(),
-        lock=FileLock(),
+        hooks=hooks,
     )
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from litesess import Record, WALStore
 from litesess.cli.exits import Exit
-from litesess.engine.names import TEMPORARY_SUFFIX
+from litesess.engine.directory import TEMPORARY_SUFFIX
 from litesess.ids import handle_of, key_of
 from tests.site.test_workers import check, let_visit, visiting
 from tests.tools.commands import LATER, content, environment, fill, run, start

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from litesess import ConfigError, DecryptError, Record, StoreError, WALStore
+from litesess.engine import Engine
 from litesess.engine.backup import back_up
-from litesess.engine.db import Engine
+from litesess.engine.directory import Directory
 from litesess.ids import key_of
 from tests.tools.engines import FAR, content, make_engine, put, small_files
 from tests.tools.simdisk import SimDisk
@@ -26,7 +27,7 @@ def store(request, tmp_path):
 
 
 def again(store: WALStore, path: Path) -> WALStore:
-    keys = store._engine._entrance._keys
+    keys = store._engine._opener._keys
     return WALStore(path, encryption_key=KEY if keys.is_encrypted else None)
 
 
@@ -129,9 +130,9 @@ def test_an_encrypted_backup_is_opened_by_the_same_key_alone(tmp_path):
 def copy_to(engine: Engine, disk: SimDisk) -> None:
     """Back up onto another simulated disk."""
     opened = engine._open
-    directory = disk.open_directory("/copy")
-    target = replace(opened.place, fs=disk, directory=directory, path="/copy")
-    back_up(opened.place, opened.follower, target, lambda: None)
+    directory = Directory.open(disk, "/copy", opened.files.directory.names)
+    target = replace(opened.files, directory=directory)
+    back_up(opened.files, opened.follower, target, lambda: None)
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 import time
 
 import pytest
 
-from litesess import ConfigError, Corruption, Record, StoreError, WALStore
+from litesess import ConfigError, Corruption, Record, StoreError, StoreLocked, WALStore
 from litesess.engine import format as form
+from litesess.engine import probe
+from litesess.engine.maintenance import Maintenance
 from litesess.ids import key_of
 from tests.tools.engines import abandon, content, delete, key, make_engine, put, small_files
 from tests.tools.simdisk import SimDisk
@@ -92,13 +95,14 @@ def test_a_store_is_verified_while_it_is_written_and_compacted(tmp_path):
         for number in itertools.count():
             assert make_engine(path=path).verify().log_bytes > 0
             if number >= 20 and (
-                engine._open.follower.live.log.header.generation > 1 or time.monotonic() > deadline
+                engine._open.follower.current.log.header.generation > 1
+                or time.monotonic() > deadline
             ):
                 break
     finally:
         stop.set()
         writing.join()
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
     engine.close()
 
 
@@ -174,3 +178,54 @@ def test_a_salvaged_store_is_a_store(tmp_path):
     with pytest.raises(ConfigError, match="not an empty store"):
         target.salvage(tmp_path / "source")
     target.close()
+
+
+# Questions about a store that is not opened.
+
+
+def test_a_store_is_known_by_its_files_and_by_its_key_file_without_being_opened(tmp_path):
+    with WALStore(tmp_path, encryption_key=bytes(32)) as store:
+        store.create(key_of("1"), Record({}, 1.0, 4e9))
+    with WALStore(tmp_path, collection="other") as store:
+        store.create(key_of("1"), Record({}, 1.0, 4e9))
+    (tmp_path / "notes.txt").write_text("not a store's")
+    before = sorted(os.listdir(tmp_path))
+    assert probe.collections_in(str(tmp_path)) == ["other", "sessions"]
+    assert probe.key_file(f"{tmp_path}/", "sessions").is_raw
+    assert probe.key_file(str(tmp_path), "other") is None
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_store_is_closed_if_no_process_has_it_open_and_stays_so(tmp_path):
+    path = str(tmp_path)
+    with probe.closed(path, "sessions") as is_closed:
+        assert is_closed
+    with WALStore(tmp_path, lock_timeout=0.1) as store:
+        store.create(key_of("1"), Record({}, 1.0, 4e9))
+        with probe.closed(path, "sessions") as is_closed:
+            assert not is_closed
+    with (
+        probe.closed(path, "sessions") as is_closed,
+        WALStore(tmp_path, lock_timeout=0.1) as store,
+    ):
+        assert is_closed
+        with pytest.raises(StoreLocked):
+            store.load(key_of("1"))
+
+
+def test_what_a_compaction_has_written_can_be_watched(tmp_path, monkeypatch):
+    path, seen = str(tmp_path), []
+    real = Maintenance.pause
+
+    def pause(self) -> None:
+        seen.append(probe.new_snapshot_bytes(path, "sessions"))
+        real(self)
+
+    monkeypatch.setattr(Maintenance, "pause", pause)
+    with WALStore(tmp_path) as store:
+        store.create(key_of("1"), Record({"x": "x" * 1000}, 1.0, 4e9))
+        store.compact()
+    assert seen[0] == 0
+    assert max(seen) > 1000
+    assert probe.new_snapshot_bytes(path, "sessions") == 0
+    assert probe.new_snapshot_bytes(f"{path}/nowhere", "sessions") == 0

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from litesess import StoreClosed, StoreError, StoreFailed, StoreFull
-from litesess.engine import commit, log
+from litesess.engine import Clear, Entry, Put, Touch, batch, log
 from litesess.engine import format as form
+from litesess.engine.replay import replay
 from tests.tools.engines import (
     FAR,
     abandon,
@@ -114,7 +115,7 @@ def test_a_plan_sees_the_changes_of_those_before_it_in_its_batch(engine, disk):
     def increment() -> None:
         def plan(stored):
             number = int(stored.get(key("first")).value)
-            return [form.Put(key("first"), str(number + 1).encode(), FAR)], None
+            return [Put(key("first"), str(number + 1).encode(), FAR)], None
 
         engine.transact(plan, sync=True)
 
@@ -179,13 +180,13 @@ def test_a_version_is_the_sequence_number_of_the_put(engine):
     sequence = put(engine, "second", b"2")
     assert engine.get(key("second")).version == sequence
     touch(engine, "second", 5.0)
-    assert engine.get(key("second")) == form.Entry(b"2", 5.0, sequence)
+    assert engine.get(key("second")) == Entry(b"2", 5.0, sequence)
 
 
 def test_a_touch_of_an_older_version_does_not_count(engine):
     old = engine.get(key("first")).version
     put(engine, "first", b"2", 7.0)
-    change(engine, form.Touch(key("first"), old, 99.0))
+    change(engine, Touch(key("first"), old, 99.0))
     assert engine.get(key("first")).expires_at == 7.0
 
 
@@ -235,7 +236,7 @@ def test_on_a_full_disk_sessions_can_still_be_deleted(engine, disk):
     delete(engine, 1)
     assert engine.get(key(0)) is None
     assert engine.get(key(2)) is not None
-    change(engine, form.Clear())
+    change(engine, Clear())
     assert engine.get(key(2)) is None
     with pytest.raises(StoreFull):
         put(engine, "another", b"x")
@@ -282,7 +283,7 @@ def test_deletions_of_a_batch_go_through_when_its_puts_have_no_room(engine, disk
 
 def test_the_last_of_the_reserve_serves_deletions_only(engine, disk):
     put(engine, "second", b"2")
-    room = engine._open.follower.live.log.reserved - engine._open.log_bytes
+    room = engine._open.follower.current.log.reserved - engine._open.compactor.log_bytes
     assert room >= log.DELETE_RESERVE
 
 
@@ -293,7 +294,7 @@ def test_after_a_failed_sync_nothing_is_written_and_reading_goes_on(engine, disk
     disk.fault = fail("sync", errno.EIO)
     with pytest.raises(StoreFailed, match="sync failed"):
         put(engine, "second", b"2")
-    assert [*engine._open.follower.live.log.replay()][-1].kind == form.POISON
+    assert [*replay(engine._open.follower.current.log)][-1].kind == form.POISON
     writes = count(disk, "pwrite")
     with pytest.raises(StoreFailed, match="earlier sync failed"):
         put(engine, "third", b"3")
@@ -425,7 +426,7 @@ def test_a_commit_that_comes_after_the_close_is_refused(engine, disk):
     engine.close()
     before = disk.files()
     with pytest.raises(StoreClosed):
-        committer.transact(lambda _stored: ([form.Clear()], None), sync=True)
+        committer.transact(lambda _stored: ([Clear()], None), sync=True)
     assert disk.files() == before
 
 
@@ -480,7 +481,7 @@ def test_what_an_interrupted_waiter_wanted_is_not_done_later(engine, disk):
 
     committer = engine._open.committer
     committer._append_lock.acquire()
-    wanted = commit._Ticket(lambda _stored: ([form.Clear()], None), sync=True)
+    wanted = batch.Ticket(lambda _stored: ([Clear()], None), sync=True)
 
     def interrupt(_ticket):
         raise Impatient
@@ -528,9 +529,33 @@ def test_what_was_refused_does_not_come_back_after_a_power_cut(engine, disk):
         assert key("refused") not in content(make_engine(SimDisk(image)))
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda engine: engine.check(),
+        lambda engine: engine.get(key("x")),
+        lambda engine: engine.verify(),
+        lambda engine: engine.compact(),
+    ],
+    ids=["check", "get", "verify", "compact"],
+)
+def test_what_a_signal_handler_raises_is_no_error_of_the_store(engine, disk, use):
+    put(engine, "x", b"1")
+    abandon(engine)
+
+    def interrupt(_call: str) -> None:
+        raise TimeoutError("the request took too long")
+
+    disk.fault = interrupt
+    with pytest.raises(TimeoutError):
+        use(engine)
+    disk.fault = lambda _call: None
+    assert engine.get(key("x")).value == b"1"
+
+
 def test_a_file_is_lengthened_from_where_it_ends(engine, disk):
     put(engine, "second", b"2" * 3000)
-    engine._open.follower.live.log.reserved = 100  # as an interrupt may leave it
+    engine._open.follower.current.log.reserved = 100  # as an interrupt may leave it
     put(engine, "third", b"3" * 3000)
     abandon(engine)
     assert set(content(make_engine(disk))) == {key(name) for name in ("first", "second", "third")}

@@ -14,9 +14,8 @@ from contextlib import suppress
 import pytest
 
 from litesess import Corruption, StoreClosed, StoreError, StoreLocked
-from litesess.engine import format as form
-from litesess.engine.fs import FileSystem
-from litesess.engine.presence import OpenStore
+from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put
+from litesess.engine.maintenance import Maintenance
 from tests.tools.engines import (
     FAR,
     abandon,
@@ -66,7 +65,7 @@ def held_at_create(disk: SimDisk) -> tuple[threading.Event, threading.Event]:
 
 def wait_for_compaction(engine) -> None:
     deadline = time.monotonic() + 10
-    while engine._open.background.locked():
+    while engine._open.compactor.background.locked():
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -77,7 +76,7 @@ def test_a_compaction_keeps_everything_and_empties_the_log(disk):
     engine.compact()
     assert content(engine) == expected
     assert kinds(disk) == ["0000000000000002.snapshot", "0000000000000002.wal"]
-    assert engine._open.log_bytes < 200
+    assert engine._open.compactor.log_bytes < 200
     abandon(engine)
     assert content(make_engine(disk)) == expected
 
@@ -88,9 +87,9 @@ def test_versions_outlive_a_compaction(disk):
     engine.compact()
     assert engine.get(key(0)).version == version
     touch(engine, 0, 55.0)
-    assert engine.get(key(0)) == form.Entry(b"000", 55.0, version)
+    assert engine.get(key(0)) == Entry(b"000", 55.0, version)
     engine.compact()
-    assert engine.get(key(0)) == form.Entry(b"000", 55.0, version)
+    assert engine.get(key(0)) == Entry(b"000", 55.0, version)
 
 
 def test_what_was_deleted_leaves_the_disk(disk):
@@ -105,7 +104,7 @@ def test_what_was_deleted_leaves_the_disk(disk):
 def test_what_was_cleared_is_not_in_the_snapshot(disk):
     engine = filled(disk)
     engine.compact()
-    change(engine, form.Clear())
+    change(engine, Clear())
     put(engine, "after", b"clear")
     assert set(content(engine)) == {key("after")}
     engine.compact()
@@ -149,10 +148,10 @@ def test_keys_that_share_a_prefix_are_told_apart(disk):
     engine = make_engine(disk)
     keys = [bytes(31) + bytes([number]) for number in range(20)]
     for place in keys[:10]:
-        change(engine, form.Put(place, place[-1:], FAR))
+        change(engine, Put(place, place[-1:], FAR))
     engine.compact()
     for place in keys[5:15]:
-        change(engine, form.Put(place, b"new" + place[-1:], FAR))
+        change(engine, Put(place, b"new" + place[-1:], FAR))
     engine.compact()
     assert [engine.get(place) and engine.get(place).value for place in keys] == [
         *(place[-1:] for place in keys[:5]),
@@ -213,8 +212,8 @@ def test_a_log_beyond_its_limit_is_compacted_in_the_background(disk):
     for number in range(60):
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
-    assert engine._open.follower.live.log.header.generation > 1
-    assert engine._open.log_bytes <= 4096 + 200
+    assert engine._open.follower.current.log.header.generation > 1
+    assert engine._open.compactor.log_bytes <= 4096 + 200
     assert len(content(engine)) == 60
     assert len(kinds(disk)) == 2
 
@@ -224,21 +223,21 @@ def test_a_writer_that_is_quicker_than_the_background_compacts_in_silence(disk, 
     for number in range(20):
         put(engine, number, b"x" * 60)
         wait_for_compaction(engine)
-    before = engine._open.follower.live.log.header.generation
-    engine._open.background.acquire()  # as one that has much to do
+    before = engine._open.follower.current.log.header.generation
+    engine._open.compactor.background.acquire()  # as one that has much to do
     for number in range(60):
         put(engine, number, b"x" * 60)
-    assert engine._open.follower.live.log.header.generation > before > 1
+    assert engine._open.follower.current.log.header.generation > before > 1
     assert not caplog.records
 
 
 def test_a_log_far_beyond_its_limit_is_compacted_by_its_writer(disk, caplog):
     engine = make_engine(disk, wal_limit=1024)
     put(engine, "first", b"1")
-    engine._open.background.acquire()  # as where no thread can run
+    engine._open.compactor.background.acquire()  # as where no thread can run
     for number in range(60):
         put(engine, number, b"x" * 60)
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
     assert "nobody compacts it" in caplog.text
     assert len(content(engine)) == 61
 
@@ -248,18 +247,18 @@ def test_the_limit_grows_with_the_snapshot(disk):
     put(engine, "first", b"1" * 1_000_000)
     wait_for_compaction(engine)
     engine.compact()
-    assert engine._open.limit > 400_000
+    assert engine._open.compactor.limit > 400_000
 
 
 def test_what_is_called_before_a_compaction_may_write(disk):
-    engine = make_engine(disk, wal_limit=1024)
-    engine._before_compaction = lambda: delete(engine, "first")
+    hooks = Hooks(before_compaction=lambda: delete(engine, "first"))
+    engine = make_engine(disk, wal_limit=1024, hooks=hooks)
     put(engine, "first", b"1")
     for number in range(20):
         put(engine, number, b"x" * 60)
     wait_for_compaction(engine)
     assert engine.get(key("first")) is None
-    assert engine._open.follower.live.log.header.generation > 1
+    assert engine._open.follower.current.log.header.generation > 1
 
 
 def test_closing_does_not_wait_for_a_long_compaction(disk):
@@ -279,7 +278,7 @@ def test_closing_does_not_wait_for_a_long_compaction(disk):
     opened = engine._open
     closing = threading.Thread(target=engine.close)
     closing.start()
-    while not opened.is_closing:
+    while not opened.maintenance.is_closing:
         time.sleep(0.001)
     go.set()
     closing.join(10)
@@ -329,7 +328,7 @@ def test_a_merge_lets_others_run_as_often_as_its_work_is_long(disk, monkeypatch)
     for number in range(500, 1000):  # among the others, as keys are hashes
         put(engine, number, b"x")
     pauses = []
-    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    monkeypatch.setattr(Maintenance, "pause", lambda _self: pauses.append(1))
     engine.compact()
     assert 500 // 64 < len(pauses) < 60
     assert len(content(engine)) == 1000
@@ -351,7 +350,7 @@ def test_who_finds_nothing_that_has_expired_lets_others_run_too(disk, monkeypatc
     engine = filled(disk, 200)
     engine.compact()
     pauses = []
-    monkeypatch.setattr(OpenStore, "pause", lambda _opened: pauses.append(1))
+    monkeypatch.setattr(Maintenance, "pause", lambda _self: pauses.append(1))
     assert list(engine.expired(0.0)) == []
     assert pauses
 
@@ -521,7 +520,7 @@ def test_an_open_snapshot_is_read_by_index(tmp_path):
     assert again.get(key(17)).value == b"x" * 1000
     # The reserved part of the log, twice, and next to nothing of the snapshot.
     assert sum(read) < 600_000
-    assert again._open.follower.live.view.snapshot.size > 2_000_000
+    assert again._open.follower.current.view.snapshot.size > 2_000_000
     again.close()
 
 
@@ -535,13 +534,13 @@ def test_disk_memory_and_descriptors_stay_bounded_while_sessions_come_and_go(tmp
         for number in range(500):
             put(engine, (cycle, number), rng.randbytes(380), cycle, sync=False)
         for start in range(0, 500, 50):
-            doomed = [form.Delete(key((cycle - 1, start + n)), True) for n in range(50)]
+            doomed = [Delete(key((cycle - 1, start + n)), True) for n in range(50)]
             change(engine, *doomed, sync=False)
         assert list(engine.expired(cycle - 1)) == []
         wait_for_compaction(engine)
         descriptors.add(len(os.listdir("/proc/self/fd")))
         largest = max(largest, sum(item.stat().st_size for item in tmp_path.iterdir()))
-    tables = engine._open.follower.live.view.tables
+    tables = engine._open.follower.current.view.tables
     in_memory = sum(len(table.puts) + len(table.touches) for table in tables)
     engine.close()
     assert len(descriptors) <= 2, "a snapshot's is there from the first compaction on"

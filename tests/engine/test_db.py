@@ -17,8 +17,9 @@ import pytest
 
 import litesess.engine
 from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
+from litesess.engine import Change, FileSystem, Put
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem, mounted_type
+from litesess.engine.fs import mounted_type
 from litesess.engine.lock import FileLock
 from tests.tools.children import in_child
 from tests.tools.engines import FAR, abandon, content, delete, key, make_engine, put
@@ -158,7 +159,7 @@ def test_two_engines_on_one_directory_in_one_process_share_it(path):
 def test_two_collections_share_a_directory(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")
-    engine._entrance.names = engine._entrance.names._replace(collection="other")
+    engine._opener.names = engine._opener.names._replace(collection="other")
     engine._opening_lock.acquire()
     first, engine._open = engine._open, None
     engine._opening_lock.release()
@@ -257,9 +258,9 @@ def test_a_signal_handler_may_fork_in_the_midst_of_a_commit(path):
     def work() -> int:
         return 7 if engine.get(key("first")).value == b"1" else 1
 
-    def plan(_stored: object) -> tuple[list[form.Change], None]:
+    def plan(_stored: object) -> tuple[list[Change], None]:
         signal.raise_signal(signal.SIGUSR1)
-        return [form.Put(key("second"), b"2", FAR)], None
+        return [Put(key("second"), b"2", FAR)], None
 
     before = signal.signal(signal.SIGUSR1, lambda *_: statuses.append(in_child(work)))
     try:
@@ -680,6 +681,6 @@ def test_only_one_module_of_the_engine_touches_the_disk():
         if module.stem == "fs":
             continue
         assert "open" not in calls, module
-        # db registers what happens at a fork, lock names the process.
-        assert "os" not in names or module.stem in {"db", "lock"}, module
+        # forks registers what happens at a fork, lock names the process.
+        assert "os" not in names or module.stem in {"forks", "lock"}, module
         assert not names & {"io", "pathlib", "shutil", "tempfile", "pickle", "marshal"}, module

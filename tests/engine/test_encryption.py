@@ -20,10 +20,11 @@ import pytest
 
 from litesess import Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.crypto import EncryptionKey
+from litesess.engine import Delete, Engine, Put
 from litesess.engine import format as form
-from litesess.engine.db import Engine
-from litesess.engine.keys import decode_keys
+from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, decode_footer
 from litesess.ids import key_of
+from litesess.keyfile import KeyFile
 from tests.tools.children import in_child
 from tests.tools.counters import COUNTERS, Writer, stored_counters
 from tests.tools.crashes import HUNTS, Workload
@@ -135,7 +136,7 @@ def test_all_operations_work_as_in_a_plain_store(disk):
         engine.compact()
         delete(engine, 3)
         touch(engine, 4, FAR + 5)
-        change(engine, form.Put(key("x"), b"x", FAR), form.Delete(key(5)))
+        change(engine, Put(key("x"), b"x", FAR), Delete(key(5)))
         put(engine, 6, b"again")
         engine.compact()
         put(engine, 7, b"")
@@ -221,9 +222,11 @@ def test_a_key_file_without_a_store_is_not_built_upon(disk):
     engine = encrypted_engine(left)
     put(engine, "b", b"2")
     assert content(engine) == {key("b"): (b"2", FAR)}
-    files = engine._entrance.fs.files()
-    assert [*decode_keys(files["sessions.keys"], "").wrapped] == [2]
-    assert decode_keys(files["sessions.keys"], "").store != decode_keys(*left.values(), "").store
+    files = engine._opener.means.fs.files()
+    assert [*KeyFile.decode(files["sessions.keys"], "").wrapped] == [2]
+    assert (
+        KeyFile.decode(files["sessions.keys"], "").store != KeyFile.decode(*left.values(), "").store
+    )
     with pytest.raises(DecryptError):
         look(files | left)
 
@@ -319,7 +322,7 @@ def the(suffix: str, files: dict[str, bytes]) -> str:
 
 
 def data_keys(disk: SimDisk) -> list[int]:
-    return [*decode_keys(disk.files()["sessions.keys"], "").wrapped]
+    return [*KeyFile.decode(disk.files()["sessions.keys"], "").wrapped]
 
 
 def test_after_a_rekey_nothing_is_left_under_the_old_data_key(disk):
@@ -361,8 +364,8 @@ def test_two_that_have_the_store_open_go_on_through_a_rekey(disk):
 def test_the_next_compaction_ends_a_rekey_that_was_cut_short(disk):
     engine = encrypted_engine(disk)
     put(engine, "a", b"1")
-    place = engine._open.place
-    place.keys.add(place.key_place)  # and then it was killed
+    files = engine._open.files
+    files.keys.add(files.directory)  # and then it was killed
     abandon(engine)
     assert data_keys(disk) == [1, 2]
     again = encrypted_engine(disk)
@@ -495,7 +498,7 @@ def test_a_record_of_another_file_is_refused(sealed):
     another_store = Sealed(store=2)
     engine = make_engine(SimDisk(sealed.first), encrypted_by=KEY)
     put(engine, "d", b"of an older generation")
-    files = engine._entrance.fs.files()
+    files = engine._opener.means.fs.files()
     older = files[the(".wal", files)][form.HEADER_BYTES :].rstrip(b"\0")
     for foreign in another_store.records[0], older:
         moved = forged(foreign[:8] + sealed.records[0][8:24] + foreign[24:], sealed.salt)
@@ -539,9 +542,9 @@ def test_a_log_made_without_the_key_can_put_no_other_out(sealed):
 def test_an_index_that_was_changed_is_refused(sealed):
     """Somebody's session must not live on because its expiry stands in the clear."""
     data = sealed.files[sealed.snapshot]
-    footer = form.decode_footer(data[-form.FOOTER_BYTES :], "", 0)
-    for at in range(footer.index_offset, len(data) - form.FOOTER_BYTES):
-        changed = bytearray(data[footer.index_offset : -form.FOOTER_BYTES])
+    footer = decode_footer(data[-FOOTER_BYTES:], "", 0)
+    for at in range(footer.index_offset, len(data) - FOOTER_BYTES):
+        changed = bytearray(data[footer.index_offset : -FOOTER_BYTES])
         changed[at - footer.index_offset] ^= 1
         index = bytes(changed)
         head = data[: footer.index_offset]
@@ -551,26 +554,26 @@ def test_an_index_that_was_changed_is_refused(sealed):
 
 def test_a_footer_that_was_changed_is_refused(sealed):
     data = sealed.files[sealed.snapshot]
-    for at in range(32, form.FOOTER_BYTES - 4):
-        footer = bytearray(data[-form.FOOTER_BYTES :])
+    for at in range(32, FOOTER_BYTES - 4):
+        footer = bytearray(data[-FOOTER_BYTES:])
         footer[at] ^= 1
-        changed = data[: -form.FOOTER_BYTES] + with_crc(bytes(footer))
+        changed = data[:-FOOTER_BYTES] + with_crc(bytes(footer))
         assert_refused({**sealed.files, sealed.snapshot: changed}, DecryptError, Corruption)
 
 
 def entries_of(files: dict[str, bytes], name: str) -> dict[bytes, tuple[int, bytes]]:
     """Return where each key's entry lies in a snapshot, and its bytes."""
     data, found, at = files[name], {}, form.HEADER_BYTES
-    footer = form.decode_footer(data[-form.FOOTER_BYTES :], "", 0)
+    footer = decode_footer(data[-FOOTER_BYTES:], "", 0)
     for _ in range(footer.entry_count):
-        end = at + form.ENTRY_BYTES + struct.unpack_from("<I", data, at + 40)[0]
+        end = at + ENTRY_BYTES + struct.unpack_from("<I", data, at + 40)[0]
         found[data[at : at + 32]] = at, data[at:end]
         at = end
     return found
 
 
 def entry_forged(entry: bytes, store: bytes) -> bytes:
-    head, value = entry[: form.ENTRY_BYTES - 4], entry[form.ENTRY_BYTES :]
+    head, value = entry[: ENTRY_BYTES - 4], entry[ENTRY_BYTES:]
     return head + struct.pack("<I", crc32(value, crc32(head, crc32(store)))) + value
 
 

@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from litesess import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked, WALStore
+from litesess.engine import Clear, Entry, Put
 from litesess.engine import format as form
 from tests.tools.engines import (
     FAR,
@@ -45,29 +46,29 @@ def two(disk):
 
 
 def end_of(engine) -> int:
-    return engine._open.log_bytes
+    return engine._open.compactor.log_bytes
 
 
 def generation(engine) -> int:
-    return engine._open.follower.live.log.header.generation
+    return engine._open.follower.current.log.header.generation
 
 
 def test_each_sees_at_once_what_the_other_did(two):
     one, other = two
     version = put(one, "a", b"1")
-    assert other.get(key("a")) == form.Entry(b"1", FAR, version)
+    assert other.get(key("a")) == Entry(b"1", FAR, version)
     touch(other, "a", 7.0)
     assert one.get(key("a")).expires_at == 7.0
     delete(one, "a")
     assert other.get(key("a")) is None
-    change(other, form.Clear())
+    change(other, Clear())
     assert content(one) == {}
 
 
 def test_plans_build_on_what_the_other_wrote(two):
     def increment(stored):
         number = int(stored.get(key("first")).value)
-        return [form.Put(key("first"), b"%d" % (number + 1), FAR)], None
+        return [Put(key("first"), b"%d" % (number + 1), FAR)], None
 
     for number in range(10):
         two[number % 2].transact(increment, sync=True)
@@ -160,7 +161,7 @@ def half_written(disk, *, sequence: int = 2) -> tuple[bytes, int]:
     inode = disk.names[WAL]
     end = len(bytes(inode.content).rstrip(b"\0"))
     salt = form.decode_header(bytes(inode.content), WAL, form.WAL_MAGIC)[0].salt
-    payload = form.encode_changes([form.Put(key("half"), b"h" * 200, FAR)])[2]
+    payload = form.encode_changes([Put(key("half"), b"h" * 200, FAR)])[2]
     record = form.encode_record(form.crc32(salt), form.PUT, 0, payload, sequence, 0, None, 0)
     inode.write(record[:50], end)
     return record, end
@@ -191,13 +192,13 @@ def test_one_who_only_reads_has_a_bad_end_judged_if_it_stays_bad(two, disk):
     one, _ = two
     _, end = half_written(disk)
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     assert any(disk.files()[WAL][end:])
     now[0] = 1.0
     assert one.get(key("first")).value == b"1"
     assert not any(disk.files()[WAL][end:])
-    assert one._open.follower.live.bad is None
+    assert one._open.follower.current.bad is None
 
 
 def test_a_record_behind_a_bad_spot_is_corruption_for_who_writes_and_who_reads(two, disk):
@@ -208,7 +209,7 @@ def test_a_record_behind_a_bad_spot_is_corruption_for_who_writes_and_who_reads(t
     put(other, "third", b"3")
     disk.names[WAL].content[at + 60] ^= 1  # not followed by the first engine yet
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     now[0] = 1.0
     for operation in (lambda: one.get(key("first")), lambda: put(one, "fourth", b"4")):
@@ -437,7 +438,7 @@ def test_a_bad_end_is_put_right_whatever_readers_are_doing(two, disk):
     bad = follower.catch_up().bad
     assert bad is not None
     for noted in (None, bad._replace(offset=70)):
-        follower.live.bad = noted  # as a reader may have it for a moment
+        follower.current.bad = noted  # as a reader may have it for a moment
         put(one, "second", b"2")
         assert set(content(one)) == {key("first"), key("second")}
         half_written(disk, sequence=3)
@@ -454,7 +455,7 @@ def test_damage_is_said_at_every_read_once_it_was_found(two, disk):
     put(other, "third", b"3")
     disk.names[WAL].content[at + 40] ^= 1
     now = [0.0]
-    one._monotonic = lambda: now[0]
+    one._opened().reader._monotonic = lambda: now[0]
     one.get(key("first"))
     for _ in range(5):
         now[0] += 1

@@ -10,7 +10,9 @@ from zlib import crc32
 import pytest
 
 from litesess import Corruption, EncodeError
+from litesess.engine import Clear, Delete, Entry, Put, Touch
 from litesess.engine import format as form
+from litesess.engine.snapshot_format import ENTRY_BYTES, FOOTER_BYTES, Footer, decode_footer
 from litesess.stores import packed
 from tests.tools.engines import FAR, delete, key, make_engine, put, small_files, touch
 from tests.tools.servers import ROOT
@@ -72,9 +74,9 @@ def test_the_documented_log_is_read_as_the_page_says():
     assert [record.sequence for record in records] == [1, 2, 3]
     assert [record.durable for record in records] == [80, 185, 185]
     assert form.key_of(put_record.payload) == EXAMPLE == sha256(b"example").digest()
-    assert form.decode_put(put_record.payload, 0, 1) == form.Entry(value, 1767312000.0, 1)
+    assert form.decode_put(put_record.payload, 0, 1) == Entry(value, 1767312000.0, 1)
     assert packed.unpack(value, 1767312000.0, 1).frames == {"user": b'"ada"'}
-    assert form.decode_touch(touch_record.payload) == form.Touch(EXAMPLE, 1, 1767312060.0)
+    assert form.decode_touch(touch_record.payload) == Touch(EXAMPLE, 1, 1767312060.0)
     assert delete_record.payload == EXAMPLE
 
 
@@ -97,24 +99,24 @@ def test_an_engine_reads_the_documented_log(monkeypatch):
     small_files(monkeypatch)
     up_to_the_touch = documented()[:0x105]
     engine = make_engine(SimDisk({WAL: up_to_the_touch}))
-    assert engine.get(EXAMPLE) == form.Entry(
+    assert engine.get(EXAMPLE) == Entry(
         packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1
     )
 
 
 def test_the_fixed_sizes_are_the_documented_ones():
-    assert (form.HEADER_BYTES, form.RECORD_BYTES, form.ENTRY_BYTES) == (80, 28, 48)
-    assert (form.FOOTER_BYTES, form.SLOT_BYTES) == (104, 64)
+    assert (form.HEADER_BYTES, form.RECORD_BYTES, ENTRY_BYTES) == (80, 28, 48)
+    assert (FOOTER_BYTES, form.SLOT_BYTES) == (104, 64)
     assert form.RECORD.size == form.RECORD_BYTES
     header = form.Header(form.SNAPSHOT_MAGIC, b"s" * 16, 7, b"t" * 16, 8)
     assert len(header.encode()) == form.HEADER_BYTES
-    assert len(form.Footer(1, 2, 3, 4, 5, b"h" * 32).encode()) == form.FOOTER_BYTES
+    assert len(Footer(1, 2, 3, 4, 5, b"h" * 32).encode()) == FOOTER_BYTES
     assert len(form.Slot(b"s" * 16, 1, 2).encode()) == form.SLOT_BYTES
 
 
 def test_a_footer_and_a_slot_come_back():
-    footer = form.Footer(1, 2, 3, 4, 5, b"h" * 32)
-    assert form.decode_footer(footer.encode(), "file", 0) == footer
+    footer = Footer(1, 2, 3, 4, 5, b"h" * 32)
+    assert decode_footer(footer.encode(), "file", 0) == footer
     slot = form.Slot(b"s" * 16, 5, 6)
     assert form.decode_slot(slot.encode()) == (slot, None, bytes(16))
 
@@ -163,7 +165,7 @@ def test_a_flipped_bit_makes_a_record_bad(bit):
 
 
 def test_a_group_yields_its_members_in_order():
-    changes = form.Delete(key(1), expired=True), form.Put(key(2), b"v", 5.0), form.Clear()
+    changes = Delete(key(1), expired=True), Put(key(2), b"v", 5.0), Clear()
     kind, flags, payload = form.encode_changes(changes)
     record = form.Record(64, 0, kind, flags, 1, 0, payload)
     assert kind == form.GROUP
@@ -175,6 +177,6 @@ def test_a_group_yields_its_members_in_order():
 
 
 def test_a_value_at_the_limit_is_kept_and_one_above_is_refused_by_name():
-    assert form.encode_changes([form.Put(key(1), bytes(form.MAX_VALUE_BYTES), FAR)])
+    assert form.encode_changes([Put(key(1), bytes(form.MAX_VALUE_BYTES), FAR)])
     with pytest.raises(EncodeError, match=f"limit {form.MAX_VALUE_BYTES}"):
-        form.encode_changes([form.Put(key(1), bytes(form.MAX_VALUE_BYTES + 1), FAR)])
+        form.encode_changes([Put(key(1), bytes(form.MAX_VALUE_BYTES + 1), FAR)])

@@ -19,7 +19,7 @@ import pytest
 from webtest import TestApp
 
 from litesess import Record, SessionMiddleware, StoreLocked, WALStore
-from litesess.engine import format as form
+from litesess.engine import Change, Delete, Put
 from tests.tools.counters import COUNTERS, Writer, counter_in
 from tests.tools.engines import FAR, content, key, make_engine, put
 from tests.tools.linearizability import Operation, explains
@@ -88,13 +88,13 @@ def ask(engine: Any, name: int, what: tuple[Any, ...]) -> Any:
         entry = engine.get(key(name))
         return entry.value if entry else None
 
-    def plan(stored: Any) -> tuple[list[form.Change], Any]:
+    def plan(stored: Any) -> tuple[list[Change], Any]:
         entry = stored.get(key(name))
         if kind == "put":
-            return [form.Put(key(name), rest[0], FAR)], None
+            return [Put(key(name), rest[0], FAR)], None
         if kind == "delete":
-            return ([form.Delete(key(name))], True) if entry else ([], False)
-        return ([form.Put(key(name), rest[0], FAR)], entry.value) if entry else ([], None)
+            return ([Delete(key(name))], True) if entry else ([], False)
+        return ([Put(key(name), rest[0], FAR)], entry.value) if entry else ([], None)
 
     return engine.transact(plan, sync=True)[0]
 
@@ -120,7 +120,7 @@ def work_and_tell(path: str, seed: int, count: int, answers: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    generation = engine._open.follower.live.log.header.generation
+    generation = engine._open.follower.current.log.header.generation
     engine.close()
     answers.put((generation, told))
 
@@ -218,8 +218,8 @@ def test_no_kill_of_a_worker_loses_what_it_acknowledged_or_turns_a_reader_back(
 
 def _wait_for_a_write(reader: Any, until: float) -> None:
     """Return as soon as somebody has begun to write a record."""
-    live = reader._open.follower.catch_up()
-    while not live.log.has_grown(live.table.end) and time.monotonic() < until:
+    current = reader._open.follower.catch_up()
+    while not current.log.has_grown(current.table.end) and time.monotonic() < until:
         pass
 
 
@@ -306,10 +306,10 @@ def test_a_stopped_process_that_holds_the_log_makes_others_give_up_in_time(path)
     entered = forking.Event()
 
     def hold() -> None:
-        def plan(_stored: Any) -> tuple[list[form.Change], None]:
+        def plan(_stored: Any) -> tuple[list[Change], None]:
             entered.set()
             time.sleep(0.5)  # it is stopped in here, under the lock
-            return [form.Put(key("held"), b"h", FAR)], None
+            return [Put(key("held"), b"h", FAR)], None
 
         make_engine(path=path).transact(plan, sync=True)
 
@@ -333,7 +333,7 @@ def test_a_stopped_process_that_opens_makes_others_give_up_in_time(path):
 
     def open_slowly() -> None:
         engine = make_engine(path=path)
-        engine._entrance._hold = lambda _fd: (entered.set(), time.sleep(30))
+        engine._opener._lock = lambda _fd: (entered.set(), time.sleep(30))
         engine.get(key("first"))
 
     engine = make_engine(path=path)

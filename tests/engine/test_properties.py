@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from litesess.engine import format as form
-from litesess.engine import log
+from litesess.engine import Clear, Delete, Put, log
 from tests.tools.engines import abandon, content, delete, key, make_engine, put, seeded_bytes, touch
 from tests.tools.simdisk import SimDisk
 
@@ -56,14 +55,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(old=NAMES, new=NAMES, value=VALUES)
     def rotate(self, old, new, value):
-        changes = [form.Delete(key(old)), form.Put(key(new), value, 5.0)]
+        changes = [Delete(key(old)), Put(key(new), value, 5.0)]
         self.engine.transact(lambda _stored: (changes, None), sync=True)
         self.model.pop(key(old), None)
         self.model[key(new)] = value, 5.0
 
     @rule()
     def clear(self):
-        self.engine.transact(lambda _stored: ([form.Clear()], None), sync=True)
+        self.engine.transact(lambda _stored: ([Clear()], None), sync=True)
         self.model.clear()
 
     @rule(now=TIMES)
@@ -71,9 +70,7 @@ class EngineMachine(RuleBasedStateMachine):
         doomed = [found for found, (_, expires_at) in self.model.items() if expires_at <= now]
         assert sorted(self.engine.expired(now)) == sorted(doomed)
         for found in doomed:
-            self.engine.transact(
-                lambda _s, found=found: ([form.Delete(found, True)], None), sync=True
-            )
+            self.engine.transact(lambda _s, found=found: ([Delete(found, True)], None), sync=True)
             del self.model[found]
 
     @rule()
@@ -101,7 +98,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def tear_the_tail(self):
         self.engine.get(key(0))
-        end = self.engine._open.log_bytes
+        end = self.engine._open.compactor.log_bytes
         abandon(self.engine)
         files = self.disk.files()
         (name,) = [name for name in sorted(files) if name.endswith(".wal")][-1:]

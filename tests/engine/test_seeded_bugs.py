@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from litesess.engine import chain, commit, compaction, presence, recovery
+from litesess.engine import Engine, chain, commit, compaction, opening, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
-from litesess.engine.db import Engine
 from litesess.engine.log import Log
 from litesess.errors import LitesessError
 from tests.tools.crashes import HUNTS, Workload
@@ -59,10 +58,12 @@ def lie_about_the_seal() -> SimDisk:
 def drop_before_publishing(monkeypatch) -> None:
     real = compaction._publish
 
-    def publish(place, live, *rest):
-        names = place.names
-        place.unlink(names.wal(table.log.header.generation) for table in live.view.tables[1:])
-        return real(place, live, *rest)
+    def publish(files, current, *rest):
+        directory, names = files.directory, files.directory.names
+        directory.unlink(
+            names.wal(table.log.header.generation) for table in current.view.tables[1:]
+        )
+        return real(files, current, *rest)
 
     monkeypatch.setattr(compaction, "_publish", publish)
 
@@ -78,22 +79,22 @@ def go_on_in_a_crashed_log(monkeypatch) -> None:
 def trust_names_at_reopen(monkeypatch) -> None:
     real = recovery.open_store
 
-    def open_store(place, *rest):
-        fs = place.fs
+    def open_store(files, *rest):
+        fs = files.directory.fs
         sync_directory, fs.sync_directory = fs.sync_directory, lambda _directory: None
         try:
-            return real(place, *rest)
+            return real(files, *rest)
         finally:
             fs.sync_directory = sync_directory
 
-    monkeypatch.setattr(presence, "open_store", open_store)
+    monkeypatch.setattr(opening, "open_store", open_store)
 
 
 def write_the_slot_before_the_sync(monkeypatch) -> None:
     def finish(self):
-        live = self._follower.catch_up()
-        header = live.log.header
-        return form.Slot(header.store, header.generation, live.table.end)
+        current = self._follower.catch_up()
+        header = current.log.header
+        return form.Slot(header.store, header.generation, current.table.end)
 
     monkeypatch.setattr(Committer, "finish", finish)
     # ... which only matters for what was not synced for itself.
@@ -119,7 +120,7 @@ def split_groups(monkeypatch) -> None:
 
 
 def erase_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(recovery, "_copy", lambda _place, chain: chain.live)
+    monkeypatch.setattr(recovery, "_copy", lambda _files, chain: chain.current)
 
 
 def write_on_after_a_failed_sync(monkeypatch) -> None:
@@ -136,7 +137,7 @@ def know_no_watermark(monkeypatch) -> None:
 def fall_back_to_an_older_state(monkeypatch) -> None:
     def replay_what_is_good(log, sequence, _slot):
         replayed = chain.Replayed(chain.Table(log, sequence))
-        for found in log.find_records(form.HEADER_BYTES):
+        for found in chain.find_records(log):
             replayed.table.apply(found)
         return replayed
 
@@ -166,7 +167,7 @@ def write_where_it_ended(monkeypatch) -> None:
     real = Appender._lock_end
 
     def lock_end(self, timeout):
-        self._follower.catch_up, follow = lambda: self._follower.live, self._follower.catch_up
+        self._follower.catch_up, follow = lambda: self._follower.current, self._follower.catch_up
         try:
             return real(self, timeout)
         finally:
@@ -177,7 +178,7 @@ def write_where_it_ended(monkeypatch) -> None:
 
 def read_what_was_followed(monkeypatch) -> None:
     def get(self, key):
-        return self._opened().follower.live.view.get(key)
+        return self._opened().follower.current.view.get(key)
 
     monkeypatch.setattr(Engine, "get", get)
 

@@ -23,10 +23,10 @@ from litesess import (
     WALStore,
 )
 from litesess.crypto import EncryptionKey
+from litesess.engine import FileSystem
 from litesess.engine import format as form
-from litesess.engine.fs import FileSystem
-from litesess.engine.keys import decode_keys
 from litesess.ids import key_of
+from litesess.keyfile import KeyFile
 from tests.tools.engines import FAR, content, key, make_engine, put, small_files
 from tests.tools.simdisk import SimDisk
 
@@ -457,8 +457,8 @@ def test_a_store_made_anew_beside_an_old_key_file_has_another_data_key(path):
     with WALStore(path, encryption_key=KEY) as store:
         store.create(key_of("d"), session("d"))
     after = (path / "sessions.keys").read_bytes()
-    assert [*decode_keys(before, "").wrapped] == [1]
-    assert [*decode_keys(after, "").wrapped] == [2]
+    assert [*KeyFile.decode(before, "").wrapped] == [1]
+    assert [*KeyFile.decode(after, "").wrapped] == [2]
     (path / "sessions.keys").write_bytes(before)
     with pytest.raises(DecryptError):
         WALStore(path, encryption_key=KEY)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from litesess import ConfigError, EncodeError, Record, StoreFull, WALStore
-from litesess.engine import format as form
+from litesess.engine import Clear, Delete, Put
 from tests.tools.apps import Site, WatchedWALStore, look, write
 from tests.tools.engines import FAR, change, delete, key, make_engine, put
 from tests.tools.simdisk import SimDisk
@@ -95,11 +95,11 @@ def test_keys_are_counted_right_whatever_is_done_to_them():
             expected.discard(name)
         elif kind == "both":
             twin = (name + 1) % 12
-            change(engine, form.Delete(key(name)), form.Put(key(twin), b"y", FAR))
+            change(engine, Delete(key(name)), Put(key(twin), b"y", FAR))
             expected.discard(name)
             expected.add(twin)
         elif kind == "clear":
-            change(engine, form.Clear())
+            change(engine, Clear())
             expected.clear()
         else:
             engine.compact()

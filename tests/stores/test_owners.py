@@ -21,9 +21,10 @@ from litesess import (
     Record,
     WALStore,
 )
-from litesess.engine import format as form
-from litesess.engine.commit import _Draft
-from litesess.engine.index import NOBODY, Index
+from litesess.engine import Clear, Delete, Put
+from litesess.engine.batch import Draft
+from litesess.engine.index import Index
+from litesess.engine.snapshot_format import NO_OWNER
 from litesess.engine.view import View
 from litesess.ids import handle_of, key_of, owner_hash
 from litesess.stores import packed
@@ -92,7 +93,7 @@ def owned(engine, owner):
 
 
 def put_for(engine, name, owner, value=b"v"):
-    change(engine, form.Put(key(name), value, FAR, owner))
+    change(engine, Put(key(name), value, FAR, owner))
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
@@ -115,7 +116,7 @@ def test_an_entry_is_found_by_its_owner_wherever_it_lies(
     put(engine, 10, b"x")  # none
     delete(engine, 20)
     put_for(engine, "new", ADA)
-    change(engine, form.Put(key("new 2"), b"v", FAR, ADA), form.Delete(key(30)))
+    change(engine, Put(key("new 2"), b"v", FAR, ADA), Delete(key(30)))
     expected = {key(name) for name in (40, 50, 60, 70, 80, 90, "new", "new 2")}
     for _ in range(3):
         assert owned(engine, ADA) == expected
@@ -127,7 +128,7 @@ def test_an_entry_is_found_by_its_owner_wherever_it_lies(
         engine.compact()
     abandon(engine)
     assert owned(make_engine(disk), ADA) == expected
-    change(make_engine(disk.twin()), form.Clear())
+    change(make_engine(disk.twin()), Clear())
 
 
 def test_after_a_clear_nobody_owns_anything():
@@ -135,7 +136,7 @@ def test_after_a_clear_nobody_owns_anything():
     put_for(engine, 1, ADA)
     engine.compact()
     put_for(engine, 2, ADA)
-    change(engine, form.Clear())
+    change(engine, Clear())
     assert owned(engine, ADA) == set()
     put_for(engine, 3, ADA)
     assert owned(engine, ADA) == {key(3)}
@@ -144,12 +145,12 @@ def test_after_a_clear_nobody_owns_anything():
 def test_a_plan_sees_whose_what_those_before_it_have_put_is():
     engine = make_engine(SimDisk())
     put_for(engine, 1, ADA)
-    draft = _Draft(engine._open.follower.live.view)
-    draft.apply([form.Put(key(2), b"v", FAR, ADA), form.Delete(key(1))], 2)
+    draft = Draft(engine._open.follower.current.view)
+    draft.apply([Put(key(2), b"v", FAR, ADA), Delete(key(1))], 2)
     assert {found for found, _ in draft.find(ADA)} == {key(2)}
-    draft.apply([form.Put(key(2), b"v", FAR, BOB)], 3)
+    draft.apply([Put(key(2), b"v", FAR, BOB)], 3)
     assert draft.find(ADA) == []
-    draft.apply([form.Clear(), form.Put(key(3), b"v", FAR, ADA)], 4)
+    draft.apply([Clear(), Put(key(3), b"v", FAR, ADA)], 4)
     assert {found for found, _ in draft.find(ADA)} == {key(3)}
 
 
@@ -159,12 +160,12 @@ def test_two_owners_for_whom_the_same_stands_in_the_index_are_told_apart():
     twin = ADA[:8] + bytes(8)
     put_for(engine, 1, ADA)
     put_for(engine, 2, twin)
-    put_for(engine, 3, NOBODY + b"12345678")
+    put_for(engine, 3, NO_OWNER + b"12345678")
     engine.compact()
     assert owned(engine, ADA) == {key(1)}
     assert owned(engine, twin) == {key(2)}
-    assert owned(engine, NOBODY + b"12345678") == {key(3)}
-    assert engine.get(key(3)).owner == NOBODY + b"12345678"
+    assert owned(engine, NO_OWNER + b"12345678") == {key(3)}
+    assert engine.get(key(3)).owner == NO_OWNER + b"12345678"
 
 
 def test_an_index_of_owners_on_the_disk_names_nobody_if_it_is_encrypted(encrypted):
@@ -214,7 +215,7 @@ class OwnersOverTime(RuleBasedStateMachine):
 
     @rule()
     def clear(self):
-        change(self.engine, form.Clear())
+        change(self.engine, Clear())
         self.owners.clear()
 
     @invariant()
@@ -402,7 +403,7 @@ def test_a_session_that_cant_be_decoded_stops_nothing(store, caplog):
     store = store()
     for name in "abc":
         begin(store, name, "ada")
-    rotten = form.Put(bytes.fromhex(B), b"rotten", FAR, owner_hash("ada"))
+    rotten = Put(bytes.fromhex(B), b"rotten", FAR, owner_hash("ada"))
     store._engine.transact(lambda _: ([rotten], None), sync=False)
     assert store.delete_owner("ada") == 2
     assert list(store.records()) == []
@@ -1020,11 +1021,13 @@ def test_verifying_looks_a_few_times_at_each_session_however_many_its_owner_has(
 ):
     """It once went through all sessions of the owner for each: 7 s for 8 000 of them."""
     looks = []
-    mark = Index.mark
+    owner_tag = Index.owner_tag
     with WALStore(tmp_path) as store:
         for number in range(300):
             store.create(key_of(str(number)), Record({}, 1.0, 1e10, owner="ada"))
         store.compact()
-        monkeypatch.setattr(Index, "mark", lambda self, at: looks.append(at) or mark(self, at))
+        monkeypatch.setattr(
+            Index, "owner_tag", lambda self, at: looks.append(at) or owner_tag(self, at)
+        )
         assert store.verify().entries == 300
     assert len(looks) <= 3 * 300

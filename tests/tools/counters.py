@@ -6,7 +6,7 @@ import os
 import random
 import struct
 
-from litesess.engine import format as form
+from litesess.engine import Entry, Put
 from tests.tools.engines import content, key, make_engine
 from tests.tools.servers import wait_until
 
@@ -30,7 +30,7 @@ def count_until_killed(
             value = 1 + (_VALUE.unpack_from(entry.value)[0] if entry else 0)
             # Not zeros: a cut record would be whole in what is reserved.
             padding = rng.randbytes(rng.randrange(*sizes))
-            return [form.Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
+            return [Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
 
         value, _ = engine.transact(plan, sync=sync)
         os.write(acknowledge, _ACKNOWLEDGEMENT.pack(name, value))
@@ -95,6 +95,6 @@ def stored_counters(path: str) -> list[int]:
     ]
 
 
-def counter_in(entry: form.Entry | None) -> int:
+def counter_in(entry: Entry | None) -> int:
     """Return how far a counter got."""
     return _VALUE.unpack_from(entry.value)[0] if entry is not None else 0

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from litesess import StoreError
-from litesess.engine import format as form
-from litesess.engine.db import Engine
+from litesess.engine import Clear, Delete, Engine, Put
 from tests.tools import engines
 from tests.tools.engines import FAR, abandon, change, content, delete, key, make_engine, put, touch
 from tests.tools.simdisk import SimDisk
@@ -58,7 +57,7 @@ class Workload:
         elif kind == "put twice":
             other = rng.choice(NAMES)
             now |= {key(name): (value, FAR), key(other): (b"!", FAR + 1)}
-            changes = form.Put(key(name), value, FAR), form.Put(key(other), b"!", FAR + 1)
+            changes = Put(key(name), value, FAR), Put(key(other), b"!", FAR + 1)
             self.do(now, lambda engine: change(engine, *changes))
         elif kind == "touch" and key(name) in now:
             now[key(name)] = now[key(name)][0], FAR + self.rng.randrange(100)
@@ -70,10 +69,10 @@ class Workload:
             other = rng.choice(NAMES)
             moved = now.pop(key(name))
             now[key(other)] = moved
-            changes = form.Delete(key(name)), form.Put(key(other), *moved)
+            changes = Delete(key(name)), Put(key(other), *moved)
             self.do(now, lambda engine: change(engine, *changes))
         elif kind == "clear":
-            self.do({}, lambda engine: change(engine, form.Clear()))
+            self.do({}, lambda engine: change(engine, Clear()))
         elif kind == "compact":
             self.compact(self.engine.rekey if self.is_encrypted and rng.random() < 0.5 else None)
         elif kind == "reopen":
@@ -98,7 +97,7 @@ class Workload:
                 state = self.states[-1] | {key(name): (value, FAR)}
                 self.do(state, lambda engine: put(engine, name, value))
 
-        opened.pause = pause
+        opened.maintenance.pause = pause
         (compact or self.engine.compact)()
 
     def forgive(self) -> None:
@@ -138,7 +137,7 @@ def recovered(disk: SimDisk) -> tuple[Engine, dict[bytes, tuple[bytes, float]]]:
 
 def check_goes_on(engine: Engine, found: dict[bytes, tuple[bytes, float]]) -> None:
     """What a restarted store acknowledges survives the next power cut."""
-    disk = engine._entrance.fs
+    disk = engine._opener.means.fs
     assert isinstance(disk, SimDisk)
     put(engine, "after", b"restart")
     abandon(engine)

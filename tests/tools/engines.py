@@ -10,11 +10,20 @@ from itertools import count
 from typing import Any
 
 from litesess.crypto import EncryptionKey
-from litesess.engine import format as form
-from litesess.engine import log
-from litesess.engine.db import Engine
-from litesess.engine.fs import FileSystem
+from litesess.engine import (
+    Change,
+    Delete,
+    Engine,
+    FileSystem,
+    Hooks,
+    Limits,
+    Means,
+    Put,
+    Touch,
+    log,
+)
 from litesess.engine.lock import FileLock
+from litesess.engine.means import NO_HOOKS
 from tests.tools.simdisk import SimDisk, SimLock
 
 PATH = "/store"
@@ -43,23 +52,24 @@ def make_engine(
     read_only: bool = False,
     monotonic: Callable[[], float] | None = None,
     encrypted_by: EncryptionKey | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Engine:
     """Return an engine, on a simulated disk with locks of that."""
     if lock is None:
         lock = SimLock(fs) if isinstance(fs, SimDisk) else FileLock()
     return Engine(
         path,
-        collection="sessions",
-        wal_limit=wal_limit,
-        lock_timeout=lock_timeout,
+        "sessions",
+        Limits(wal_limit=wal_limit, lock_timeout=lock_timeout),
+        Means(
+            random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
+            fs=fs or FileSystem(),
+            lock=lock,
+            monotonic=monotonic or _ticks(),
+        ),
         read_only=read_only,
-        before_compaction=lambda: None,
-        after_compaction=lambda seconds: None,
         encryption_key=encrypted_by or encryption_key,
-        random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
-        fs=fs or FileSystem(),
-        lock=lock,
-        monotonic=monotonic or _ticks(),
+        hooks=hooks,
     )
 
 
@@ -73,26 +83,26 @@ def key(name: object) -> bytes:
     return sha256(str(name).encode()).digest()
 
 
-def change(engine: Engine, *changes: form.Change, sync: bool = True) -> int:
+def change(engine: Engine, *changes: Change, sync: bool = True) -> int:
     """Make changes in one record; return its sequence number."""
     _, sequence = engine.transact(lambda _stored: (changes, None), sync=sync)
     return sequence
 
 
 def put(engine: Engine, name: object, value: bytes, expires_at: float = FAR, **how: Any) -> int:
-    return change(engine, form.Put(key(name), value, expires_at), **how)
+    return change(engine, Put(key(name), value, expires_at), **how)
 
 
 def delete(engine: Engine, name: object, **how: Any) -> int:
-    return change(engine, form.Delete(key(name)), **how)
+    return change(engine, Delete(key(name)), **how)
 
 
 def touch(engine: Engine, name: object, expires_at: float) -> None:
     """Touch what is stored, if it is."""
 
-    def plan(stored: Any) -> tuple[list[form.Change], None]:
+    def plan(stored: Any) -> tuple[list[Change], None]:
         entry = stored.get(key(name))
-        return [form.Touch(key(name), entry.version, expires_at)] if entry else [], None
+        return [Touch(key(name), entry.version, expires_at)] if entry else [], None
 
     engine.transact(plan, sync=False)
 

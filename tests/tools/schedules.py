@@ -15,8 +15,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from litesess import StoreFull
-from litesess.engine import format as form
-from litesess.engine.db import Engine
+from litesess.engine import Change, Delete, Engine, Put
 from tests.tools.crashes import Lost
 from tests.tools.engines import FAR, content, key, make_engine
 from tests.tools.linearizability import NEVER, UNKNOWN, Operation, explains
@@ -202,14 +201,14 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
     """Do one thing to the store; return what came of it."""
     kind, name, *rest = what
 
-    def put(value: bytes) -> form.Put:
-        return form.Put(key(name), value, FAR)
+    def put(value: bytes) -> Put:
+        return Put(key(name), value, FAR)
 
     if kind == "get":
         entry = engine.get(key(name))
         return entry.value if entry else None
 
-    def plan(stored: Any) -> tuple[list[form.Change], Any]:
+    def plan(stored: Any) -> tuple[list[Change], Any]:
         entry = stored.get(key(name))
         value = entry.value if entry else None
         if kind == "put":
@@ -217,11 +216,11 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
         if kind == "append":  # as a merge does: what is gone stays gone
             return ([put(value + rest[0])], True) if value is not None else ([], False)
         if kind == "delete":
-            return ([form.Delete(key(name))], True) if value is not None else ([], False)
+            return ([Delete(key(name))], True) if value is not None else ([], False)
         # move
         if value is None:
             return [], False
-        return [form.Delete(key(name)), form.Put(key(rest[0]), value, FAR)], True
+        return [Delete(key(name)), Put(key(rest[0]), value, FAR)], True
 
     return engine.transact(plan, sync=True)[0]
 

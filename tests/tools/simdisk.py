@@ -13,8 +13,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, overload
 
+from litesess.engine import FileSystem
 from litesess.engine.format import WAL_MAGIC
-from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from litesess import StoreError
-from litesess.crypto import SEALING_BYTES
+from litesess.crypto import OVERHEAD_BYTES
+from litesess.engine import Delete, Put
 from litesess.engine import format as form
+from litesess.engine.replay import replay
 from tests.tools import engines
 from tests.tools.crashes import Workload
 from tests.tools.engines import (
@@ -48,7 +50,7 @@ def small_store(
         lambda: put(engine, "d", rng.randbytes(rng.randrange(10))),
         lambda: delete(engine, "a"),
         lambda: touch(engine, "b", FAR + 1),
-        lambda: change(engine, form.Put(key("e"), b"e", FAR), form.Delete(key("c"))),
+        lambda: change(engine, Put(key("e"), b"e", FAR), Delete(key("c"))),
         lambda: put(engine, "f", b"ffff"),
     ):
         step()
@@ -125,7 +127,7 @@ def assert_prefix(found: object, states: list[object], damaged: bytes, whole: by
     """A roll-back is excused only where the damage hits the last record, which vouches for all."""
     damaged = damaged.ljust(len(whole), b"\0")
     last_damaged = max(at for at, byte in enumerate(whole) if damaged[at] != byte)
-    sealing = SEALING_BYTES if engines.encryption_key is not None else 0
+    sealing = OVERHEAD_BYTES if engines.encryption_key is not None else 0
     last_record = form.RECORD_BYTES + form.KEY_BYTES + 8 + 4 + sealing
     assert last_damaged >= used(whole) - last_record, "what later records vouch for went"
     assert found in states, "what is shown was never stored"
@@ -138,8 +140,8 @@ def every_lost_record() -> int:
     data = files[name][: used(files[name])]
     fd_log = SimDisk(files)
     engine = make_engine(fd_log)
-    log = (engine._open or engine._opened()).follower.live.log
-    records = [data[r.offset : r.end] for r in log.replay() if r.end <= len(data)]
+    log = (engine._open or engine._opened()).follower.current.log
+    records = [data[r.offset : r.end] for r in replay(log) if r.end <= len(data)]
     head = data[: form.HEADER_BYTES]
     tried = 0
     for at in range(len(records) - 1):

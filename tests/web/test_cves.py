@@ -25,7 +25,7 @@ from litesess import (
     Session,
     WALStore,
 )
-from litesess.engine.format import Put
+from litesess.engine import Put
 from litesess.ids import handle_of, key_of, new_id
 from litesess.stores import packed
 from litesess.web.cookie import CookieSigner

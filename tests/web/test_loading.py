@@ -8,7 +8,7 @@ import pytest
 
 import litesess
 from litesess import ConfigError, MemoryStore, Record, SessionMiddleware, Store, StoreFailed
-from litesess.engine.format import Put
+from litesess.engine import Put
 from litesess.ids import key_of
 from litesess.testing import FakeClock
 from tests.tools.apps import (

@@ -10,7 +10,7 @@ from litesess.cli.address import parse_directory
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit
 from litesess.cli.opening import LocatedDirectory, located_directory
-from litesess.cli.probe import Salvaged
+from litesess.engine import Salvaged
 
 _CURE: Final = (
     "stop the processes that use it first: a salvage can't tell damage from a write under way"

@@ -9,13 +9,13 @@ from typing import Any, Final, TypeAlias
 from litesess import codec, ids
 from litesess.crypto import (
     KEY_BYTES,
+    Cipher,
     DataKey,
     EncryptionKey,
-    Sealer,
-    ValueSealers,
+    ValueCiphers,
 )
-from litesess.engine.keys import decode_keys, encode_keys
 from litesess.errors import Corruption, DecryptError
+from litesess.keyfile import KeyFile
 from litesess.stores.base import Record
 
 logger = logging.getLogger("litesess.store")
@@ -34,9 +34,9 @@ _VERSION_BYTES: Final = 6
 class Records:
     """The converter between hashes and sessions."""
 
-    def __init__(self, sealers: ValueSealers | None) -> None:
-        """Encrypt with *sealers*; None: not at all."""
-        self._sealers = sealers
+    def __init__(self, ciphers: ValueCiphers | None) -> None:
+        """Encrypt with *ciphers*; None: not at all."""
+        self._ciphers = ciphers
 
     def fields(self, key: str, record: Record, now: float, version: int | None = None) -> Fields:
         """Return the fields of a whole session, each before its value.
@@ -87,16 +87,16 @@ class Records:
 
     def encrypt(self, key: str, field: str, plain: bytes) -> bytes:
         """Return *plain* as it is stored in a session's field."""
-        if self._sealers is None:
+        if self._ciphers is None:
             return plain
-        return self._sealer(key).seal(plain, _head(key, field.encode()))
+        return self._cipher(key).encrypt(plain, _head(key, field.encode()))
 
     def owner_hash(self, owner: str | None) -> str:
         """Return the name of an owner's index, in hex; "" for no owner."""
         if owner is None:
             return ""
         plain = ids.owner_hash(owner)
-        return (plain if self._sealers is None else self._sealers.blinded(plain)[:16]).hex()
+        return (plain if self._ciphers is None else self._ciphers.blinded(plain)[:16]).hex()
 
     def record(self, key: str, found: Hash) -> Record | None:
         """Return the session in a hash; None, and it is logged, if there is none in it.
@@ -130,13 +130,13 @@ class Records:
             return None
 
     def _decrypt(self, key: str, field: bytes, stored: bytes) -> bytes:
-        if self._sealers is None:
+        if self._ciphers is None:
             return stored
-        return self._sealer(key).open(stored, _head(key, field))
+        return self._cipher(key).decrypt(stored, _head(key, field))
 
-    def _sealer(self, key: str) -> Sealer:
-        assert self._sealers is not None
-        return self._sealers[int(key[:2], 16)]
+    def _cipher(self, key: str) -> Cipher:
+        assert self._ciphers is not None
+        return self._ciphers[int(key[:2], 16)]
 
 
 def _head(key: str, field: bytes) -> bytes:
@@ -184,19 +184,19 @@ def records_of(
     if encryption_key is None:
         return Records(None)
     try:
-        file = decode_keys(stored, store_name)
+        file = KeyFile.decode(stored, store_name)
     except Corruption as error:
         raise DecryptError(f"{store_name}: its key file is damaged ({error.reason})") from None
     data_key = file.unwrap(max(file.wrapped), encryption_key, store_name)
-    return Records(ValueSealers(data_key, b"redis" + file.store, store_name, ids.random_bytes))
+    return Records(ValueCiphers(data_key, b"redis" + file.store, store_name, ids.random_bytes))
 
 
 def _new_key_file(encryption_key: EncryptionKey) -> bytes:
     derivation = encryption_key.derivation(ids.random_bytes)
-    return encode_keys(
+    return KeyFile.wrap(
         ids.random_bytes(16),
         derivation,
         encryption_key.derive(derivation, "(new)"),
         {1: DataKey(ids.random_bytes(KEY_BYTES), 1)},
         ids.random_bytes,
-    )
+    ).encode()

@@ -1,0 +1,154 @@
+"""One batch: the plans of the transactions that wait, run one after the other and encoded.
+
+Each plan sees the changes of those before it in a *draft*.  If anything fails, the draft is thrown
+away: the tables change only by following the log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litesess.engine.changes import Change, Clear, Delete, Entry, Plan, Put, Touch
+from litesess.engine.follow import CurrentLog
+from litesess.engine.format import encode_changes
+from litesess.engine.view import View
+from litesess.errors import StoreError, StoreFull
+
+#: The changes that may be written on a full disk.
+_FREEING: Final = (Delete, Clear)
+
+
+class Ticket:
+    """One waiting transaction."""
+
+    __slots__ = ("done", "error", "is_committed", "plan", "result", "sequence", "sync", "wake")
+
+    def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
+        """Begin to wait.
+
+        Args:
+            plan: see :data:`litesess.engine.changes.Plan`.
+            sync: the changes, and all that the plan saw, must be durable.
+        """
+        self.plan = plan
+        self.sync = sync
+        self.result: Any = None
+        #: The number of its record; 0 if it changes nothing.
+        self.sequence = 0
+        self.error: Exception | None = None
+        #: The plan need not be run any more.
+        self.done = False
+        self.is_committed = False
+        #: Released to wake the thread that waits.
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class Draft:
+    """The stored entries, with the changes of this batch on top."""
+
+    __slots__ = ("_changed", "_cleared", "_view")
+
+    def __init__(self, view: View) -> None:
+        """Begin with the entries that *view* shows."""
+        self._view = view
+        self._changed: dict[bytes, Entry | None] = {}
+        self._cleared = False
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the entry under *key*, or None."""
+        if key in self._changed:
+            return self._changed[key]
+        return None if self._cleared else self._view.get(key)
+
+    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+        """Return the keys of *owner*, each with its entry."""
+        keys = set() if self._cleared else {*self._view.candidates(owner)}
+        keys.update(self._changed)
+        found = ((key, self.get(key)) for key in keys)
+        return [(key, entry) for key, entry in found if entry and entry.owner == owner]
+
+    def apply(self, changes: Sequence[Change], sequence: int) -> None:
+        """Take in the changes of one record."""
+        for change in changes:
+            if isinstance(change, Put):
+                self._changed[change.key] = Entry(
+                    change.value, change.expires_at, sequence, change.owner
+                )
+            elif isinstance(change, Delete):
+                self._changed[change.key] = None
+            elif isinstance(change, Touch):
+                entry = self.get(change.key)
+                if entry is not None and entry.version == change.version:
+                    self._changed[change.key] = entry._replace(expires_at=change.expires_at)
+            else:
+                self._changed.clear()
+                self._cleared = True
+
+
+def run(
+    batch: list[Ticket], current: CurrentLog, *, deletes_only: StoreFull | None = None
+) -> bytes:
+    """Run the plans of *batch*; return their records, for the end of *current*.
+
+    The error of a plan is kept in its ticket: it must not fail the others.
+
+    Args:
+        batch: the transactions, in the order in which their records are to stand.
+        current: the log that is written to, followed to its end.
+        deletes_only: the error for plans that need room; None if there is room.
+    """
+    draft = Draft(current.view)
+    records = []
+    sequence, offset = current.table.sequence, current.table.end
+    for ticket in batch:
+        ticket.error = None
+        ticket.sequence = 0
+        try:
+            changes, ticket.result = ticket.plan(draft)
+            if not changes:
+                continue
+            if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
+                raise StoreFull(*deletes_only.args) from deletes_only.__cause__
+            record = current.log.encode(
+                *encode_changes(changes), sequence + 1, current.durable, offset
+            )
+        except Exception as error:  # noqa: BLE001  # raised again by its own transact()
+            ticket.error = error
+            continue
+        sequence += 1
+        offset += len(record)
+        ticket.sequence = sequence
+        if ticket is not batch[-1]:  # no plan will see its changes
+            draft.apply(changes, sequence)
+        records.append(record)
+    return b"".join(records)
+
+
+def wake(ticket: Ticket) -> None:
+    """Wake the thread that waits for *ticket*, if it still does."""
+    try:
+        ticket.wake.release()
+    except RuntimeError:  # another thread has woken it, and it did not run yet
+        return
+
+
+def fail(batch: list[Ticket], error: StoreError, cause: BaseException | None) -> None:
+    """Let each transaction of *batch* fail that did not fail by itself.
+
+    Args:
+        batch: the transactions.
+        error: why.
+        cause: the cause of that.
+    """
+    for ticket in batch:
+        if ticket.error is None:
+            # One for each thread: a shared one would collect all their tracebacks.
+            own = error.__class__.__new__(error.__class__, *error.args)
+            own.args = error.args
+            own.__dict__.update(error.__dict__)
+            own.__cause__ = cause
+            ticket.error = own
+            ticket.sequence = 0

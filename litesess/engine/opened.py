@@ -1,0 +1,138 @@
+"""A store that this process has open: its files, its locks, its reading and its writing side."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, NamedTuple
+
+from litesess.engine.commit import Committer
+from litesess.engine.compactor import Compactor
+from litesess.engine.files import Files
+from litesess.engine.follow import Follower
+from litesess.engine.fs import OpenFile
+from litesess.engine.maintenance import Maintenance
+from litesess.engine.means import Hooks, Limits, Means
+from litesess.engine.reader import Reader
+from litesess.errors import StoreError
+
+logger = logging.getLogger("litesess.engine")
+
+#: A process that closes a store waits so long, in seconds, for another that does the same.
+_GATE_TIMEOUT: Final = 0.1
+
+
+class EngineStats(NamedTuple):
+    """A store in numbers: four of its own, and those of this process since it opened it."""
+
+    generation: int
+    log_bytes: int
+    snapshot_bytes: int
+    is_poisoned: bool
+    commits: int
+    fsyncs: int
+    compactions: int
+
+
+class OpenStore:
+    """The open store of one process, until it is closed, or forgotten after a fork.
+
+    Attributes:
+        files: those of the store.
+        follower: the part of it that this process has read.
+        committer: its writing side.
+        reader: its reading side.
+        maintenance: its maintenance lock.
+        compactor: compacts it.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        follower: Follower,
+        committer: Committer,
+        locks: tuple[OpenFile, OpenFile] | None,
+        limits: Limits,
+        means: Means,
+        hooks: Hooks,
+    ) -> None:
+        """Take over the opened files.
+
+        Args:
+            files: those of the store.
+            follower: the part of it that was read.
+            committer: its writing side.
+            locks: its presence and its maintenance lock; None: it was opened only for reading.
+            limits: of the engine.
+            means: of the engine.
+            hooks: of the engine.
+        """
+        presence, maintenance = (None, None) if locks is None else locks
+        self.files = files
+        self.follower = follower
+        self.committer = committer
+        self.reader = Reader(follower, committer, means.monotonic)
+        self.maintenance = Maintenance(files.directory, maintenance, committer, limits, means)
+        self.compactor = Compactor(
+            files, follower, committer, self.maintenance, limits, means.monotonic, hooks
+        )
+        self._presence = presence
+        self._lock = means.lock
+
+    def stats(self) -> EngineStats:
+        """Return the store in numbers.
+
+        Raises:
+            StoreError: the store can't be read.
+            OSError: a file could not be read.
+        """
+        current = self.reader.current()
+        snapshot = current.view.snapshot
+        return EngineStats(
+            generation=current.log.header.generation,
+            log_bytes=sum(table.end for table in current.view.tables),
+            snapshot_bytes=0 if snapshot is None else snapshot.size,
+            is_poisoned=self.committer.is_poisoned,
+            commits=self.committer.commit_count,
+            fsyncs=self.committer.sync_count,
+            compactions=self.compactor.count,
+        )
+
+    def close(self) -> None:
+        """Leave the store; the last process to do so marks the log's end, and notes it."""
+        with self.maintenance.closing():
+            # Order: nothing is written any more when other processes no longer know of this one.
+            self.committer.close()
+            try:
+                if self._presence is not None:
+                    self._leave(self._presence.fd)
+            except (OSError, StoreError):
+                path = self.files.directory.path
+                logger.exception("%s was not closed cleanly; nothing is lost", path)
+            finally:
+                # Not the logs: another thread may be reading.
+                self._close_files()
+
+    def _leave(self, presence: int) -> None:
+        lock, is_shared, gate = self._lock, self.follower.is_shared, self.files.directory.fd
+        try:
+            # While another process takes long to open the store, this is not the last one.
+            is_alone = not is_shared or lock.acquire(gate, _GATE_TIMEOUT)
+            if is_alone and lock.take(presence):
+                slot = self.committer.finish()
+                if slot is not None:
+                    self.files.write_slot(presence, slot)
+        finally:
+            lock.release(presence)
+            if is_shared:
+                lock.release(gate)
+
+    def forget(self) -> None:
+        """In a forked child: close the parent's files; the locks stay its own."""
+        self._close_files()
+        self.follower.forget()
+
+    def _close_files(self) -> None:
+        self.files.directory.close()
+        if self._presence is not None:
+            self._presence.close()
+        self.maintenance.close()

@@ -1,0 +1,212 @@
+"""How a process opens a store: as the first one, by joining others, or only for reading.
+
+A process that opens or closes a store locks the directory meanwhile.  All processes that have the
+store open share its presence lock.  The process that gets that lock alone is the first, and may
+put the store right, or the last, and notes in the slot where the log ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from litesess.engine import format as form
+from litesess.engine.append import Appender
+from litesess.engine.chain import Chain
+from litesess.engine.commit import Committer
+from litesess.engine.directory import Directory, Names
+from litesess.engine.files import Files
+from litesess.engine.follow import Follower
+from litesess.engine.fs import OpenFile, errors, store_error, write_all
+from litesess.engine.keys import Keys
+from litesess.engine.means import Hooks, Limits, Means
+from litesess.engine.opened import OpenStore
+from litesess.engine.recovery import load_existing, open_store
+from litesess.errors import StoreLocked, StoreReadOnly
+
+logger = logging.getLogger("litesess.engine")
+
+_PID_BYTES: Final = 20
+
+
+class Opener:
+    """Opens one store in one directory."""
+
+    def __init__(
+        self, path: str, names: Names, keys: Keys, limits: Limits, means: Means, hooks: Hooks
+    ) -> None:
+        """Take the settings of an :class:`litesess.engine.engine.Engine`.
+
+        Args:
+            path: the store's directory, absolute.
+            names: those of its files.
+            keys: those that the store is encrypted under.
+            limits: of the engine.
+            means: of the engine.
+            hooks: of the engine.
+        """
+        self.path = path
+        self.names = names
+        self.means = means
+        self._keys = keys
+        self._limits = limits
+        self._hooks = hooks
+
+    def open(self, *, read_only: bool, sleep: Callable[[float], object]) -> OpenStore:
+        """Open the store; only for reading, if it can't be written.
+
+        Args:
+            read_only: only for reading, with no lock.
+            sleep: how to wait for another process; may raise, to end that.
+
+        Raises:
+            StoreLocked: another process is opening it, or has it alone.
+            Corruption: a file is damaged or missing.
+            StoreError: the directory or a file can't be used.
+            OSError: the disk failed.
+        """
+        if not read_only:
+            try:
+                return self._open_for_writing(sleep)
+            except OSError as error:
+                if not isinstance(store_error(error, self.path), StoreReadOnly):
+                    raise
+                logger.warning("%s can't be written (%s), opened for reading", self.path, error)
+        return self._open_for_reading()
+
+    def _open_for_writing(self, sleep: Callable[[float], object]) -> OpenStore:
+        directory = self._directory(create=True)
+        opened: list[Directory | OpenFile] = [directory]
+        try:
+            presence = directory.open_lock(self.names.presence)
+            opened.append(presence)
+            files = self._files(directory)
+            network = self.means.fs.network_type(self.path)
+            chain, is_synced = self._enter(files, presence.fd, network, sleep)
+            maintenance = directory.open_lock(self.names.maintenance)
+            opened.append(maintenance)
+            follower = Follower(files, chain, is_shared=not network, is_synced=is_synced)
+            committer = self._committer(directory, follower)
+            committer.sync()
+            # Published while it was loaded, perhaps; the MARK that says so was read as history.
+            follower.adopt()
+        except BaseException:
+            # At once: the exception's traceback would keep the lock for as long as it lives.
+            for each in opened:
+                each.close()
+            raise
+        return self._opened(files, follower, committer, (presence, maintenance))
+
+    def _open_for_reading(self) -> OpenStore:
+        files = self._files(self._directory(read_only=True))
+        follower = Follower(files, load_existing(files), is_shared=True, is_synced=True)
+        return self._opened(files, follower, self._committer(files.directory, follower), None)
+
+    def _committer(self, directory: Directory, follower: Follower) -> Committer:
+        return Committer(
+            directory, follower, Appender(directory, follower, self._limits, self.means)
+        )
+
+    def _opened(
+        self,
+        files: Files,
+        follower: Follower,
+        committer: Committer,
+        locks: tuple[OpenFile, OpenFile] | None,
+    ) -> OpenStore:
+        generation = follower.current.log.header.generation
+        logger.debug("opened %s, generation %d", self.path, generation)
+        return OpenStore(files, follower, committer, locks, self._limits, self.means, self._hooks)
+
+    def _enter(
+        self, files: Files, presence: int, network: str, sleep: Callable[[float], object]
+    ) -> tuple[Chain, bool]:
+        """Share the presence lock; return the store's files, and whether they are durable."""
+        lock, timeout = self.means.lock, self._limits.lock_timeout
+        # Guards: opening and closing.  Between learning that other processes are there and joining
+        # them, the last of those can be killed, and its half-written end would stay.
+        gate = presence if network else files.directory.fd
+        if not lock.acquire(gate, timeout, sleep=sleep):
+            raise StoreLocked(self.path, self._reason_locked(presence, network))
+        if network:
+            return self._enter_alone(files, presence), True
+        try:
+            is_first = lock.take(presence)
+            chain = self._put_right(files, presence) if is_first else load_existing(files)
+            if not lock.take(presence, shared=True):
+                raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
+        finally:
+            lock.release(gate)
+        return chain, is_first
+
+    def _enter_alone(self, files: Files, presence: int) -> Chain:
+        """As on a network file system: the presence lock stays with this process."""
+        chain = self._put_right(files, presence)
+        pid = f"{self.means.lock.pid():<{_PID_BYTES}}".encode()
+        write_all(self.means.fs, presence, pid, form.SLOT_BYTES)
+        return chain
+
+    def _put_right(self, files: Files, presence: int) -> Chain:
+        return open_store(files, partial(files.write_slot, presence), self._lock)
+
+    def _lock(self, fd: int) -> None:
+        """Lock an open file that no other process may have locked, until it is closed."""
+        if not self.means.lock.acquire(fd, self._limits.lock_timeout):
+            raise StoreLocked(
+                self.path,
+                "is in use by a process that does not know of this one: its .live file was"
+                " deleted; stop that process",
+            )
+
+    def _reason_locked(self, presence: int, network: str) -> str:
+        limit = f"within {self._limits.lock_timeout:g} s"
+        if not network:
+            return f"is being opened by another process, which did not end {limit}"
+        data = self.means.fs.pread(presence, _PID_BYTES, form.SLOT_BYTES)
+        pid = data.decode("ascii", "replace").strip()
+        return (
+            f"is in use by process {pid or '(unknown)'}, and was not free {limit}; on a network"
+            f" file system ({network}) only one process can have it: put it on a local disk, or"
+            " serve with one process and several threads"
+        )
+
+    @contextmanager
+    def looking(self) -> Iterator[Files]:
+        """Open the directory for a look that changes nothing.
+
+        Raises:
+            OSError: it can't be opened.
+        """
+        directory = self._directory(read_only=True)
+        try:
+            yield self._files(directory)
+        finally:
+            directory.close()
+
+    @contextmanager
+    def copying_to(self, path: str) -> Iterator[Files]:
+        """Open and lock another directory, to put a store of the same name and keys there.
+
+        Raises:
+            StoreError: the directory can't be used.
+        """
+        fs, lock = self.means.fs, self.means.lock
+        with errors(path):
+            directory = Directory.open(fs, path, self.names, create=True)
+        try:
+            if not lock.take(directory.fd):
+                raise StoreLocked(path, "is in use by another process")
+            yield self._files(directory)
+        finally:
+            directory.close()
+
+    def _directory(self, *, create: bool = False, read_only: bool = False) -> Directory:
+        return Directory.open(
+            self.means.fs, self.path, self.names, create=create, read_only=read_only
+        )
+
+    def _files(self, directory: Directory) -> Files:
+        return Files(directory, self._keys, self.means.random_bytes)

@@ -1,0 +1,109 @@
+"""Reading an open store without a lock: all that any process has written by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from litesess.engine.changes import Entry
+from litesess.engine.commit import Committer
+from litesess.engine.follow import CurrentLog, Follower
+from litesess.errors import Corruption
+
+#: A read relies for so long, in seconds, on the log's having been there: far less than it takes
+#: to delete it and to ask again.
+_SEEN_FOR: Final = 1e-4
+#: A half-written record that stays for so long, in seconds, was left by a killed writer.
+_TORN_AFTER: Final = 0.05
+
+
+class Reader:
+    """The reading side of an open store; any thread may use it."""
+
+    __slots__ = (
+        "_bad_at",
+        "_committer",
+        "_damage",
+        "_follower",
+        "_monotonic",
+        "_seen_at",
+    )
+
+    def __init__(
+        self, follower: Follower, committer: Committer, monotonic: Callable[[], float]
+    ) -> None:
+        """Begin with nothing read.
+
+        Args:
+            follower: the part of the store that this process has read.
+            committer: its writing side, which judges a bad end of the log.
+            monotonic: returns seconds that never go back.
+        """
+        self._follower = follower
+        self._committer = committer
+        self._monotonic = monotonic
+        self._seen_at = float("-inf")  # when the log last was there
+        self._bad_at: tuple[int, float] | None = None  # where no record was found, and when
+        self._damage: tuple[str, int, str] | None = None  # the damage that was found there
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the entry under *key*.
+
+        Raises:
+            StoreError: it can't be read, or was damaged.
+            OSError: a file could not be read.
+        """
+        follower = self._follower
+        current = follower.current
+        if follower.is_shared and current.log.has_grown(current.table.end):
+            current = follower.catch_up()
+            if current.bad is not None:
+                self._judge_in_time(current.bad.offset)
+        # The operator who deletes the directory to end all sessions means it.  Not asked by each
+        # of many reads at once: where threads wait for the interpreter, a call that gives it up
+        # costs a switch of threads.
+        now = self._monotonic()
+        if now - self._seen_at > _SEEN_FOR:
+            if follower.is_there(current.log, now):
+                self._seen_at = now
+            else:
+                current = self._look_again(now)
+        return current.view.get(key)
+
+    def current(self) -> CurrentLog:
+        """Return the log that is written to, followed to its end.
+
+        Raises:
+            StoreError: the store was deleted, or the log is damaged.
+            OSError: a file could not be read.
+        """
+        return self._look_again(self._monotonic())
+
+    def _look_again(self, now: float) -> CurrentLog:
+        """Follow the log to its end, and check that it is still there.
+
+        If it was compacted meanwhile, the way to its end leads to the next one.
+        """
+        follower = self._follower
+        current = follower.catch_up()
+        if not follower.is_there(current.log, now):
+            return follower.find_anew()
+        self._seen_at = now
+        return current
+
+    def _judge_in_time(self, offset: int) -> None:
+        """Decide whether a bad end is damage, once no writer can still be writing it."""
+        now = self._monotonic()
+        if self._bad_at is None or self._bad_at[0] != offset:
+            self._bad_at, self._damage = (offset, now), None
+        elif self._damage is not None:
+            path, at, reason = self._damage
+            raise Corruption(path, at, reason)
+        elif now - self._bad_at[1] > _TORN_AFTER:
+            self._bad_at = offset, now
+            try:
+                self._committer.judge()
+            except Corruption as error:
+                # Kept: the damaged record may have been a logout, and every read must say so.
+                self._damage = error.path, error.offset, error.reason
+                raise
