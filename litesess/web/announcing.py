@@ -97,7 +97,7 @@ def _is_told(state: State) -> bool:
     ):
         return True
     is_prolonged = state.is_content_written or state.is_touched
-    return is_prolonged and state.current_cookie().ends_at(0.0) is not None
+    return is_prolonged and state.has_life()
 
 
 def _is_gone(state: State) -> bool:

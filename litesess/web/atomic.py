@@ -13,8 +13,8 @@ from litesess.clocks import pauses
 from litesess.errors import VersionConflict
 from litesess.stores.base import KEEP
 from litesess.web import saving
+from litesess.web.actions import Actions
 from litesess.web.loaded import Move, Status
-from litesess.web.visit import Visit
 
 ResultT = TypeVar("ResultT")
 
@@ -23,7 +23,7 @@ _FIRST_WAIT: Final = 5e-4
 _LONGEST_WAIT: Final = 5e-2
 
 
-def apply(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
+def apply(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
     """Store what *work* does to the session if nobody else has written it meanwhile.
 
     Returns:
@@ -62,7 +62,7 @@ def apply(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
     return result
 
 
-def _repeat(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
+def _repeat(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
     rules = visit.rules
     timeout = rules.store.lock_timeout
     deadline = rules.monotonic() + timeout
@@ -80,7 +80,7 @@ def _repeat(visit: Visit, work: Callable[[], ResultT]) -> ResultT:
         rules.sleep(next(waits))
 
 
-def _finish_clear(visit: Visit) -> None:
+def _finish_clear(visit: Actions) -> None:
     """Let a session that was cleared end, or go on under another id."""
     if visit.is_late or visit.is_blank():
         visit.end_cleared()

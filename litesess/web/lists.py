@@ -16,12 +16,6 @@ from litesess.stores.base import Record
 from litesess.web.state import State
 
 
-def lists_in(state: State, changed: codec.Frames, removed: Collection[str]) -> list[str]:
-    """Return which of the changed and removed keys hold such lists."""
-    prefixes = state.rules.list_keys
-    return [key for key in (*changed, *removed) if key.startswith(prefixes)]
-
-
 def update(
     state: State,
     keys: Collection[str],

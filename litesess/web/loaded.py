@@ -9,7 +9,7 @@ from typing import Any, Final
 from litesess import codec, ids
 from litesess.stores.base import KEEP, Owner, Record
 from litesess.web.contents import Contents
-from litesess.web.cookie import CookieSettings, SessionCookie
+from litesess.web.cookie import CookieSettings, SessionCookie, life_ends_at
 from litesess.web.rules import Rules
 
 
@@ -159,6 +159,10 @@ class Loaded:
     def expiry(self, created_at: float, now: float) -> float:
         """Return when the session expires if it is used at *now*, in Unix seconds."""
         return self.rules.expiry(self.settings(), self.own_cookie() or {}, created_at, now)
+
+    def has_life(self) -> bool:
+        """Return whether the cookie has an end; otherwise it ends with the browser."""
+        return life_ends_at(self.settings(), self.own_cookie() or {}, 0.0) is not None
 
     def own_cookie(self) -> Mapping[str, Any] | None:
         """Return the session's own cookie settings; None: it has none."""

@@ -56,12 +56,12 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
-    is_begun = state.move is Move.REGENERATE or (state.is_login() and not state.is_late)
-    if is_begun and not announcing.is_possible(state):
-        delete(state)
-        state.lose()
-        return False
     if state.move is not None:
+        is_begun = state.move is Move.REGENERATE or state.is_login()
+        if is_begun and not announcing.is_possible(state):
+            delete(state)
+            state.lose()
+            return False
         _end_strays(state)
     record = _store_changes(state, settings, changed, removed)
     if record is None and state.is_login() and not state.is_late:
@@ -209,7 +209,7 @@ def _store_changes(
     changes = codec.Encoded(changed)
     owner = state.new_owner
     expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
-    listed = lists.lists_in(state, changed, removed)
+    listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
     if state.move is not Move.ROTATE:
         if listed:
             return lists.update(

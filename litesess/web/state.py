@@ -38,6 +38,7 @@ class State(Loaded):
 
     __slots__ = (
         "_first_look",
+        "_is_https",
         "client_id",
         "has_cookie",
         "has_ended",
@@ -113,6 +114,7 @@ class State(Loaded):
         self.has_cookie = came.has_cookie or chosen is not None
         #: That cookie has the name that browsers take over https alone.
         self.is_host = came.is_host
+        self._is_https: bool | None = None
         #: The ids in cookies by the other name, which don't count.
         self.ignored = came.ignored
         #: The ids of other sessions that the client came with cookies of.
@@ -230,7 +232,9 @@ class State(Loaded):
 
     def is_https(self) -> bool:
         """Return whether the client's request came by https, or counts as if it had."""
-        return self.is_host or self.rules.is_https(self.environ)
+        if self._is_https is None:
+            self._is_https = self.is_host or self.rules.is_https(self.environ)
+        return self._is_https
 
     def signer(self) -> CookieSigner:
         """Return the signer of the cookie that the client is told of the session by."""
