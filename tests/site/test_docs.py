@@ -229,3 +229,17 @@ class TestNames:
     def test_no_public_name_is_missing_or_out_of_order(self) -> None:
         assert all(hasattr(litesess, name) for name in litesess.__all__)
         assert sorted(litesess.__all__) == litesess.__all__
+
+
+def test_the_map_names_every_module() -> None:
+    page = (ROOT / "docs" / "map.rst").read_text()
+    words = set(re.findall(r"\w+", page))
+    package = ROOT / "litesess"
+    # A module of the commands is named by its command, one of a framework by the framework.
+    unnamed = {"commands", "flask", "redis", "contract", "beaker", "cli"}
+    modules = {
+        path.stem
+        for path in package.rglob("*.py")
+        if path.parent.name not in unnamed and not path.stem.startswith("__")
+    }
+    assert modules - words == {"clock", "plugin"}
