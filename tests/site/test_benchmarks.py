@@ -14,6 +14,7 @@ from benchmarks.gate import KERNEL, TOLERANCE, compared
 from benchmarks.results import Results, page, shown
 from benchmarks.rounds import Cell, Table, ratio, turns
 from benchmarks.targets import TARGETS, Target
+from benchmarks.walk import climbs, stays_of, way_of_a_changed_key
 from tests.tools.servers import ROOT
 
 
@@ -88,3 +89,10 @@ def test_the_benchmarks_run_and_write_their_page(tmp_path):
     assert text == page(
         Results.load(results), [each.name for each in tmp_path.glob("benchmarks/*.svg")]
     )
+
+
+def test_a_changed_key_goes_straight_down_to_the_disk(tmp_path):
+    stays = stays_of(way_of_a_changed_key(tmp_path))
+    modules = [stay[0].module for stay in stays]
+    assert (modules[0], modules[-1]) == ("litesess.web.session", "litesess.engine.fs")
+    assert climbs(stays) <= 5, modules
