@@ -6,6 +6,7 @@ imports past it.
 """
 
 from litesess.engine.changes import (
+    UNCOUNTED,
     Change,
     Clear,
     Delete,
@@ -30,6 +31,7 @@ from litesess.engine.probe import (
 
 __all__ = [
     "DIRECTORY_MODE",
+    "UNCOUNTED",
     "Change",
     "Clear",
     "Delete",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
-from litesess.engine.changes import Entry
+from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
 from litesess.errors import Corruption, DecryptError
@@ -29,6 +29,7 @@ class Table:
 
     __slots__ = (
         "before", "cleared", "end", "last_kind", "log", "owned", "puts", "sequence", "touches",
+        "uncounted",
     )  # fmt: skip
 
     def __init__(self, log: Log, before: int) -> None:
@@ -43,6 +44,8 @@ class Table:
         self.puts: dict[bytes, int] = {}
         #: The keys that were put for each owner, once or ever: one, or several.
         self.owned: dict[bytes, bytes | set[bytes]] = {}
+        #: The keys whose last entry in this log is of ``UNCOUNTED``.
+        self.uncounted: set[bytes] = set()
         #: The version that was touched, and when it expires since.
         self.touches: dict[bytes, tuple[int, float]] = {}
         #: Nothing older than this table counts any more.
@@ -60,6 +63,8 @@ class Table:
                 key = form.key_of(payload)
                 if flags & form.OWNED:
                     self._note_owner(form.owner_of(payload), key)
+                elif self.uncounted:
+                    self.uncounted.discard(key)
                 self.puts[key] = pack_location(record)
                 if self.touches:
                     self.touches.pop(key, None)
@@ -69,16 +74,22 @@ class Table:
             elif kind == form.DELETE:
                 self.puts[payload] = _DELETED
                 self.touches.pop(payload, None)
+                self.uncounted.discard(payload)
             elif kind == form.CLEAR:
                 # Order: a reader that misses a key here must not look for it in older tables.
                 self.cleared = True
                 self.puts = {}
                 self.touches = {}
                 self.owned = {}
+                self.uncounted = set()
         # Order: last, so that after an interruption this record is taken in again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
     def _note_owner(self, owner: bytes, key: bytes) -> None:
+        if owner == UNCOUNTED:
+            self.uncounted.add(key)
+            return
+        self.uncounted.discard(key)
         keys = self.owned.get(owner)
         if keys is None:
             self.owned[owner] = key  # most have one, and a set takes 200 bytes
@@ -136,6 +147,16 @@ class View:
                 return False
         return self.snapshot is not None and self.snapshot.has(key)
 
+    def counts(self, key: bytes) -> bool:
+        """Return whether an entry is stored under *key* that is counted, without reading it."""
+        for table in self.tables:
+            location = table.puts.get(key)
+            if location is not None:
+                return location != _DELETED and key not in table.uncounted
+            if table.cleared:
+                return False
+        return self.snapshot is not None and self.snapshot.counts(key)
+
     def find(self, owner: bytes) -> Iterator[tuple[bytes, Entry]]:
         """Yield each key of *owner*, with its entry.
 
@@ -173,16 +194,17 @@ class View:
         return [key for key in found if self.has(key)]
 
     def count(self) -> int:
-        """Return how many keys there are; it looks at each that a log has changed."""
+        """Return how many entries are counted; it looks at each key that a log has changed."""
         snapshot = self._snapshot_below()
-        total = 0 if snapshot is None else snapshot.count
+        total = 0 if snapshot is None else snapshot.counted
         seen: set[bytes] = set()
         for table in self.tables:
             puts = table.puts.copy()
             for key, location in puts.items():
                 if key not in seen:
-                    was_there = snapshot is not None and snapshot.has(key)
-                    total += (location != _DELETED) - was_there
+                    was_counted = snapshot is not None and snapshot.counts(key)
+                    is_counted = location != _DELETED and key not in table.uncounted
+                    total += is_counted - was_counted
             seen.update(puts)
             if table.cleared:
                 break

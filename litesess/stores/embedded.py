@@ -65,6 +65,11 @@ class EmbeddedStore(Store):
         content = look_up(self._engine, raw_key(key), self.clock())
         return content if isinstance(content, Record) else None
 
+    def moved_at(self, key: str) -> float | None:
+        """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
+        content = look_up(self._engine, raw_key(key), self.clock())
+        return content.moved_at if isinstance(content, packed.Forward) else None
+
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()

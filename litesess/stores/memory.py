@@ -10,7 +10,7 @@ from inspect import Signature
 from threading import Lock
 from typing import Any, ClassVar, Literal
 
-from litesess.engine import Change, Clear, Delete, Entry, Plan, Put, ResultT
+from litesess.engine import UNCOUNTED, Change, Clear, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import StoreClosed
 from litesess.options import (
     Options,
@@ -127,8 +127,8 @@ class _MemoryEngine:
                 del self._owned[owner]
 
     def count(self) -> int:
-        """Return how many keys there are, expired or not."""
-        return len(self._entries)
+        """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
+        return len(self._entries) - len(self._owned.get(UNCOUNTED, ()))
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry."""

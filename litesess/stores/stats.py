@@ -11,8 +11,7 @@ class Stats:
     """A store in numbers.
 
     Attributes:
-        live: sessions that have not expired, and the forwarding records that rotations leave for a
-            minute.
+        live: sessions that have not expired.
         expired: sessions that have expired, and were not removed yet.
         log_bytes: length of the log.
         snapshot_bytes: length of the snapshot.

@@ -240,7 +240,7 @@ class WALStore(EmbeddedStore):
             StoreError: it can't be read.
         """
         found = self._engine.stats()
-        expired = sum(1 for _ in self._engine.expired(self.clock()))
+        expired = self._engine.count_expired(self.clock())
         return Stats(
             live=self._engine.count() - expired,
             expired=expired,

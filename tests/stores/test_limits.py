@@ -8,7 +8,8 @@ import time
 import pytest
 
 from litesess import ConfigError, EncodeError, Record, StoreFull, WALStore
-from litesess.engine import Clear, Delete, Put
+from litesess.engine import UNCOUNTED, Clear, Delete, Put
+from litesess.stores import MOVED_FOR
 from tests.tools.apps import Site, WatchedWALStore, look, write
 from tests.tools.engines import FAR, change, delete, key, make_engine, put
 from tests.tools.simdisk import SimDisk
@@ -78,17 +79,24 @@ def test_a_limit_that_is_none_is_refused(tmp_path, limit):
         WALStore(tmp_path / "data", max_sessions=limit)
 
 
-def test_keys_are_counted_right_whatever_is_done_to_them():
+def test_entries_are_counted_right_whatever_is_done_to_them():
     rng = random.Random(4)
     disk = SimDisk()
     one, other = make_engine(disk), make_engine(disk)
     assert one.count() == 0
     expected: set[int] = set()
+    kinds = {"put": 9, "aside": 5, "owned": 3, "delete": 6, "both": 2, "clear": 0.3, "compact": 1}
     for step in range(600):
         engine, name = rng.choice([one, other]), rng.randrange(12)
-        kind = rng.choices(["put", "delete", "both", "clear", "compact"], [9, 6, 2, 0.3, 1])[0]
+        kind = rng.choices([*kinds], [*kinds.values()])[0]
         if kind == "put":
             put(engine, name, b"x")
+            expected.add(name)
+        elif kind == "aside":
+            change(engine, Put(key(name), b"x", FAR, UNCOUNTED))
+            expected.discard(name)
+        elif kind == "owned":
+            change(engine, Put(key(name), b"x", FAR, bytes(range(16))))
             expected.add(name)
         elif kind == "delete":
             delete(engine, name)
@@ -106,6 +114,39 @@ def test_keys_are_counted_right_whatever_is_done_to_them():
         assert one.count() == len(expected), step
         if step % 7 == 0:
             assert other.count() == make_engine(disk).count() == len(expected), step
+
+
+def test_former_keys_take_no_room(site, clock):
+    store = site.store
+    for number in range(4):
+        store.create(key(number).hex(), Record({}, clock(), clock() + 9000))
+    former = key(0).hex()
+    for number in range(10, 30):
+        assert store.rotate(former, key(number).hex(), {}, [])
+        former = key(number).hex()
+    assert len(store) == 4
+    assert store.create(key(5).hex(), Record({}, clock(), clock() + 9000))
+    assert len(store) == 5
+
+
+def test_former_keys_are_no_live_sessions_and_no_expired_ones(tmp_path, clock):
+    with WALStore(tmp_path / "data", clock=clock) as store:
+        for number in range(3):
+            store.create(key(number).hex(), Record({}, clock(), clock() + 5))
+        store.create(key(3).hex(), Record({}, clock(), clock() + 9000))
+        store.rotate(key(0).hex(), key(10).hex(), {}, [])
+        store.rotate(key(3).hex(), key(13).hex(), {}, [], expires_at=clock() + 9000)
+        for _ in "log", "snapshot":
+            assert (store.stats().live, store.stats().expired) == (4, 0)
+            clock.advance(5)
+            assert (store.stats().live, store.stats().expired) == (1, 3)
+            clock.advance(MOVED_FOR)
+            assert (store.stats().live, store.stats().expired) == (1, 3)
+            clock.advance(-5 - MOVED_FOR)
+            store._engine.compact()
+        clock.advance(5 + MOVED_FOR)
+        assert store.collect() == 3
+        assert (store.stats().live, store.stats().expired) == (1, 0)
 
 
 def test_a_session_of_too_many_keys_is_refused():

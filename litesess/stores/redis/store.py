@@ -98,6 +98,11 @@ class RedisStore(Store):
         self._prepare()
         return self._sessions.session_in(key, self._sessions.hash(key), self.clock())
 
+    def moved_at(self, key: str) -> float | None:
+        """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
+        self._prepare()
+        return self._sessions.moved_at(key, self.clock())
+
     def load_all(self, keys: Sequence[str]) -> list[Record | None]:
         """Return the result of :meth:`load` for each key, in one go."""
         self._prepare()
