@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from litesess import codec, ids
 from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
-from litesess.events import Event
-from litesess.stores.base import KEEP, Record
+from litesess.events import Event, Name
+from litesess.stores.base import KEEP, MOVED_FOR, Record
 from litesess.web import announcing, lists
 from litesess.web.loaded import Move, Status
 from litesess.web.rules import ID_TRIES, ids_are_taken
@@ -19,6 +19,8 @@ logger = logging.getLogger("litesess")
 
 ResultT = TypeVar("ResultT")
 
+#: The reason why a write is dropped: what is logged out stays logged out.
+_GONE_MEANWHILE: Final = "a session was gone when a late write to it came"
 #: The most top-level keys of a session.
 MAX_KEYS: Final = 1000
 
@@ -47,6 +49,29 @@ def create(state: State) -> None:
     raise ids_are_taken()
 
 
+def begin_anew(state: State) -> None:
+    """Store a session of its own for a late request that is a login, or a fresh start.
+
+    A fresh start ends the session that this request is late for.  A login leaves it alone: each
+    request that has proved who the user is has a session, whichever answer comes last.
+    """
+    changed, removed = state.contents.changes()
+    _check_size(state, changed, removed)
+    _end_strays(state)
+    if state.move is Move.REGENERATE and not state.is_login():
+        record = _replace(state, changed)
+    else:
+        record = _begin_own(state, changed)
+    state.is_content_written = True
+    state.stored_as(record, changed)
+
+
+def drop(state: State) -> None:
+    """Drop what a late request has written: the session has another id by now."""
+    if state.has_content():
+        _discard(state, "a request was late for its session, which has another id by now")
+
+
 def write(state: State, *, is_forced: bool = False) -> bool:
     """Write a stored session if it was changed; it is lost, and False returned, if gone."""
     changed, removed = state.contents.changes()
@@ -70,7 +95,8 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         state.stored_as(record, changed)
         return True
     if record is None:
-        _discard(state)
+        _discard(state, _GONE_MEANWHILE)
+        state.lose()
         return False
     _, before = state.stored()
     if record.replaced_version not in (0, before.version):
@@ -109,7 +135,8 @@ def write_if_current(state: State) -> bool:
     except VersionConflict:
         return False
     if saved is None:
-        _discard(state)
+        _discard(state, _GONE_MEANWHILE)
+        state.lose()
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
     state.is_cookie_written |= settings is not None
@@ -153,14 +180,19 @@ def prolong(state: State) -> None:
 
 def delete(state: State) -> None:
     """Delete the session, wherever it is now, and the strays, in one step."""
-    doomed = [*state.strays, *state.ignored]
-    if state.status in (Status.STORED, Status.LOST) and state.id is not None:
-        doomed.append(state.id)
+    has_own = state.status in (Status.STORED, Status.LOST, Status.OVERTAKEN)
+    own = state.id if has_own else None
+    doomed = [*state.strays, *state.ignored, *([] if own is None else [own])]
     keys, store = [ids.key_of(each) for each in doomed], state.rules.store
-    if len(keys) == 1:
-        store.delete(*keys)
-    elif keys:
-        store.delete_all(keys)
+    count = store.delete_all(keys) if len(keys) > 1 else sum(map(store.delete, keys))
+    # A session that is lost is known to have ended.
+    if own is not None and count == 0 and state.status is not Status.LOST:
+        logger.info(
+            "a logout has found no session: it had ended before, or its id was changed more than"
+            " %d s ago",
+            MOVED_FOR,
+        )
+        _tell(state, own, "missed")
     state.has_ended = True
     state.lose(Status.DESTROYED)
 
@@ -178,6 +210,14 @@ def _begin_own(state: State, changed: codec.Frames) -> Record:
             raise VersionConflict("the new key is taken")
 
     _move(state, create)
+    return fresh
+
+
+def _replace(state: State, changed: codec.Frames) -> Record:
+    """Store a new session in the place of the one that the request came with."""
+    assert state.id is not None
+    old, fresh = ids.key_of(state.id), _record(state, changed)
+    _move(state, lambda new: state.rules.store.replace(old, new, fresh))
     return fresh
 
 
@@ -202,9 +242,7 @@ def _store_changes(
     rules = state.rules
     store = rules.store
     if state.move is Move.REGENERATE:
-        fresh = _record(state, changed)
-        _move(state, lambda new: store.replace(old, new, fresh))
-        return fresh
+        return _replace(state, changed)
     now = state.written_at = rules.clock()
     changes = codec.Encoded(changed)
     owner = state.new_owner
@@ -286,14 +324,18 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
         record.expires_at = expires_at
 
 
-def _discard(state: State) -> None:
-    """Drop a write that came too late: what is logged out stays logged out."""
-    store = state.rules.store
-    store.tally.add_discarded()
-    logger.info("a session was gone when a late write to it came; the write was dropped")
-    key, record = state.stored()
-    store.tell(Event("discarded", ids.handle_of(key), record))
-    state.lose()
+def _discard(state: State, reason: str) -> None:
+    """Count, log and tell a write that is dropped."""
+    state.rules.store.tally.add_discarded()
+    logger.info("%s; the write was dropped", reason)
+    assert state.id is not None
+    _tell(state, state.id, "discarded")
+
+
+def _tell(state: State, session_id: str, name: Name) -> None:
+    """Tell of what happened to the session that the request came with, as far as it knows it."""
+    record = Record({}, 0.0, 0.0) if state.record is None else state.record
+    state.rules.store.tell(Event(name, ids.handle_of(ids.key_of(session_id)), record))
 
 
 def _check_size(state: State, changed: codec.Frames, removed: list[str]) -> None:
