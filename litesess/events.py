@@ -5,9 +5,10 @@ created     a session was stored for the first time, or anew under another id (`
 rotated     it goes on under another id
 destroyed   it was deleted: a logout, or an operator
 expired     it had expired, and was removed; told once, by whichever process did it
-evicted     it had to go for a newer one of its owner's (``max_per_owner``)
-discarded   a request that came too late wanted to write a session that was gone, or had got another
-            id before the request came
+evicted     it had to go for a newer one of its owner's (``max_per_owner``), or, without an
+            owner, for another one without (``max_sessions``)
+discarded   a request that came too late wanted to write a session that was gone, or that had got
+            another id before the request came
 missed      a logout found no session: it had ended before, or its id was changed an hour ago
 ==========  =====================================================================================
 

@@ -172,6 +172,15 @@ class Engine:
         with errors(self.path):
             yield from self._current_view().expired(now, self._opened().maintenance.pause)
 
+    def sample(self, count: int) -> list[bytes]:
+        """Return some keys of entries without an owner, picked at random; see :meth:`View.sample`.
+
+        Raises:
+            StoreError: something can't be read, or was damaged.
+        """
+        with errors(self.path):
+            return self._current_view().sample(count)
+
     def count_expired(self, now: float) -> int:
         """Return how many of the counted entries expire at *now* or before, in Unix seconds.
 

@@ -5,6 +5,7 @@ Values are read with ``pread``: a mapped file that turns bad kills the process w
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import chain
@@ -264,6 +265,11 @@ class Snapshot:
         """
         for position in self.index.owned_positions(owner_tag(owner, self._values)):
             yield self.entry(position)[0]
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return the keys of entries without an owner among *count* that are picked at random."""
+        positions = random.sample(range(self.count), min(count, self.count))
+        return [self.key(at) for at in positions if self.index.owner_tag(at) == NO_OWNER]
 
     def verify(self) -> int:
         """Check every byte, and that each entry is found; return how many there are.

@@ -7,6 +7,7 @@ a reader meets the state before a record or the state after it.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -97,6 +98,14 @@ class Table:
             keys.add(key)
         elif keys != key:
             self.owned[owner] = {keys, key}
+
+    def unowned(self) -> list[bytes]:
+        """Return the keys that were put here, and neither deleted nor put for an owner."""
+        puts = self.puts.copy()
+        owned = self.uncounted.copy()
+        for keys in self.owned.copy().values():
+            owned.update([keys] if isinstance(keys, bytes) else keys.copy())
+        return [key for key, at in puts.items() if at != _DELETED and key not in owned]
 
 
 class View:
@@ -209,6 +218,20 @@ class View:
             if table.cleared:
                 break
         return total
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return keys without an owner, picked at random, *count* of each table and the snapshot.
+
+        A key that is gone, or has an owner, is seldom among them.
+        """
+        found: set[bytes] = set()
+        for table in self.tables:
+            keys = table.unowned()
+            found.update(random.sample(keys, min(count, len(keys))))
+        snapshot = self._snapshot_below()
+        if snapshot is not None:
+            found.update(snapshot.sample(count))
+        return [key for key in found if self.has(key)]
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry.

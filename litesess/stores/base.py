@@ -146,6 +146,8 @@ class Store(ABC):
 
     #: Life of a session whose cookie has no expiry, in seconds.
     ttl: float = 86_400.0
+    #: The same, for a session without an owner; None: ``ttl``.
+    anonymous_ttl: float | None = None
     #: Smallest gain of expiry worth a write, in seconds; "auto": see :meth:`worth_touching`.
     touch_interval: float | Literal["auto"] = "auto"
     #: Seconds between two passes of the collector; None: the store needs none.

@@ -46,6 +46,9 @@ class Engine(Getter, Finder, Protocol):
     def count(self) -> int:
         """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
 
+    def sample(self, count: int) -> list[bytes]:
+        """Return some keys of entries without an owner, picked at random."""
+
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry."""
 
@@ -158,6 +161,13 @@ def deletes(doomed: list[Found]) -> list[Delete]:
 def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
     """Return an event of that name for each of *sessions*."""
     return (Event(name, ids.handle_of(found.key.hex()), found.record) for found in sessions)
+
+
+def evictions(sessions: Iterable[Found], now: float) -> Iterator[Event]:
+    """Return the event of each of *sessions* that had to go for another one; some had expired."""
+    for found in sessions:
+        name: Name = "evicted" if found.record.expires_at > now else "expired"
+        yield from events_of(name, [found])
 
 
 def forwarding(old: bytes, new: str, now: float, *, takes_changes: bool) -> Put:

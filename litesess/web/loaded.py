@@ -173,7 +173,8 @@ class Loaded:
 
     def expiry(self, created_at: float, now: float) -> float:
         """Return when the session expires if it is used at *now*, in Unix seconds."""
-        return self.rules.expiry(self.settings(), self.own_cookie() or {}, created_at, now)
+        own = self.own_cookie() or {}
+        return self.rules.expiry(self.settings(), own, created_at, now, self.owner())
 
     def has_life(self) -> bool:
         """Return whether the cookie has an end; otherwise it ends with the browser."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from litesess import codec, ids
-from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
+from litesess.errors import EncodeError, LimitReached, SessionGone, StoreError, VersionConflict
 from litesess.events import Event, Name
 from litesess.stores.base import KEEP, MOVED_FOR, Record
 from litesess.web import announcing, lists
@@ -36,17 +37,18 @@ def is_due(state: State) -> bool:
 
 
 def create(state: State) -> None:
-    """Store a new session."""
+    """Store a new session, unless the store has too many already: then it stays a new one."""
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
     _end_strays(state)
     record = _record(state, changed)
-    for _ in range(ID_TRIES):
-        if state.rules.store.create(ids.key_of(state.current_id()), record):
-            state.stored_as(record, changed)
-            return
-        state.drop_id()
-    raise ids_are_taken()
+    with suppress(LimitReached):  # which the store counts and logs; the page is served all the same
+        for _ in range(ID_TRIES):
+            if state.rules.store.create(ids.key_of(state.current_id()), record):
+                state.stored_as(record, changed)
+                return
+            state.drop_id()
+        raise ids_are_taken()
 
 
 def begin_anew(state: State) -> None:
@@ -88,7 +90,10 @@ def write(state: State, *, is_forced: bool = False) -> bool:
             state.lose()
             return False
         _end_strays(state)
-    record = _store_changes(state, settings, changed, removed)
+    try:
+        record = _store_changes(state, settings, changed, removed)
+    except LimitReached:  # the session has ended, and there is no room for the one in its place
+        record = None
     if record is None and state.is_login() and not state.is_late:
         record = _begin_own(state, changed)
         state.is_content_written = True
@@ -316,7 +321,8 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
     )
     if not is_other or state.move is Move.REGENERATE:
         return
-    expires_at = rules.expiry(state.settings(), record.cookie or {}, record.created_at, now)
+    own = record.cookie or {}
+    expires_at = rules.expiry(state.settings(), own, record.created_at, now, record.owner)
     key = ids.key_of(state.current_id())
     if expires_at != record.expires_at and rules.store.touch(
         key, expires_at, version=record.version

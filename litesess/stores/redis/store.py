@@ -49,6 +49,7 @@ class RedisOptions(Options):
         "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
     )
     ttl: float = shared.ttl()
+    anonymous_ttl: float | None = shared.anonymous_ttl()
     touch_interval: float | Literal["auto"] = shared.touch_interval()
     encryption_key: EncryptionKey | None = shared.key("the values that are stored")
     max_per_owner: int | None = shared.max_per_owner()
