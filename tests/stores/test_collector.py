@@ -159,6 +159,25 @@ def test_the_first_request_starts_it_and_closing_the_app_ends_it():
     until(lambda: len(gc_threads()) <= before)
 
 
+def test_a_store_without_a_middleware_is_collected_by_a_call_or_by_the_same_thread(tmp_path):
+    """As docs/deploy.rst, "Without the middleware", says."""
+    clock = FakeClock()
+    for store in (
+        MemoryStore(clock=clock, gc_interval=0.01),
+        WALStore(tmp_path / "data", clock=clock, gc_interval=0.01),
+    ):
+        store.create(key_of("a"), Record({}, clock(), clock() + 5))
+        clock.advance(5)
+        assert store.collect() == 1
+        heard = []
+        store.listeners.append(lambda event, heard=heard: heard.append(event.name))
+        module.watch(store)
+        store.create(key_of("b"), Record({}, clock(), clock()))
+        until(lambda heard=heard: heard == ["created", "expired"])
+        store.close()
+        until(lambda store=store: store not in module._collector._schedules)
+
+
 def test_making_a_middleware_starts_no_thread(tmp_path):
     before = set(threading.enumerate())
     SessionMiddleware(hello, secret=SECRET, store=WALStore(tmp_path / "data"))
