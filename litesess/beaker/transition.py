@@ -156,7 +156,7 @@ class _TransitionVisit(Visit):
     def _live(self, key: str) -> Record | None:
         rules = self.rules
         record = rules.store.load(key)
-        is_live = record is not None and rules.ends_at(record) > rules.clock()
+        is_live = record is not None and self.ends_at(record) > rules.clock()
         return record if is_live else None
 
 

@@ -27,12 +27,10 @@ Owner: TypeAlias = "str | int | None | Literal[_Keep.KEEP]"
 #: An owner as stores keep it.
 StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
-#: A request that comes with, or writes under, the former key of a session is *late* for so long, in
-#: seconds, after the session was given another one.  By the defaults of servers, no request is
-#: served for longer.
+#: So long after a session was given another key, in seconds, a request with the former one is late.
+#: By the defaults of servers, no request is served for longer.
 LATE_FOR: Final = 60.0
-#: For so long, in seconds, a deletion under the former key of a session deletes the session: a
-#: stream or a long poll that ends with a logout may take more than ``LATE_FOR``.
+#: For so long, in seconds, a deletion under the former key is done: a stream may end with a logout.
 MOVED_FOR: Final = 3600.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
@@ -148,7 +146,7 @@ class Store(ABC):
     ttl: float = 86_400.0
     #: The same, for a session without an owner; None: ``ttl``.
     anonymous_ttl: float | None = None
-    #: Smallest gain of expiry worth a write, in seconds; "auto": see :meth:`worth_touching`.
+    #: Smallest change of expiry worth a write, in seconds; "auto": see :meth:`worth_touching`.
     touch_interval: float | Literal["auto"] = "auto"
     #: Seconds between two passes of the collector; None: the store needs none.
     gc_interval: float | None = None
@@ -185,16 +183,13 @@ class Store(ABC):
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
 
-    def moved_at(self, key: str) -> float | None:
+    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # this one does not know
         """Return when the session that had *key* was given another one, in Unix seconds.
 
-        None: none was, or it is longer ago than ``MOVED_FOR``, or the store does not know.  Asked
-        for the key of a client's cookie that has no session.  If it is less than ``LATE_FOR`` ago,
-        the request is late: it was sent before the client knew of the other key, so what it writes
-        is dropped.  Where a store does not know, such a request begins a session, whose cookie may
+        None: none was, or more than ``MOVED_FOR`` ago, or the store does not know.  A request with
+        such a key is late within ``LATE_FOR``: it begins no session, as the cookie of that could
         take the place of the one that a login has just set.
         """
-        check_key(key)
         return None
 
     @abstractmethod
@@ -380,7 +375,7 @@ class Store(ABC):
 
         Args:
             stored: when it expires so far, in Unix seconds.
-            wanted: when it would, in Unix seconds.
+            wanted: when it would, in Unix seconds; sooner, if a timeout was made shorter.
             life: how long a session lives without a request, in seconds.
         """
         interval = (
@@ -389,7 +384,7 @@ class Store(ABC):
             # However large: a session that is used must not end between two touches.
             else min(float(self.touch_interval), life / 2)
         )
-        return wanted - stored >= interval and wanted != stored
+        return not -interval < wanted - stored < interval and wanted != stored
 
     def __enter__(self) -> Self:
         return self
@@ -403,8 +398,3 @@ def check_key(key: str) -> str:
     if not ids.is_key(key):
         raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
     return key
-
-
-def owner_or_keep(owner: Owner) -> StoredOwner:
-    """Return *owner* with an int as str; raises as :func:`ids.owner_of` does."""
-    return owner if owner is None or owner is KEEP else ids.owner_of(owner)

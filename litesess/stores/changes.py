@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from litesess import codec
+from litesess import codec, ids
 from litesess.errors import VersionConflict
-from litesess.stores.base import KEEP, Owner, Record, owner_or_keep
+from litesess.stores.base import KEEP, Owner, Record, StoredOwner
 
 
 class Changes:
@@ -68,7 +68,7 @@ class Changes:
         self.removed = removed
         self.expires_at = expires_at
         self.if_version = if_version
-        self.owner = owner_or_keep(owner)
+        self.owner: StoredOwner = owner if owner is None or owner is KEEP else ids.owner_of(owner)
         self.is_login = is_rotation and owner is not KEEP
         self.settings: dict[str, Any] = {}
         if owner is not KEEP:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from litesess import ids
@@ -281,9 +280,11 @@ class EmbeddedStore(Store):
         """Run a plan that stores *record*, a new session; raises LimitReached as the plan does."""
         self._thin_out(record.owner)
         for is_anew in False, True:
-            if self._limits.prepare(record, self.clock(), is_anew=is_anew):
-                with suppress(LimitReached):  # the sessions that were picked before have ended
+            try:
+                if self._limits.prepare(record, is_anew=is_anew):
                     return self._engine.transact(plan, sync=self._durable)
+            except LimitReached:  # the sessions that were picked before have ended
+                continue
         self.tally.add_refused()
         raise self._limits.refusal(self.tally.refused, self.clock())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
@@ -55,23 +56,21 @@ class Limits:
         self._picked: deque[bytes] = deque()
         self._refused_at = self._logged_at = float("-inf")
 
-    def prepare(self, record: Record, now: float, *, is_anew: bool) -> bool:
+    def prepare(self, record: Record, *, is_anew: bool) -> bool:
         """Do what takes long, before the lock is taken, to store *record*, a new session.
 
         Args:
             record: the session.
-            now: in Unix seconds.
             is_anew: pick other sessions that may end for it.
 
         Returns:
             Whether it is worth while to try.
         """
-        if not self._is_full(record):
+        if self._max_sessions is None or not self._is_full(record):
             return True
-        assert self._max_sessions is not None
         if not is_anew and len(self._picked) > min(_LOOKED_AT, self._max_sessions // 4):
             return True
-        if self._refused_at <= now < self._refused_at + _HOPELESS:
+        if time.monotonic() < self._refused_at + _HOPELESS:
             return bool(self._picked) and not is_anew
         picked = self._engine.sample(_PICKED)
         random.shuffle(picked)
@@ -97,7 +96,7 @@ class Limits:
 
         Source: Redis documentation, "Key eviction", "Approximated LRU algorithm", for the pool.
         """
-        if not self._is_full(record):
+        if self._max_sessions is None or not self._is_full(record):
             return []
         found: list[Found] = []
         picked = self._picked
@@ -120,7 +119,7 @@ class Limits:
             count: how many were not so far.
             now: in Unix seconds.
         """
-        self._refused_at = now
+        self._refused_at = time.monotonic()
         if not self._logged_at <= now < self._logged_at + _QUIET:
             self._logged_at = now
             logger.warning(

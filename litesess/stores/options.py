@@ -56,7 +56,8 @@ def touch_interval() -> Any:
     """Return the option ``touch_interval``."""
     return option(
         "auto",
-        "Smallest gain of expiry worth a write, in seconds; auto: a tenth of the life, at most 60",
+        "Smallest change of expiry worth a write, in seconds; auto: a tenth of the life, at most"
+        " 60",
         check=_touch_interval,
     )
 

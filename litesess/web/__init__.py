@@ -4,6 +4,7 @@ An app imports its names from ``litesess``; integrations import theirs from here
 """
 
 from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
+from litesess.web.contents import Contents
 from litesess.web.cookie import (
     LONGEST_MAX_AGE,
     CookieSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "STORE_KEY",
     "Arrival",
     "Candidate",
+    "Contents",
     "CookieSettings",
     "Manager",
     "ManagerOptions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from litesess.stores.base import LATE_FOR, Record
 from litesess.web.cookie import CookieSigner, Verified, may_be_host
@@ -15,6 +15,19 @@ MAX_CANDIDATES: Final = 4
 
 #: A cookie's session, and its record.
 Candidate: TypeAlias = "tuple[Verified, Record]"
+
+
+class Request(Protocol):
+    """What has to be known of a request; :class:`litesess.web.state.State` is one."""
+
+    rules: Rules
+    environ: Mapping[str, Any]
+
+    def is_https(self) -> bool:
+        """Return whether it came by https, or counts as if it had."""
+
+    def ends_at(self, record: Record) -> float:
+        """Return when a session ends, in Unix seconds."""
 
 
 class Arrival(NamedTuple):
@@ -37,7 +50,7 @@ class Arrival(NamedTuple):
 _NOTHING: Final = Arrival([], (), has_cookie=False)
 
 
-def arrival_of(rules: Rules, environ: Mapping[str, Any]) -> Arrival:
+def arrival_of(request: Request) -> Arrival:
     """Return what the client of a request came with.
 
     Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
@@ -46,34 +59,33 @@ def arrival_of(rules: Rules, environ: Mapping[str, Any]) -> Arrival:
     Raises:
         StoreError: the store can't work.
     """
-    header = environ.get("HTTP_COOKIE", "")
+    rules, header = request.rules, request.environ.get("HTTP_COOKIE", "")
     if not header:
         return _NOTHING
     if rules.host_signer is None:
-        return _loaded(rules, rules.signer.verified(header))
-    return _by_either_name(rules, rules.host_signer, environ, header)
+        return _loaded(request, rules.signer.verified(header))
+    return _by_either_name(request, rules.host_signer, header)
 
 
-def _by_either_name(
-    rules: Rules, host_signer: CookieSigner, environ: Mapping[str, Any], header: str
-) -> Arrival:
+def _by_either_name(request: Request, host_signer: CookieSigner, header: str) -> Arrival:
     """Return what came by the name for https, which wins, or else by the other one.
 
     Over https the other one counts only for a session whose own settings rule the first name out: a
     neighbour, or somebody in the middle of a request over http, can have planted it.
     """
+    rules = request.rules
     plain = rules.signer
     verified = host_signer.verified(header) if host_signer.name in header else []
     if verified:
         # The one name ends in the other.
         others = header.count(plain.name) > header.count(host_signer.name)
         ignored = [item.session_id for item in plain.verified(header)] if others else ()
-        return _loaded(rules, verified)._replace(is_host=True, ignored=ignored)
+        return _loaded(request, verified)._replace(is_host=True, ignored=ignored)
     verified = plain.verified(header)
-    came = _loaded(rules, verified)
-    if not (verified and rules.is_https(environ)):
+    came = _loaded(request, verified)
+    if not (verified and request.is_https()):
         return came
-    settings = rules.settings_of(environ)
+    settings = rules.settings_of(request.environ)
     if not may_be_host(settings, {}):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
@@ -82,12 +94,13 @@ def _by_either_name(
     return Arrival(live, (), has_cookie=bool(live), ignored=ignored)
 
 
-def _loaded(rules: Rules, verified: list[Verified]) -> Arrival:
+def _loaded(request: Request, verified: list[Verified]) -> Arrival:
     """Return what a client came with whose cookies carry these ids."""
     if not verified:
         return _NOTHING
     if len(verified) > MAX_CANDIDATES:
         return Arrival([], [item.session_id for item in verified], has_cookie=True)
+    rules = request.rules
     if len(verified) > 1:
         records = rules.store.load_all([item.key for item in verified])
     else:
@@ -96,7 +109,7 @@ def _loaded(rules: Rules, verified: list[Verified]) -> Arrival:
     live = [
         (item, record)
         for item, record in zip(verified, records, strict=True)
-        if record is not None and rules.ends_at(record) > now
+        if record is not None and request.ends_at(record) > now
     ]
     overtaken = None if live else _overtaken(rules, verified, records, now)
     return Arrival(live, (), has_cookie=True, overtaken=overtaken)

@@ -174,7 +174,10 @@ class Loaded:
     def expiry(self, created_at: float, now: float) -> float:
         """Return when the session expires if it is used at *now*, in Unix seconds."""
         own = self.own_cookie() or {}
-        return self.rules.expiry(self.settings(), own, created_at, now, self.owner())
+        # The owner is asked for only where it makes a difference: a request comes by here twice.
+        store = self.rules.store
+        ttl = store.ttl if store.anonymous_ttl is None else self.rules.ttl_of(self.owner())
+        return self.rules.expiry(self.settings(), own, created_at, now, ttl)
 
     def has_life(self) -> bool:
         """Return whether the cookie has an end; otherwise it ends with the browser."""
@@ -222,3 +225,8 @@ class Loaded:
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""
         return self.rules.settings_of(self.environ)
+
+    def ends_at(self, record: Record) -> float:
+        """Return when the session in *record*, which is not loaded yet, ends."""
+        rules = self.rules
+        return rules.ends_at(record, rules.settings_of(self.environ))

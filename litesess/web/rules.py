@@ -288,7 +288,7 @@ class Rules:
         own: Mapping[str, Any],
         created_at: float,
         now: float,
-        owner: str | None,
+        ttl: float,
     ) -> float:
         """Return when a session expires that is used at *now*, in Unix seconds.
 
@@ -297,21 +297,39 @@ class Rules:
             own: what the session's own settings differ in.
             created_at: when it was created, in Unix seconds.
             now: in Unix seconds.
-            owner: of the session.
+            ttl: its life if the cookie's settings name none, in seconds.
         """
         ends_at = life_ends_at(settings, own, now)
         if ends_at is None:
-            ttl = self.store.anonymous_ttl if owner is None else None
-            ends_at = now + (self.store.ttl if ttl is None else ttl)
+            ends_at = now + ttl
         if self.options.absolute_timeout is not None:
             ends_at = min(ends_at, created_at + self.options.absolute_timeout)
         return ends_at
 
-    def ends_at(self, record: Record) -> float:
-        """Return when a stored session ends."""
-        if self.options.absolute_timeout is None:
-            return record.expires_at
-        return min(record.expires_at, record.created_at + self.options.absolute_timeout)
+    def ttl_of(self, owner: str | None) -> float:
+        """Return how long a session of *owner* lives if the cookie's settings do not say."""
+        ttl = self.store.anonymous_ttl if owner is None else None
+        return self.store.ttl if ttl is None else ttl
+
+    def ends_at(self, record: Record, settings: CookieSettings) -> float:
+        """Return when a stored session ends: as it is stored, or as the options say now, if sooner.
+
+        A timeout that was made shorter holds for the sessions that there are, too.
+
+        Args:
+            record: the session.
+            settings: the configured ones.
+        """
+        ends_at, seen_at = record.expires_at, record.last_seen_at
+        if seen_at is None:  # a store of somebody else's does not know
+            return ends_at
+        own, life = record.cookie, settings.max_age
+        if own or settings.expires is not None or self.options.absolute_timeout is not None:
+            ttl = self.ttl_of(record.owner)
+            wanted = self.expiry(settings, own or {}, record.created_at, seen_at, ttl)
+        else:  # the same, without two calls: each request that has a session comes by here
+            wanted = seen_at + (self.ttl_of(record.owner) if life is None else life)
+        return wanted if wanted < ends_at else ends_at
 
     def client(self, environ: Mapping[str, Any]) -> dict[str, str] | None:
         """Return what is to be known of the browser."""
@@ -343,7 +361,8 @@ class Rules:
         is_https = environ.get("wsgi.url_scheme") == "https"
         if trust_proxy is None:
             is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
-            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
+            is_said = forwarded and forwarded.partition(",")[0].strip().lower() == "https"
+            if is_said and not is_https:
                 self.warn_once(
                     "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
                     " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"

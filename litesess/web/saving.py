@@ -22,6 +22,8 @@ ResultT = TypeVar("ResultT")
 
 #: The reason why a write is dropped: what is logged out stays logged out.
 _GONE_MEANWHILE: Final = "a session was gone when a late write to it came"
+#: Lives of a session that differ by less, in seconds, are one.
+_SAME_LIFE: Final = 1.0
 #: The most top-level keys of a session.
 MAX_KEYS: Final = 1000
 
@@ -42,13 +44,15 @@ def create(state: State) -> None:
     _check_size(state, changed, removed)
     _end_strays(state)
     record = _record(state, changed)
-    with suppress(LimitReached):  # which the store counts and logs; the page is served all the same
+    try:
         for _ in range(ID_TRIES):
             if state.rules.store.create(ids.key_of(state.current_id()), record):
                 state.stored_as(record, changed)
                 return
             state.drop_id()
-        raise ids_are_taken()
+    except LimitReached:  # which the store counts and logs; the page is served all the same
+        return
+    raise ids_are_taken()
 
 
 def begin_anew(state: State) -> None:
@@ -111,7 +115,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         # the old one, perhaps to a login's session, is shown nothing of what it holds now.
         state.lose()
         return True
-    _count_life_anew(state, record, is_cookie=is_cookie)
+    record = _count_life_anew(state, record, is_cookie=is_cookie)
     state.is_content_written |= is_content
     state.is_cookie_written |= is_cookie
     state.stored_as(record, changed)
@@ -158,29 +162,47 @@ def prolong(state: State) -> None:
     now = rules.clock()
     expires_at = state.expiry(record.created_at, now)
     if rules.options.resave:
-        try:
-            saved = rules.store.update(
-                key, {}, (), expires_at=expires_at, if_version=record.version
-            )
-        except VersionConflict:  # somebody wrote it meanwhile, and prolonged it
-            return
-        if saved is None:
-            state.lose()
-        else:
-            state.stored_as(saved, {})
-            state.written_at = now
+        _rewrite(state, expires_at, now)
         return
     life = expires_at - now
     if not (state.is_touched or rules.store.worth_touching(record.expires_at, expires_at, life)):
         return
     try:
-        if rules.store.touch(key, expires_at, version=record.version):
+        if not _has_life(record, life):
+            _rewrite(state, expires_at, now)
+        elif rules.store.touch(key, expires_at, version=record.version):
             state.prolonged(expires_at, now)
         elif rules.store.load(key) is None:
             state.lose()
     except StoreError:
         # Nothing of the app's is lost, so the page is served.
         logger.exception("a session's life was not prolonged")
+
+
+def _has_life(record: Record, life: float) -> bool:
+    """Return whether a stored session lives for *life*, in seconds, after each use.
+
+    If not, a touch is not enough: stores know the last use by the expiry and the life, and a touch
+    changes the expiry alone.
+    """
+    seen_at = record.last_seen_at
+    return seen_at is None or abs(record.expires_at - seen_at - life) < _SAME_LIFE
+
+
+def _rewrite(state: State, expires_at: float, now: float) -> None:
+    """Store a session again that was not changed, unless another request has written it."""
+    key, record = state.stored()
+    try:
+        saved = state.rules.store.update(
+            key, {}, (), expires_at=expires_at, if_version=record.version
+        )
+    except VersionConflict:  # which has prolonged it, too
+        return
+    if saved is None:
+        state.lose()
+    else:
+        state.stored_as(saved, {})
+        state.written_at = now
 
 
 def delete(state: State) -> None:
@@ -311,8 +333,8 @@ def _record(state: State, frames: codec.Frames) -> Record:
     )
 
 
-def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
-    """Let *record* expire by what others have made of it meanwhile, not by what was loaded."""
+def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> Record:
+    """Let *record* expire as other requests have changed it meanwhile, not as it was loaded."""
     _, before = state.stored()
     rules, now = state.rules, state.written_at
     assert now is not None  # just now
@@ -320,14 +342,18 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
         not is_cookie and record.cookie != before.cookie
     )
     if not is_other or state.move is Move.REGENERATE:
-        return
+        return record
     own = record.cookie or {}
-    expires_at = rules.expiry(state.settings(), own, record.created_at, now, record.owner)
+    ttl = rules.ttl_of(record.owner)
+    expires_at = rules.expiry(state.settings(), own, record.created_at, now, ttl)
     key = ids.key_of(state.current_id())
-    if expires_at != record.expires_at and rules.store.touch(
-        key, expires_at, version=record.version
-    ):
-        record.expires_at = expires_at
+    again = None
+    if expires_at != record.expires_at:
+        with suppress(VersionConflict):
+            again = rules.store.update(
+                key, {}, (), expires_at=expires_at, if_version=record.version
+            )
+    return record if again is None else again
 
 
 def _discard(state: State, reason: str) -> None:

@@ -106,15 +106,16 @@ class State(Loaded):
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
+        #: The client's cookie has the name that browsers take over https alone.
+        self.is_host = False
+        self._is_https: bool | None = None
         came = self._arrival_or_outage()
         if self.status is not Status.UNREAD:
             return  # another greenlet of this thread was faster
         live, chosen = came.live, chosen_of(came.live)
         #: The client came with a cookie of ours, whatever became of its session.
         self.has_cookie = came.has_cookie or chosen is not None
-        #: That cookie has the name that browsers take over https alone.
         self.is_host = came.is_host
-        self._is_https: bool | None = None
         #: The ids in cookies by the other name, which don't count.
         self.ignored = came.ignored
         #: The ids of other sessions that the client came with cookies of.
@@ -182,7 +183,7 @@ class State(Loaded):
 
     def arrival(self) -> Arrival:
         """Return what the client came with."""
-        return arrival_of(self.rules, self.environ)
+        return arrival_of(self)
 
     def _is_to_be_secure(self, verified: Verified, record: Record) -> bool:
         """Return whether a cookie that was set without ``Secure`` is to be set with it now."""

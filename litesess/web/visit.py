@@ -85,18 +85,17 @@ class Visit(Actions):
             self.ask_owner()
         if self.record is not None and self.record.cookie:
             self.rotate_if_due()
-        is_known = self.status is Status.STORED or self.is_overtaken() or self.strays
-        if self.is_cleared and self.is_blank() and is_known:
+        if self.is_cleared and self.is_blank() and (self.status is not Status.NEW or self.strays):
             self.end_cleared()
+        elif self.status is Status.STORED:
+            saving.write(self)
+            if self.status is Status.STORED and not self.is_written:
+                saving.prolong(self)
         elif self.status in UNSTORED:
             if saving.is_due(self):
                 self.begin_if_possible()
             if self.is_overtaken():
                 saving.drop(self)
-        elif self.status is Status.STORED:
-            saving.write(self)
-            if self.status is Status.STORED and not self.is_written:
-                saving.prolong(self)
         # Order: no cookie may name a session that is not stored.
         return announcing.cookies(self)
 

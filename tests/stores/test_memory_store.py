@@ -67,7 +67,9 @@ def test_touch_interval_takes_auto_or_seconds(value):
         (5, 4.9, 86_400, False),
         (0, 0.001, 86_400, True),
         (0, 0, 86_400, False),
-        (0, -5, 86_400, False),
+        (0, -5, 86_400, True),
+        ("auto", -60, 86_400, True),
+        ("auto", -59.9, 86_400, False),
     ],
 )
 def test_a_touch_is_worth_it_from_the_touch_interval_on(touch_interval, gain, life, is_worth):

@@ -70,7 +70,6 @@ def test_what_is_no_settings_is_a_type_error(given):
     [
         ("max_age", 60, 60.0),
         ("max_age", timedelta(days=1), 86_400.0),
-        ("max_age", 0, 0.0),
         ("expires", EPOCH, 0.0),
         ("expires", 5, 5.0),
         ("path", "/foo", "/foo"),
@@ -100,6 +99,8 @@ def test_a_setting_is_kept_in_one_form(name, given, kept):
         ("max_age", True, TypeError),
         ("max_age", EPOCH, TypeError),
         ("max_age", lambda: 5, TypeError),
+        ("max_age", 0, ConfigError),
+        ("max_age", timedelta(0), ConfigError),
         ("max_age", -1, ConfigError),
         ("max_age", math.nan, ConfigError),
         ("max_age", math.inf, ConfigError),

@@ -100,6 +100,8 @@ def _cookie(app: Flask, flasks: SessionInterface, own: Any) -> Any:
         "partitioned": app.config.get("SESSION_COOKIE_PARTITIONED", False),
     }
     own = {**own, **parsed(CookieSettings, own)} if own else {}
+    with _under("PERMANENT_SESSION_LIFETIME"):  # the max_age of permanent sessions
+        build(CookieSettings, {"max_age": app.permanent_session_lifetime}, "cookie ")
     for item in fields(CookieSettings):
         if item.name in settings and item.name not in own:
             with _under(key := f"SESSION_COOKIE_{item.name.upper()}"):

@@ -14,7 +14,8 @@ from flask.sessions import SessionMixin
 
 from litesess import codec
 from litesess.errors import StoreError
-from litesess.web import CookieSettings, Manager, Move, Session, Status, Visit
+from litesess.stores.base import Record
+from litesess.web import Contents, CookieSettings, Manager, Move, Session, Status, Visit
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -85,15 +86,23 @@ class FlaskVisit(Visit):
     def settings(self) -> CookieSettings:
         """Return the cookie settings: a permanent session lives as the config says."""
         settings = super().settings()
-        if self._is_permanent():
+        if self._is_permanent(self.contents):
             return _living(settings, self.rules.app.permanent_session_lifetime)
         return settings
+
+    def ends_at(self, record: Record) -> float:
+        """Return when a session that is not loaded yet ends."""
+        if not (PERMANENT in record.frames and self._is_permanent(self.of(record.frames))):
+            return super().ends_at(record)
+        settings = self.rules.settings_of(self.environ)
+        lifetime = self.rules.app.permanent_session_lifetime
+        return self.rules.ends_at(record, _living(settings, lifetime))
 
     def is_rolling(self) -> bool:
         """Say whether the response sends the cookie of the session if it was looked at."""
         if super().is_rolling():
             return True
-        if self._is_permanent():
+        if self._is_permanent(self.contents):
             refreshes: bool = self.rules.app.config["SESSION_REFRESH_EACH_REQUEST"]
             return not self.was_permanent or refreshes
         return self.was_permanent
@@ -118,8 +127,8 @@ class FlaskVisit(Visit):
             # Where Flask-WTF keeps it for the rest of the request.
             g.pop(self.rules.form_token_key(), None)
 
-    def _is_permanent(self) -> bool:
-        contents = self.contents
+    @staticmethod
+    def _is_permanent(contents: Contents) -> bool:
         return PERMANENT in contents and bool(contents[PERMANENT])
 
     def _settle(self) -> None:

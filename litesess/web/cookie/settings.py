@@ -71,6 +71,18 @@ def _priority(name: str, value: object) -> str:
     raise ConfigError(f"cookie {name} {value!r} is not 'low', 'medium' or 'high'")
 
 
+def _life(name: str, value: object) -> float:
+    """Check a life: a duration above zero."""
+    life = seconds_or_zero(name, value)
+    if not life:
+        # Elsewhere it stands for a cookie that ends with the browser.
+        raise ConfigError(
+            f"cookie {name} 0 s would end each session at once; None is for a cookie that ends with"
+            " the browser, session.destroy() for a logout"
+        )
+    return life
+
+
 def _instant(name: str, value: object) -> float:
     """Check a point in time: an aware datetime, or Unix seconds."""
     if isinstance(value, datetime):
@@ -94,7 +106,7 @@ class CookieSettings(Options):
         None,
         "Life of the session and of its cookie without a request, in seconds; ``None``: the"
         " cookie ends with the browser, the session after the store's ``ttl``",
-        check=optional(seconds_or_zero),
+        check=optional(_life),
     )
     expires: float | None = option(
         None, "When both end, an aware datetime or Unix seconds", check=optional(_instant)
