@@ -21,7 +21,7 @@ from litesess.cli.exits import Exit, Failure
 from litesess.errors import ConfigError, EncodeError
 from litesess.ids import KEY_DIGITS, handle_of, is_key
 from litesess.stores.base import Record
-from litesess.web import CookieSettings
+from litesess.web import ROTATION_DUE, CookieSettings
 
 _REQUIRED: Final = ("key", "created_at", "expires_at", "data")
 _OPTIONAL: Final = ("last_seen_at", "owner", "cookie", "client")
@@ -163,6 +163,8 @@ def _cookie(value: object) -> Mapping[str, Any] | None:
     settings = codec.decode(_frame("cookie", value))
     # Each for itself: together they depend on the app's configuration, too.
     for name, setting in settings.items():
+        if name == ROTATION_DUE and setting is True:
+            continue
         if name not in _COOKIE_CHECKS:
             raise BadLine(f"'cookie' has the unknown setting {name!r}")
         try:
