@@ -22,7 +22,9 @@ Check = Callable[[str, Any], Any]
 _REQUIRED = object()
 
 
-def option(default: Any, doc: str, *, check: Check, secret: bool = False) -> Any:
+def option(
+    default: Any, doc: str, *, check: Check, secret: bool = False, shown: str | None = None
+) -> Any:
     """Declare an option: a field of a frozen dataclass that inherits :class:`Options`.
 
     Args:
@@ -30,8 +32,9 @@ def option(default: Any, doc: str, *, check: Check, secret: bool = False) -> Any
         doc: what it does, with its unit; a cell of the README's table.
         check: takes the option's name and what was given, returns the value to use or raises.
         secret: keep the value out of reprs.
+        shown: the default in the README's table; None: its source.
     """
-    metadata = {"doc": doc, "check": check}
+    metadata = {"doc": doc, "check": check, "shown": shown}
     if default is _REQUIRED:
         return field(repr=not secret, metadata=metadata)
     return field(default=default, repr=not secret, metadata=metadata)
@@ -145,8 +148,9 @@ def signature(cls: type[Options], *leading: str) -> inspect.Signature:
 def rows(cls: type[Options]) -> Iterator[tuple[str, str, str]]:
     """Yield each option's name, default as Python source, and what it does."""
     for item in dataclasses.fields(cls):
-        default = "required" if item.default is dataclasses.MISSING else _source(item.default)
-        yield item.name, default, item.metadata["doc"]
+        shown = item.metadata["shown"] or _source(item.default)
+        is_required = item.default is dataclasses.MISSING
+        yield item.name, "required" if is_required else shown, item.metadata["doc"]
 
 
 def boolean(name: str, value: object) -> bool:

@@ -55,7 +55,12 @@ class FileLock:
         return True
 
     def acquire(
-        self, fd: int, timeout: float, *, sleep: Callable[[float], object] = time.sleep
+        self,
+        fd: int,
+        timeout: float,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> bool:
         """Take the lock of an open file for this descriptor alone; say whether it was had in time.
 
@@ -65,10 +70,11 @@ class FileLock:
             fd: the open file, or directory.
             timeout: how long to try, in seconds.
             sleep: how to wait between tries.
+            monotonic: returns seconds that never go back.
         """
         if self.take(fd):  # by far the most often, so no clock is asked
             return True
-        began = now = time.monotonic()
+        began = now = monotonic()
         wait = _FIRST_WAIT
         while (left := began + timeout - now) > 0:
             if now - began < _YIELD_FOR:
@@ -78,7 +84,7 @@ class FileLock:
                 wait = min(2 * wait, _LONGEST_WAIT)
             if self.take(fd):
                 return True
-            now = time.monotonic()
+            now = monotonic()
         return False
 
     @staticmethod
