@@ -19,9 +19,6 @@ from typing import Final
 
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
-if os.name != "posix":
-    raise ImportError("litesess needs POSIX; on Windows nothing of it was ever tried")
-
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 

@@ -8,27 +8,35 @@ do, and a forked child that closes its copy frees nothing.  No lock is ever take
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Final
-
-from portalocker import LockFlags
-from portalocker.portalocker import FlockLocker
 
 _FIRST_WAIT: Final = 20e-6
 #: For so long a waiting thread only lets other threads run: a log is locked for about as long,
 #: and the shortest sleep is longer.
 _YIELD_FOR: Final = 50e-6
 _LONGEST_WAIT: Final = 2e-3
-_SHARED: Final = int(LockFlags.SHARED | LockFlags.NON_BLOCKING)
-_EXCLUSIVE: Final = int(LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
-_UNLOCK: Final = int(LockFlags.UNBLOCK)
-
-#: The call itself: portalocker's wrapping costs four times as much.
-_flock = FlockLocker().locker
+_SHARED: Final = fcntl.LOCK_SH | fcntl.LOCK_NB
+_EXCLUSIVE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 #: Not everywhere.
 _yield: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+@cache
+def _locker() -> Callable[[int, int], object]:
+    """Return the call itself: portalocker's wrapping costs four times as much."""
+    try:
+        # Not at the top: it looks for a temporary directory when it is imported, and a container
+        # with a read-only root has none.
+        from portalocker.portalocker import FlockLocker  # noqa: PLC0415
+    except OSError:
+        return fcntl.flock
+    locker: Callable[[int, int], object] = FlockLocker().locker
+    return locker
 
 
 class FileLock:
@@ -49,7 +57,7 @@ class FileLock:
             OSError: the file can't be locked.
         """
         try:
-            _flock(fd, _SHARED if shared else _EXCLUSIVE)
+            _locker()(fd, _SHARED if shared else _EXCLUSIVE)
         except BlockingIOError:
             return False
         return True
@@ -93,7 +101,7 @@ class FileLock:
 
         Closing would not do: a forked child may have a copy of the descriptor.
         """
-        _flock(fd, _UNLOCK)
+        _locker()(fd, fcntl.LOCK_UN)
 
     #: The process id to name as the holder.
     pid = staticmethod(os.getpid)
