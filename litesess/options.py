@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import isfinite
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
 
 Check = Callable[[str, Any], Any]
@@ -239,16 +240,6 @@ def function(name: str, value: object) -> Callable[..., Any]:
     if not callable(value):
         raise ConfigTypeError(f"{name} is of type {type(value).__name__}, which can't be called")
     return value
-
-
-def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
-    """Return the end of an error about an unknown name: the nearest known one, or all."""
-    from difflib import get_close_matches  # noqa: PLC0415  # 1.5 ms of each start, for errors alone
-
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if nearest:
-        return f"; did you mean {prefix + nearest[0]!r}?"
-    return f"; known are {', '.join(prefix + each for each in known)}"
 
 
 def _source(value: object) -> str:
