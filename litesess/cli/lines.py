@@ -5,7 +5,7 @@
     {"key":"<64 hex digits>","created_at":1.5,"expires_at":9.5,"last_seen_at":2.5,
      "owner":null,"cookie":null,"client":null,"data":{"user":"ada","seen":{"~datetime":"2026-01-31T10:00:00+01:00"}}}
 
-``data`` is the stored typed JSON (codec.py), byte for byte.
+``data`` is the stored typed JSON (:mod:`litesess.codec.tagged`), byte for byte.
 """
 
 from __future__ import annotations
@@ -203,6 +203,6 @@ def _frame(name: str, value: object) -> bytes:
         raise BadLine(f"the value of {name!r} can't be stored") from None
     # A value that decodes to other content, such as base64 with junk in it, was not written by
     # litesess; to import it would lose a part of it silently.
-    if not codec.same_content(frame, given):
+    if frame != given:
         raise BadLine(f"the value of {name!r} is not as export writes it")
     return frame

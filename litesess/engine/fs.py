@@ -20,9 +20,6 @@ from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
 from litesess.engine.mounts import network_type
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
-if os.name != "posix":
-    raise ImportError("litesess needs POSIX; on Windows nothing of it was ever tried")
-
 logger = logging.getLogger("litesess.engine")
 
 FILE_MODE: Final = 0o600

@@ -111,8 +111,11 @@ _Item: TypeAlias = "tuple[bytes, Any]"
 
 
 def _items(key: str, frame: bytes | None) -> list[_Item] | None:
-    """Return the items of an encoded list; None: it is no list."""
-    value = [] if frame is None else codec.decode(frame)
+    """Return the items of an encoded list; None: it is no list, or can't be decoded."""
+    try:
+        value = [] if frame is None else codec.decode(frame)
+    except ValueError:  # as another release has written it
+        return None
     if type(value) is not list:
         return None
     return [(codec.encode(item, key), item) for item in value]

@@ -139,7 +139,7 @@ class Loaded:
 
     def has_content(self) -> bool:
         """Return whether there is anything worth keeping in the session."""
-        return len(self.contents) > 0
+        return len(self.contents.names()) > 0
 
     def current_id(self) -> str:
         """Return the id it has, or gets at the next write."""

@@ -253,6 +253,9 @@ class Session(FlashMessages, CsrfToken):
     def __len__(self) -> int:
         return len(self._visit.look().contents)
 
+    def __bool__(self) -> bool:
+        return bool(self._visit.look().contents)
+
     def __contains__(self, key: object) -> bool:
         return key in self._visit.look().contents
 

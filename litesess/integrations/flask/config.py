@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.options import Options, build, parsed, suggestion, text
+from litesess.options import Options, build, parsed, text
 from litesess.stores.base import Store
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import CookieSettings, ManagerOptions, Secrets, check_name, check_secrets
@@ -22,6 +23,9 @@ _OF_STORE: Final = {item.name for item in fields(WALOptions)}
 _OF_MANAGER: Final = {item.name for item in fields(ManagerOptions)}
 _NAMES: Final = _OF_STORE | _OF_MANAGER | {"path"}
 _KEYS: Final = {PREFIX + name.upper(): name for name in sorted(_NAMES)}
+#: The attributes of the cookie that Flask has keys for.
+_FLASKS: Final = ("domain", "httponly", "partitioned", "path", "samesite", "secure")
+_SUGGESTED: Final = (*sorted(_NAMES), *(f"cookie.{name}" for name in _FLASKS))
 #: What is not as the manager has it: made of other keys, too, or checked together.
 _MADE: Final = {"secret", "store", "cookie", "cookie_name"}
 
@@ -41,7 +45,8 @@ def options_of(app: Flask, flasks: SessionInterface) -> dict[str, Any]:
         if key in _KEYS:
             given[_KEYS[key]] = value
         elif key.startswith(PREFIX):
-            raise ConfigTypeError(f"unknown config key {key!r}{suggestion(key, _KEYS)}")
+            hint = suggestion(key.removeprefix(PREFIX).lower(), _SUGGESTED, _key)
+            raise ConfigTypeError(f"unknown config key {key!r}{hint}")
     plain = {name: value for name, value in given.items() if name in _OF_MANAGER - _MADE}
     options = _checked(ManagerOptions, plain)
     options["secret"] = _secrets(app.config, given.get("secret"))
@@ -49,6 +54,13 @@ def options_of(app: Flask, flasks: SessionInterface) -> dict[str, Any]:
     options["cookie_name"] = _cookie_name(app, flasks, given.get("cookie_name"), options["cookie"])
     options["store"] = _store(given)
     return options
+
+
+def _key(name: str) -> str:
+    """Return the config key of an option, or of ``cookie.<attribute>``."""
+    of_cookie = name.removeprefix("cookie.")
+    prefix = PREFIX if of_cookie == name else "SESSION_COOKIE_"
+    return prefix + of_cookie.upper()
 
 
 def _checked(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
