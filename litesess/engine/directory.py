@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.descriptors import OpenFile
+from litesess.engine.fs import FileSystem
 from litesess.engine.modes import Widened
 
 WAL = "wal"

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from litesess.engine.descriptors import above_standard, own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
 from litesess.engine.mounts import network_type
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
@@ -99,25 +100,6 @@ def _full_sync(fd: int) -> None:
 _sync: Callable[[int], None] = getattr(os, "fdatasync", _full_sync)
 
 
-class OpenFile:
-    """A descriptor that is closed when its last user forgets it."""
-
-    __slots__ = ("_close", "fd")
-
-    def __init__(self, fd: int, close: Callable[[int], None]) -> None:
-        self.fd = fd
-        self._close = close
-
-    def close(self) -> None:
-        """Close the descriptor; again is harmless."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            self._close(fd)
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class FileSystem:
     """The operating system's files, as the engine needs them; *directory* is a descriptor."""
 
@@ -168,7 +150,8 @@ class FileSystem:
     @staticmethod
     def map(fd: int, size: int) -> mmap.mmap:
         """Return the file's first *size* bytes as read-only memory."""
-        return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        with above_standard():  # it has a descriptor of its own
+            return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
 
     @staticmethod
     def make_directory(path: str) -> None:
@@ -209,7 +192,7 @@ class FileSystem:
         Raises:
             StoreError: another user owns it, or can write to it, which could not be changed.
         """
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
+        fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
         try:
             status = os.fstat(fd)
             if status.st_uid != os.geteuid():
@@ -240,7 +223,7 @@ class FileSystem:
     @staticmethod
     def look_into(path: str) -> int:
         """Open a directory of any owner, to read its names and the files in it."""
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     #: Return the type of the network file system that a path lies on; "" on none.
     network_type = staticmethod(network_type)
@@ -249,7 +232,7 @@ class FileSystem:
     def list(directory: int) -> list[str]:
         """Return the names in the directory, in no order."""
         # Opened for this alone: sshfs lists a directory that is open only once, and then nothing.
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS, dir_fd=directory)
+        fd = _open(".", os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS, dir_fd=directory)
         try:
             return os.listdir(fd)
         finally:
@@ -259,7 +242,7 @@ class FileSystem:
     def create(directory: int, name: str) -> int:
         """Make a new file, private whatever the umask, and open it for reading and writing."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS
-        fd = os.open(name, flags, FILE_MODE, dir_fd=directory)
+        fd = _open(name, flags, FILE_MODE, dir_fd=directory)
         try:
             os.fchmod(fd, FILE_MODE)
         except BaseException:
@@ -346,8 +329,12 @@ def _set_mode(fd: int, path: str, mode: int, wanted: int) -> bool:
     return True
 
 
+def _open(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    return own_descriptor(os.open(path, flags, mode, dir_fd=dir_fd))
+
+
 def _through(path: str, flags: int, work: Callable[[int], object]) -> None:
-    fd = os.open(path, flags)
+    fd = _open(path, flags)
     try:
         work(fd)
     finally:
@@ -356,7 +343,7 @@ def _through(path: str, flags: int, work: Callable[[int], object]) -> None:
 
 def _refuse_link(directory: int, name: str, path: str, access: int) -> int:
     try:
-        return os.open(name, access | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
+        return _open(name, access | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise StoreError(

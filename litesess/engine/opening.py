@@ -17,10 +17,11 @@ from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.chain import Chain
 from litesess.engine.commit import Committer
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory, Names
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower
-from litesess.engine.fs import OpenFile, errors, store_error, write_all
+from litesess.engine.fs import errors, store_error, write_all
 from litesess.engine.keys import Keys
 from litesess.engine.means import Hooks, Limits, Means
 from litesess.engine.modes import Widened

@@ -427,6 +427,27 @@ def test_what_was_planted_under_a_name_of_ours_is_refused_untouched(path, plant,
     )
 
 
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2)], ids=str)
+def test_no_file_takes_the_place_of_a_standard_stream(path, closed):
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            for fd in closed:
+                os.close(fd)
+            engine = make_engine(path=path)
+            put(engine, "first", b"1")
+            engine.compact()
+            own = [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3) if fd not in closed]
+            own += [fd for fd in closed if os.path.exists(f"/proc/self/fd/{fd}")]
+            status = int(any(str(each).startswith(path) or each in closed for each in own))
+        finally:
+            os._exit(status)
+    assert os.waitpid(process, 0)[1] == 0
+    engine = make_engine(path=path)
+    assert engine.get(key("first")).value == b"1"
+
+
 # Modes that something besides litesess has widened.
 
 
@@ -775,5 +796,5 @@ def test_only_one_module_of_the_engine_touches_the_disk():
             continue
         assert "open" not in calls, module
         # forks registers what happens at a fork, lock names the process.
-        assert "os" not in names or module.stem in {"forks", "lock"}, module
+        assert "os" not in names or module.stem in {"descriptors", "forks", "lock"}, module
         assert not names & {"io", "pathlib", "shutil", "tempfile", "pickle", "marshal"}, module
