@@ -85,6 +85,10 @@ class StoreFull(StoreError):
     """The disk has no room; nothing of the write remains, reading and deleting go on."""
 
 
+class LimitReached(StoreFull):
+    """``max_sessions`` is reached, and no session was found that could end for the new one."""
+
+
 class StoreReadOnly(StoreError):
     """The directory or its file system can't be written."""
 

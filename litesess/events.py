@@ -5,8 +5,11 @@ created     a session was stored for the first time, or anew under another id (`
 rotated     it goes on under another id
 destroyed   it was deleted: a logout, or an operator
 expired     it had expired, and was removed; told once, by whichever process did it
-evicted     it had to go for a newer one of its owner's (``max_per_owner``)
-discarded   a request that came too late wanted to write a session that was gone
+evicted     it had to go for a newer one of its owner's (``max_per_owner``), or, without an
+            owner, for another one without (``max_sessions``)
+discarded   a request that came too late wanted to write a session that was gone, or that had got
+            another id before the request came
+missed      a logout found no session: it had ended before, or its id was changed an hour ago
 ==========  =====================================================================================
 
 Events are told without a lock, in batches of at most 50, and those of a batch are forgotten before
@@ -23,9 +26,11 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 logger = logging.getLogger("litesess.events")
 
-Name: TypeAlias = Literal["created", "rotated", "destroyed", "expired", "evicted", "discarded"]
+Name: TypeAlias = Literal[
+    "created", "rotated", "destroyed", "expired", "evicted", "discarded", "missed"
+]
 NAMES: Final[tuple[Name, ...]] = (
-    "created", "rotated", "destroyed", "expired", "evicted", "discarded",
+    "created", "rotated", "destroyed", "expired", "evicted", "discarded", "missed",
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ _NUMBERS: Final = {
     "fsyncs": ("fsyncs", True, "Syncs of the log by this process"),
     "merges": ("merges", True, "Writes that were merged with another request's"),
     "discarded": ("discarded_writes", True, "Writes that came when their session was gone"),
+    "refused": ("refused_sessions", True, "Sessions that were not stored at max_sessions"),
     "compactions": ("compactions", True, "Compactions by this process"),
     "compacted_at": ("compacted_timestamp_seconds", False, "When this process last compacted"),
     "compaction_seconds": ("compaction_seconds", False, "How long that took"),

@@ -8,6 +8,7 @@ imports past it.
 from typing import TYPE_CHECKING
 
 from litesess.engine.changes import (
+    UNCOUNTED,
     Change,
     Clear,
     Delete,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIRECTORY_MODE",
+    "UNCOUNTED",
     "Change",
     "Clear",
     "Delete",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
+
+#: The owner of entries that no count counts, and that no search for an owner finds.
+UNCOUNTED: Final = b"\xff" * 16
 
 ResultT = TypeVar("ResultT")
 

@@ -126,7 +126,9 @@ class Engine:
             yield from self._current_view().scan()
 
     def count(self) -> int:
-        """Return how many keys there are, expired or not; at once, after the first time.
+        """Return how many entries are counted, expired or not; at once, after the first time.
+
+        Those of ``UNCOUNTED`` are not.
 
         Raises:
             StoreError: something can't be read, or was damaged.
@@ -169,6 +171,25 @@ class Engine:
         """
         with errors(self.path):
             yield from self._current_view().expired(now, self._opened().maintenance.pause)
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return some keys of entries without an owner, picked at random; see :meth:`View.sample`.
+
+        Raises:
+            StoreError: something can't be read, or was damaged.
+        """
+        with errors(self.path):
+            return self._current_view().sample(count)
+
+    def count_expired(self, now: float) -> int:
+        """Return how many of the counted entries expire at *now* or before, in Unix seconds.
+
+        Raises:
+            StoreError: something can't be read, or was damaged.
+        """
+        with errors(self.path):
+            view = self._current_view()
+            return sum(map(view.counts, view.expired(now, self._opened().maintenance.pause)))
 
     def _current_view(self) -> View:
         return self._opened().reader.current().view

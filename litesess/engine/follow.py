@@ -15,6 +15,7 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.chain import Chain, check_order, load_settled
+from litesess.engine.changes import UNCOUNTED
 from litesess.engine.files import Files
 from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot
@@ -61,7 +62,7 @@ class Follower:
         self.current = (
             CurrentLog(chain.view, chain.current.table.end, ()) if is_synced else _not_synced(chain)
         )
-        self._count: int | None = None  # how many keys there are, after the first question
+        self._count: int | None = None  # of counted entries, after the first question
         self._linked_at = float("-inf")  # when the log last was the one that bears its name
 
     def catch_up(self) -> CurrentLog:
@@ -111,7 +112,7 @@ class Follower:
         return True
 
     def count(self) -> int:
-        """Return how many keys there are; the first time, each that a log changed is looked at.
+        """Return how many entries are counted; see :meth:`View.count`, which is asked once.
 
         It raises the same errors as :meth:`catch_up`.
         """
@@ -232,17 +233,18 @@ def _not_synced(chain: Chain) -> CurrentLog:
 
 
 def _gain(view: View, record: form.Record, count: int) -> int:
-    """Return how many keys more there are after *record*, of *count* before it."""
+    """Return how many more entries are counted after *record*, of *count* before it."""
     gain = 0
     changed: dict[bytes, bool] = {}
     is_cleared = False
-    for kind, _flags, payload in form.members(record):
+    for kind, flags, payload in form.members(record):
         if kind == form.CLEAR:
             gain, is_cleared = -count, True
             changed.clear()
         elif kind in (form.PUT, form.DELETE):
             key = form.key_of(payload)
-            was_there = changed[key] if key in changed else not is_cleared and view.has(key)
-            changed[key] = kind == form.PUT
-            gain += changed[key] - was_there
+            was_counted = changed[key] if key in changed else not is_cleared and view.counts(key)
+            is_aside = flags & form.OWNED and form.owner_of(payload) == UNCOUNTED
+            changed[key] = kind == form.PUT and not is_aside
+            gain += changed[key] - was_counted
     return gain

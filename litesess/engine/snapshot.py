@@ -5,6 +5,7 @@ Values are read with ``pread``: a mapped file that turns bad kills the process w
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import chain
@@ -12,7 +13,7 @@ from typing import Final
 from zlib import crc32
 
 from litesess.engine import format as form
-from litesess.engine.changes import Entry
+from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem
 from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index
@@ -40,6 +41,7 @@ class Snapshot:
         "_fs",
         "_head",
         "_store_crc",
+        "_uncounted",
         "_values",
         "cipher",
         "generation",
@@ -81,6 +83,7 @@ class Snapshot:
         self._footer = footer
         self._store_crc = crc32(header.store)
         self._values = values_of(head)
+        self._uncounted = owner_tag(UNCOUNTED, self._values)
 
     @classmethod
     def open(cls, fs: FileSystem, file: OpenFile, path: str, head: form.Head) -> Snapshot:
@@ -113,6 +116,11 @@ class Snapshot:
     def count(self) -> int:
         """How many entries there are."""
         return self.index.count
+
+    @property
+    def counted(self) -> int:
+        """How many entries are counted; the others are gone through."""
+        return self.count - sum(1 for _ in self.index.owned_positions(self._uncounted))
 
     def _read_index(self) -> Iterator[bytes]:
         """Yield the index, a piece at a time."""
@@ -161,6 +169,14 @@ class Snapshot:
     def has(self, key: bytes) -> bool:
         """Return whether *key* is there, without reading its entry's value."""
         return key in self.keys_like(key[:PREFIX_BYTES])
+
+    def counts(self, key: bytes) -> bool:
+        """Return whether an entry under *key* is there that is counted, without its value."""
+        index = self.index
+        return any(
+            self.key(position) == key and index.owner_tag(position) != self._uncounted
+            for position in index.positions(key[:PREFIX_BYTES])
+        )
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*, or None.
@@ -250,6 +266,11 @@ class Snapshot:
         """
         for position in self.index.owned_positions(owner_tag(owner, self._values)):
             yield self.entry(position)[0]
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return the keys of entries without an owner among *count* that are picked at random."""
+        positions = random.sample(range(self.count), min(count, self.count))
+        return [self.key(at) for at in positions if self.index.owner_tag(at) == NO_OWNER]
 
     def verify(self) -> int:
         """Check every byte, and that each entry is found; return how many there are.

@@ -7,11 +7,12 @@ a reader meets the state before a record or the state after it.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
-from litesess.engine.changes import Entry
+from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
 from litesess.errors import Corruption, DecryptError
@@ -29,6 +30,7 @@ class Table:
 
     __slots__ = (
         "before", "cleared", "end", "last_kind", "log", "owned", "puts", "sequence", "touches",
+        "uncounted",
     )  # fmt: skip
 
     def __init__(self, log: Log, before: int) -> None:
@@ -43,6 +45,8 @@ class Table:
         self.puts: dict[bytes, int] = {}
         #: The keys that were put for each owner, once or ever: one, or several.
         self.owned: dict[bytes, bytes | set[bytes]] = {}
+        #: The keys whose last entry in this log is of ``UNCOUNTED``.
+        self.uncounted: set[bytes] = set()
         #: The version that was touched, and when it expires since.
         self.touches: dict[bytes, tuple[int, float]] = {}
         #: Nothing older than this table counts any more.
@@ -60,6 +64,8 @@ class Table:
                 key = form.key_of(payload)
                 if flags & form.OWNED:
                     self._note_owner(form.owner_of(payload), key)
+                elif self.uncounted:
+                    self.uncounted.discard(key)
                 self.puts[key] = pack_location(record)
                 if self.touches:
                     self.touches.pop(key, None)
@@ -69,16 +75,22 @@ class Table:
             elif kind == form.DELETE:
                 self.puts[payload] = _DELETED
                 self.touches.pop(payload, None)
+                self.uncounted.discard(payload)
             elif kind == form.CLEAR:
                 # Order: a reader that misses a key here must not look for it in older tables.
                 self.cleared = True
                 self.puts = {}
                 self.touches = {}
                 self.owned = {}
+                self.uncounted = set()
         # Order: last, so that after an interruption this record is taken in again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
     def _note_owner(self, owner: bytes, key: bytes) -> None:
+        if owner == UNCOUNTED:
+            self.uncounted.add(key)
+            return
+        self.uncounted.discard(key)
         keys = self.owned.get(owner)
         if keys is None:
             self.owned[owner] = key  # most have one, and a set takes 200 bytes
@@ -86,6 +98,14 @@ class Table:
             keys.add(key)
         elif keys != key:
             self.owned[owner] = {keys, key}
+
+    def unowned(self) -> list[bytes]:
+        """Return the keys that were put here, and neither deleted nor put for an owner."""
+        puts = self.puts.copy()
+        owned = self.uncounted.copy()
+        for keys in self.owned.copy().values():
+            owned.update([keys] if isinstance(keys, bytes) else keys.copy())
+        return [key for key, at in puts.items() if at != _DELETED and key not in owned]
 
 
 class View:
@@ -136,6 +156,16 @@ class View:
                 return False
         return self.snapshot is not None and self.snapshot.has(key)
 
+    def counts(self, key: bytes) -> bool:
+        """Return whether an entry is stored under *key* that is counted, without reading it."""
+        for table in self.tables:
+            location = table.puts.get(key)
+            if location is not None:
+                return location != _DELETED and key not in table.uncounted
+            if table.cleared:
+                return False
+        return self.snapshot is not None and self.snapshot.counts(key)
+
     def find(self, owner: bytes) -> Iterator[tuple[bytes, Entry]]:
         """Yield each key of *owner*, with its entry.
 
@@ -173,20 +203,35 @@ class View:
         return [key for key in found if self.has(key)]
 
     def count(self) -> int:
-        """Return how many keys there are; it looks at each that a log has changed."""
+        """Return how many entries are counted; it looks at each key that a log has changed."""
         snapshot = self._snapshot_below()
-        total = 0 if snapshot is None else snapshot.count
+        total = 0 if snapshot is None else snapshot.counted
         seen: set[bytes] = set()
         for table in self.tables:
             puts = table.puts.copy()
             for key, location in puts.items():
                 if key not in seen:
-                    was_there = snapshot is not None and snapshot.has(key)
-                    total += (location != _DELETED) - was_there
+                    was_counted = snapshot is not None and snapshot.counts(key)
+                    is_counted = location != _DELETED and key not in table.uncounted
+                    total += is_counted - was_counted
             seen.update(puts)
             if table.cleared:
                 break
         return total
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return keys without an owner, picked at random, *count* of each table and the snapshot.
+
+        A key that is gone, or has an owner, is seldom among them.
+        """
+        found: set[bytes] = set()
+        for table in self.tables:
+            keys = table.unowned()
+            found.update(random.sample(keys, min(count, len(keys))))
+        snapshot = self._snapshot_below()
+        if snapshot is not None:
+            found.update(snapshot.sample(count))
+        return [key for key in found if self.has(key)]
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry.

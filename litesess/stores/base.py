@@ -27,9 +27,13 @@ Owner: TypeAlias = "str | int | None | Literal[_Keep.KEEP]"
 #: An owner as stores keep it.
 StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
-#: For so long, in seconds, late changes and deletions under the old key of a rotated session are
-#: done to the session.  By the defaults of servers, no request is served for longer.
-MOVED_FOR: Final = 60.0
+#: A request that comes with, or writes under, the former key of a session is *late* for so long, in
+#: seconds, after the session was given another one.  By the defaults of servers, no request is
+#: served for longer.
+LATE_FOR: Final = 60.0
+#: For so long, in seconds, a deletion under the former key of a session deletes the session: a
+#: stream or a long poll that ends with a logout may take more than ``LATE_FOR``.
+MOVED_FOR: Final = 3600.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
 
@@ -142,6 +146,8 @@ class Store(ABC):
 
     #: Life of a session whose cookie has no expiry, in seconds.
     ttl: float = 86_400.0
+    #: The same, for a session without an owner; None: ``ttl``.
+    anonymous_ttl: float | None = None
     #: Smallest gain of expiry worth a write, in seconds; "auto": see :meth:`worth_touching`.
     touch_interval: float | Literal["auto"] = "auto"
     #: Seconds between two passes of the collector; None: the store needs none.
@@ -178,6 +184,18 @@ class Store(ABC):
     @abstractmethod
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
+
+    def moved_at(self, key: str) -> float | None:
+        """Return when the session that had *key* was given another one, in Unix seconds.
+
+        None: none was, or it is longer ago than ``MOVED_FOR``, or the store does not know.  Asked
+        for the key of a client's cookie that has no session.  If it is less than ``LATE_FOR`` ago,
+        the request is late: it was sent before the client knew of the other key, so what it writes
+        is dropped.  Where a store does not know, such a request begins a session, whose cookie may
+        take the place of the one that a login has just set.
+        """
+        check_key(key)
+        return None
 
     @abstractmethod
     def create(self, key: str, record: Record) -> bool:
@@ -238,9 +256,9 @@ class Store(ABC):
     ) -> Record | None:
         """Do as :meth:`update` does and move the session to the key *new*, in one step.
 
-        From then on nothing can be loaded under the key *old*, nor rotated.  For ``MOVED_FOR``
-        seconds a late ``update`` or ``delete`` under it is done to the session: a change that
-        overlaps a rotation is not lost, a logout sticks.
+        From then on nothing can be loaded under the key *old*, nor rotated.  A late ``update``
+        under it is done to the session for ``LATE_FOR`` seconds, and a ``delete`` for
+        ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
         A rotation with an *owner*, even the same one as before, is a login: ``created_at`` is
         now, and under the key *old* only a deletion is still done to the session, so that a
         request which started before the login can't change what the login began.  *client*, if

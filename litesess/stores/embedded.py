@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any
 
 from litesess import ids
-from litesess.engine import Change, Clear, Delete, Entry, Lookup, Plan, Touch
+from litesess.engine import Change, Clear, Delete, Lookup, Plan, ResultT, Touch
+from litesess.errors import LimitReached
 from litesess.events import Event
 from litesess.stores import ending, packed
 from litesess.stores.base import KEEP, Owner, Record, Store, StoredOwner
 from litesess.stores.changes import Changes
+from litesess.stores.expiring import remove_expired
 from litesess.stores.keeping import kept
 from litesess.stores.limits import Limits
 from litesess.stores.stored import (
@@ -28,6 +30,7 @@ from litesess.stores.stored import (
     deletes,
     doom,
     events_of,
+    evictions,
     find_session,
     forwarding,
     look_up,
@@ -38,9 +41,6 @@ from litesess.stores.stored import (
 )
 
 logger = logging.getLogger("litesess.store")
-
-#: So many deletions make one record, and hold up other writers as long as one.
-DELETE_BATCH: Final = 50
 
 
 class EmbeddedStore(Store):
@@ -65,26 +65,28 @@ class EmbeddedStore(Store):
         content = look_up(self._engine, raw_key(key), self.clock())
         return content if isinstance(content, Record) else None
 
+    def moved_at(self, key: str) -> float | None:
+        """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
+        content = look_up(self._engine, raw_key(key), self.clock())
+        return content.moved_at if isinstance(content, packed.Forward) else None
+
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
         put = put_of(raw_key(key), record, now)
-        self._limits.count_first()
-        self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
             entry = stored.get(put.key)
             if entry is not None and entry.expires_at > now:
                 return [], None
-            if entry is None:
-                self._limits.check_room(record)
+            room = self._limits.make_room(stored, record) if entry is None else []
             evicted = self._limits.too_many(stored, record.owner, (put.key,), now)
-            return [put, *deletes(evicted)], evicted
+            return [put, *deletes(room + evicted)], room + evicted
 
-        evicted, record.version = self._engine.transact(plan, sync=self._durable)
+        evicted, record.version = self._begun(record, plan)
         if evicted is None:
             return False
-        self.tell(Event("created", ids.handle_of(key), record), *events_of("evicted", evicted))
+        self.tell(Event("created", ids.handle_of(key), record), *evictions(evicted, now))
         return True
 
     def update(
@@ -182,24 +184,22 @@ class EmbeddedStore(Store):
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
         raw, now = raw_key(old), self.clock()
         put = put_of(raw_key(new), record, now)
-        self._limits.count_first()
-        self._thin_out(record.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
             check_free(stored.get(put.key), now)
             doomed = doom(stored, raw, now)
-            if not doomed.deletions:
-                self._limits.check_room(record)
+            is_there = doomed.found is not None or doomed.expired is not None
+            room = [] if is_there else self._limits.make_room(stored, record)
             gone = [deletion.key for deletion in doomed.deletions]
-            evicted = self._limits.too_many(stored, record.owner, (put.key, *gone), now)
+            evicted = room + self._limits.too_many(stored, record.owner, (put.key, *gone), now)
             return [*doomed.forwarded_to(new, now), put, *deletes(evicted)], (doomed, evicted)
 
-        (doomed, evicted), record.version = self._engine.transact(plan, sync=self._durable)
+        (doomed, evicted), record.version = self._begun(record, plan)
         former = ids.handle_of(old) if doomed.found is not None else None
         self.tell(
             *doomed.events(),
             Event("created", ids.handle_of(new), record, former),
-            *events_of("evicted", evicted),
+            *evictions(evicted, now),
         )
 
     def delete(self, key: str) -> bool:
@@ -267,43 +267,25 @@ class EmbeddedStore(Store):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many."""
         now, removed = self.clock(), 0
-        for count, batch in self._remove_expired(self._engine.expired(now), now):
+        keys, is_heard = self._engine.expired(now), self.is_heard("expired")
+        for count, batch in remove_expired(self._engine, keys, now, is_heard=is_heard):
             removed += count
             self.tell(*events_of("expired", batch))
         return removed
 
-    def _remove_expired(
-        self, keys: Iterator[bytes], now: float
-    ) -> Iterator[tuple[int, list[Found]]]:
-        """Delete those of *keys* that have expired, a batch at a time.
-
-        Yields:
-            How many sessions they were and, if a listener hears of that, those.
-        """
-        while batch := [*islice(keys, DELETE_BATCH)]:
-
-            def plan(
-                stored: Lookup, batch: list[bytes] = batch
-            ) -> tuple[Sequence[Change], list[tuple[bytes, Entry]]]:
-                # Again under the lock: one may have been touched meanwhile.
-                doomed = [
-                    (key, entry)
-                    for key in batch
-                    if (entry := stored.get(key)) is not None and entry.expires_at <= now
-                ]
-                return [Delete(key, expired=True) for key, _ in doomed], doomed
-
-            # Not synced: a session that comes back after a power cut has still expired.
-            doomed, _ = self._engine.transact(plan, sync=False)
-            found: list[Found] = []
-            if self.is_heard("expired"):
-                sessions = (session_in(key, entry) for key, entry in doomed)
-                found = [session for session in sessions if session is not None]
-            yield sum(not packed.is_forward(entry.value) for _, entry in doomed), found
-
     def close(self) -> None:
         """Close the store; later operations raise StoreClosed.  Again is harmless."""
         self._engine.close()
+
+    def _begun(self, record: Record, plan: Plan[ResultT]) -> tuple[ResultT, int]:
+        """Run a plan that stores *record*, a new session; raises LimitReached as the plan does."""
+        self._thin_out(record.owner)
+        for is_anew in False, True:
+            if self._limits.prepare(record, self.clock(), is_anew=is_anew):
+                with suppress(LimitReached):  # the sessions that were picked before have ended
+                    return self._engine.transact(plan, sync=self._durable)
+        self.tally.add_refused()
+        raise self._limits.refusal(self.tally.refused, self.clock())
 
     def _thin_out(self, owner: StoredOwner) -> None:
         """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit."""

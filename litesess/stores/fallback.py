@@ -53,6 +53,11 @@ class FallbackStore(Store):
         # If it is still a draft, there is no original, so the session has ended.
         return None if record is None or is_draft(record) else record
 
+    def moved_at(self, key: str) -> float | None:
+        """Return when a session was given another key than *key*, in the one store or the other."""
+        moved_at = self._new.moved_at(key)
+        return self._old.moved_at(key) if moved_at is None else moved_at
+
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         self._settle(key)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from typing import Final
 
 from litesess.engine import Lookup
-from litesess.errors import StoreFull
+from litesess.errors import Corruption, DecryptError, LimitReached
 from litesess.stores import ending
 from litesess.stores.base import Record
-from litesess.stores.stored import Engine, Found, owned_sessions
+from litesess.stores.stored import Engine, Found, owned_sessions, session_in
+
+logger = logging.getLogger("litesess.store")
+
+#: Of so many sessions without an owner, the one that ends first goes for a new one.
+_COMPARED: Final = 8
+#: At most so many are looked at for that under the lock.
+_LOOKED_AT: Final = 64
+#: So many are picked at random at once, outside of the lock.
+_PICKED: Final = 1024
+#: For so long after a session was refused, in seconds, none are picked again.
+_HOPELESS: Final = 1.0
+#: Seconds between two log messages about the limit.
+_QUIET: Final = 60.0
 
 
 class Limits:
@@ -27,28 +44,96 @@ class Limits:
         Args:
             engine: where the sessions are.
             store_name: the name of the store, for errors.
-            max_sessions: beyond so many, no session without an owner begins.
+            max_sessions: beyond so many, a session without an owner begins in the place of another.
             max_per_owner: beyond so many, the oldest session of the owner goes.
         """
         self._engine = engine
         self._store_name = store_name
         self._max_sessions = max_sessions
         self._max_per_owner = max_per_owner
+        #: The keys of sessions that may end for another one.
+        self._picked: deque[bytes] = deque()
+        self._refused_at = self._logged_at = float("-inf")
 
-    def count_first(self) -> None:
-        """Have the sessions counted before the lock is taken: the first time takes long."""
-        if self._max_sessions is not None:
-            self._engine.count()
+    def prepare(self, record: Record, now: float, *, is_anew: bool) -> bool:
+        """Do what takes long, before the lock is taken, to store *record*, a new session.
 
-    def check_room(self, record: Record) -> None:
-        """Raise :class:`StoreFull` if there is no room for *record*, a new session."""
+        Args:
+            record: the session.
+            now: in Unix seconds.
+            is_anew: pick other sessions that may end for it.
+
+        Returns:
+            Whether it is worth while to try.
+        """
+        if not self._is_full(record):
+            return True
+        assert self._max_sessions is not None
+        if not is_anew and len(self._picked) > min(_LOOKED_AT, self._max_sessions // 4):
+            return True
+        if self._refused_at <= now < self._refused_at + _HOPELESS:
+            return bool(self._picked) and not is_anew
+        picked = self._engine.sample(_PICKED)
+        random.shuffle(picked)
+        self._picked = deque(picked)
+        return True
+
+    def _is_full(self, record: Record) -> bool:
+        """Return whether *record*, a new session, can only take the place of another one."""
         limit = self._max_sessions
-        if limit is not None and record.owner is None and self._engine.count() >= limit:
-            # No session ends for a new one: a client that floods the store must not end logins.
-            raise StoreFull(
-                f"{self._store_name} holds max_sessions={limit}, also counting expired ones that"
-                " were not collected yet; only sessions with an owner are begun"
+        return limit is not None and record.owner is None and self._engine.count() >= limit
+
+    def make_room(self, stored: Lookup, record: Record) -> list[Found]:
+        """Return the session that has to go for *record*, a new session, if there are too many.
+
+        A session with an owner never goes: a client that floods the store must not end logins.
+
+        Args:
+            stored: where they are.
+            record: the new one.
+
+        Raises:
+            LimitReached: there are too many, and none was found that may go.
+
+        Source: Redis documentation, "Key eviction", "Approximated LRU algorithm", for the pool.
+        """
+        if not self._is_full(record):
+            return []
+        found: list[Found] = []
+        picked = self._picked
+        for _ in range(min(len(picked), _LOOKED_AT)):
+            session = _unowned(stored, picked.popleft())
+            if session is not None:
+                found.append(session)
+            if len(found) == _COMPARED:
+                break
+        if not found:
+            raise LimitReached  # the caller picks others, or says why
+        found.sort(key=lambda session: session.record.expires_at)
+        picked.extend(session.key for session in found[1:])
+        return found[:1]
+
+    def refusal(self, count: int, now: float) -> LimitReached:
+        """Return the error for a session that was not stored; it is logged once a minute.
+
+        Args:
+            count: how many were not so far.
+            now: in Unix seconds.
+        """
+        self._refused_at = now
+        if not self._logged_at <= now < self._logged_at + _QUIET:
+            self._logged_at = now
+            logger.warning(
+                "%s holds max_sessions=%s, and none without an owner was found that could end: %d"
+                " new ones were not stored since the start; raise max_sessions",
+                self._store_name,
+                self._max_sessions,
+                count,
             )
+        return LimitReached(
+            f"{self._store_name} holds max_sessions={self._max_sessions}, also counting expired"
+            " ones that were not collected yet, and none without an owner was found that could end"
+        )
 
     def too_many(
         self, stored: Lookup, owner: str | None, spared: Collection[bytes], now: float
@@ -94,3 +179,12 @@ class Limits:
             sync=sync,
             rest=rest,
         )
+
+
+def _unowned(stored: Lookup, key: bytes) -> Found | None:
+    """Return the session under *key*; None: it is gone, has an owner or is damaged."""
+    try:
+        entry = stored.get(key)
+        return None if entry is None or entry.owner else session_in(key, entry)
+    except (Corruption, DecryptError):
+        return None  # a request that loads it is told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from inspect import Signature
 from threading import Lock
 from typing import Any, ClassVar, Literal
 
-from litesess.engine import Change, Clear, Delete, Entry, Plan, Put, ResultT
+from litesess.engine import UNCOUNTED, Change, Clear, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import StoreClosed
 from litesess.options import (
     Options,
@@ -26,8 +27,10 @@ class MemoryOptions(Options):
     """How a :class:`MemoryStore` works."""
 
     ttl: float = shared.ttl()
+    anonymous_ttl: float | None = shared.anonymous_ttl()
     gc_interval: float | None = shared.gc_interval()
     touch_interval: float | Literal["auto"] = shared.touch_interval()
+    max_sessions: int | None = shared.max_sessions()
     max_per_owner: int | None = shared.max_per_owner()
     clock: Callable[[], float] = shared.clock()
 
@@ -46,7 +49,10 @@ class MemoryStore(EmbeddedStore):
         """
         checked_options = build(MemoryOptions, options)
         super().__init__(
-            _MemoryEngine(), durable=False, max_per_owner=checked_options.max_per_owner
+            _MemoryEngine(),
+            durable=False,
+            max_sessions=checked_options.max_sessions,
+            max_per_owner=checked_options.max_per_owner,
         )
         shared.take_settings(self, checked_options)
 
@@ -127,8 +133,13 @@ class _MemoryEngine:
                 del self._owned[owner]
 
     def count(self) -> int:
-        """Return how many keys there are, expired or not."""
-        return len(self._entries)
+        """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
+        return len(self._entries) - len(self._owned.get(UNCOUNTED, ()))
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return some keys of entries without an owner, picked at random."""
+        keys = [key for key, entry in self._entries.copy().items() if not entry.owner]
+        return random.sample(keys, min(count, len(keys)))
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry."""

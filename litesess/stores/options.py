@@ -15,7 +15,8 @@ from litesess.options import count, function, option, optional, seconds, seconds
 
 #: The attributes of a store that an option of the same name sets.
 _SETTINGS: Final = (
-    "ttl", "touch_interval", "gc_interval", "compact_after_gc", "lock_timeout", "clock",
+    "ttl", "anonymous_ttl", "touch_interval", "gc_interval", "compact_after_gc", "lock_timeout",
+    "clock",
 )  # fmt: skip
 
 
@@ -29,6 +30,17 @@ def take_settings(store: object, given: object) -> None:
 def ttl() -> Any:
     """Return the option ``ttl``."""
     return option(86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds)
+
+
+def anonymous_ttl() -> Any:
+    """Return the option ``anonymous_ttl``."""
+    return option(
+        None,
+        "As ``ttl``, for a session without an owner: a shorter one removes the sessions of"
+        " passing visitors and robots soon; ``None``: ``ttl``.  If the cookie has a ``max_age`` or"
+        " ``expires``, that decides, with an owner or without",
+        check=optional(seconds),
+    )
 
 
 def gc_interval() -> Any:
@@ -56,6 +68,18 @@ def key(covers: str) -> Any:
         f"Encrypts {covers}: a passphrase of at least 12 characters, or 32 random bytes",
         check=optional(encryption_key),
         secret=True,
+    )
+
+
+def max_sessions() -> Any:
+    """Return the option ``max_sessions``."""
+    return option(
+        None,
+        "Upper limit on stored sessions, counting expired ones that are not removed yet.  When it"
+        " is reached, a new session without an owner takes the place of another one without an"
+        " owner; if none is found, the page is served without a session.  Logins are always"
+        " stored, and never end for others",
+        check=optional(count),
     )
 
 

@@ -7,6 +7,7 @@ A packed session (little-endian; drawn in docs/format.rst, "Session")::
 
 A forwarding record, which a rotation leaves under the session's former key, has the same head.  In
 place of the owner it has ``>`` and the new key; ``|`` in place of ``>`` if no late changes follow.
+It was created when the session was moved.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from litesess import codec
 from litesess.errors import EncodeError
-from litesess.stores.base import Record
+from litesess.stores.base import LATE_FOR, Record
 
 _HEAD = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
@@ -32,10 +33,16 @@ class Forward(NamedTuple):
         key: the key that the session was moved to.
         takes_changes: whether late changes under the former key are made to the session; late
             deletions always are.
+        moved_at: when it was moved, in Unix seconds.
     """
 
     key: str
     takes_changes: bool
+    moved_at: float
+
+    def takes_changes_at(self, now: float) -> bool:
+        """Return whether a change that comes at *now*, in Unix seconds, is made to the session."""
+        return self.takes_changes and now < self.moved_at + LATE_FOR
 
 
 def pack(
@@ -80,7 +87,7 @@ def pack(
 def pack_forward(forward: Forward) -> bytes:
     """Return a forwarding record as bytes."""
     text = bytes([_FOLLOWED if forward.takes_changes else _CLOSED]) + forward.key.encode()
-    return _HEAD.pack(0.0, 0.0, len(text), 0, 0) + text
+    return _HEAD.pack(forward.moved_at, 0.0, len(text), 0, 0) + text
 
 
 def is_forward(packed: bytes) -> bool:
@@ -107,7 +114,7 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
         if owner_size:
             owner = packed[at + 1 : at + owner_size].decode()
             if packed[at] in _FORWARDS:
-                return Forward(owner, packed[at] == _FOLLOWED)
+                return Forward(owner, packed[at] == _FOLLOWED, created_at)
             at += owner_size
         if cookie_size:
             cookie = _object(packed[at : at + cookie_size])

@@ -11,8 +11,7 @@ class Stats:
     """A store in numbers.
 
     Attributes:
-        live: sessions that have not expired, and the forwarding records that rotations leave for a
-            minute.
+        live: sessions that have not expired.
         expired: sessions that have expired, and were not removed yet.
         log_bytes: length of the log.
         snapshot_bytes: length of the snapshot.
@@ -22,6 +21,7 @@ class Stats:
         fsyncs: syncs of the log by this process.
         merges: writes by this process that were merged with another's.
         discarded: writes by this process that came too late: the session was gone.
+        refused: sessions that this process did not store, as ``max_sessions`` was reached.
         compactions: by this process.
         compacted_at: when this process last did, in Unix seconds; None: it did not.
         compaction_seconds: how long that took.
@@ -37,6 +37,7 @@ class Stats:
     fsyncs: int
     merges: int
     discarded: int
+    refused: int
     compactions: int
     compacted_at: float | None
     compaction_seconds: float | None
@@ -49,6 +50,7 @@ class Tally:
         self._lock = threading.Lock()  # Guards: the numbers.
         self.merges = 0
         self.discarded = 0
+        self.refused = 0
 
     def add_merge(self) -> None:
         """Count a write that was merged with another request's."""
@@ -59,3 +61,8 @@ class Tally:
         """Count a write that came too late."""
         with self._lock:
             self.discarded += 1
+
+    def add_refused(self) -> None:
+        """Count a session that was not stored, as there are too many."""
+        with self._lock:
+            self.refused += 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from litesess import ids
-from litesess.engine import Change, Delete, Entry, Plan, Put, ResultT
+from litesess.engine import UNCOUNTED, Change, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
 from litesess.stores import packed
@@ -44,7 +44,10 @@ class Engine(Getter, Finder, Protocol):
         """Run *plan* under the lock and make its changes; return its result and the version."""
 
     def count(self) -> int:
-        """Return how many keys there are, expired or not."""
+        """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
+
+    def sample(self, count: int) -> list[bytes]:
+        """Return some keys of entries without an owner, picked at random."""
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry."""
@@ -114,12 +117,12 @@ def find_session(
         stored: where it is.
         key: of the session, or a former one.
         now: in Unix seconds.
-        to_change: follow no forwarding record that takes no late changes.
+        to_change: follow only forwarding records that take changes now.
     """
     while (content := look_up(stored, key, now)) is not None:
         if isinstance(content, Record):
             return Found(key, content)
-        if to_change and not content.takes_changes:
+        if to_change and not content.takes_changes_at(now):
             return None
         key = bytes.fromhex(content.key)
     return None
@@ -160,6 +163,13 @@ def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
     return (Event(name, ids.handle_of(found.key.hex()), found.record) for found in sessions)
 
 
+def evictions(sessions: Iterable[Found], now: float) -> Iterator[Event]:
+    """Return the event of each of *sessions* that had to go for another one; some had expired."""
+    for found in sessions:
+        name: Name = "evicted" if found.record.expires_at > now else "expired"
+        yield from events_of(name, [found])
+
+
 def forwarding(old: bytes, new: str, now: float, *, takes_changes: bool) -> Put:
     """Return the change that leaves a forwarding record from the key *old* to *new*.
 
@@ -169,7 +179,8 @@ def forwarding(old: bytes, new: str, now: float, *, takes_changes: bool) -> Put:
         now: in Unix seconds.
         takes_changes: whether late changes under *old* are done to the session; deletions are.
     """
-    return Put(old, packed.pack_forward(Forward(new, takes_changes)), now + MOVED_FOR)
+    forward = packed.pack_forward(Forward(new, takes_changes, now))
+    return Put(old, forward, now + MOVED_FOR, UNCOUNTED)
 
 
 def check_free(entry: Entry | None, now: float) -> None:

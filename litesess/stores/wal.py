@@ -21,9 +21,7 @@ from litesess.options import (
     Options,
     boolean,
     build,
-    count,
     option,
-    optional,
     seconds_or_zero,
     signature,
     size,
@@ -31,6 +29,7 @@ from litesess.options import (
 )
 from litesess.stores import options as shared
 from litesess.stores.embedded import EmbeddedStore
+from litesess.stores.expiring import remove_expired
 from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
@@ -75,16 +74,12 @@ class WALOptions(Options):
         check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
     )
     ttl: float = shared.ttl()
+    anonymous_ttl: float | None = shared.anonymous_ttl()
     gc_interval: float | None = shared.gc_interval()
     compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
     encryption_key: EncryptionKey | None = shared.key("all that is stored")
     touch_interval: float | Literal["auto"] = shared.touch_interval()
-    max_sessions: int | None = option(
-        None,
-        "Most sessions there may be, expired ones that were not collected yet among them; beyond,"
-        " none is begun without an owner, and nobody's ends",
-        check=optional(count),
-    )
+    max_sessions: int | None = shared.max_sessions()
     max_per_owner: int | None = shared.max_per_owner()
     lock_timeout: float = option(
         10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
@@ -156,7 +151,7 @@ class WALStore(EmbeddedStore):
         as durable: from then on, damage to them can't pass for a torn write.
         """
         now, removed = self.clock(), 0
-        keys = self._engine.expired(now)
+        keys, is_heard = self._engine.expired(now), self.is_heard("expired")
         is_done = False
         while not is_done:
             batch: list[Found] = []
@@ -164,7 +159,7 @@ class WALStore(EmbeddedStore):
                 if not is_ours:
                     self._engine.follow()
                     return removed
-                for count, batch in self._remove_expired(keys, now):
+                for count, batch in remove_expired(self._engine, keys, now, is_heard=is_heard):
                     removed += count
                     if batch:
                         break
@@ -242,12 +237,13 @@ class WALStore(EmbeddedStore):
             StoreError: it can't be read.
         """
         found = self._engine.stats()
-        expired = sum(1 for _ in self._engine.expired(self.clock()))
+        expired = self._engine.count_expired(self.clock())
         return Stats(
             live=self._engine.count() - expired,
             expired=expired,
             merges=self.tally.merges,
             discarded=self.tally.discarded,
+            refused=self.tally.refused,
             compacted_at=self._compacted_at,
             compaction_seconds=self._compaction_seconds,
             **found._asdict(),

@@ -9,7 +9,7 @@ from litesess.errors import HeadersSent, SessionGone, StoreUnavailable
 from litesess.stores.base import KEEP
 from litesess.web import announcing, following, saving
 from litesess.web.cookie import ROTATION_DUE
-from litesess.web.loaded import GONE, Move, Status
+from litesess.web.loaded import GONE, UNSTORED, Move, Status
 from litesess.web.state import State
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Actions(State):
         self.is_looked_at = True
         if self.status is Status.UNREAD:
             self.look_first()
-        if self.status is Status.STORED:
+        if self.status is Status.STORED or self.is_overtaken():
             return self
         if self.status is Status.DESTROYED:
             raise SessionGone("the session was destroyed; call regenerate() to begin another")
@@ -45,15 +45,28 @@ class Actions(State):
             return  # that was a logout
         if self.is_blank():
             self.end_cleared()
-        elif self.status is Status.NEW:
-            if announcing.is_possible(self):
-                saving.create(self)
+        elif self.status in UNSTORED:
+            self.begin_if_possible()
         elif not saving.write(self, is_forced=True):
             raise SessionGone("the session was destroyed or has expired meanwhile")
+
+    def begin_if_possible(self) -> None:
+        """Store a session that begins with this request, if the client can come back to it."""
+        if not announcing.is_possible(self):
+            return
+        if self.is_overtaken():
+            if self.move is None:  # a login inside of atomic()
+                self.renew_id(Move.ROTATE)
+            saving.begin_anew(self)
+        else:
+            saving.create(self)
 
     def reload(self) -> None:
         """Load the session again; raises SessionGone if it is not there any more."""
         record = None
+        if self.is_overtaken():
+            self.load(self.id, None, self._key)
+            return
         if self.status is Status.STORED:
             key, _ = self.stored()
             record = self.rules.store.load(key)

@@ -68,11 +68,12 @@ def is_possible(state: State) -> bool:
 def may_begin(state: State) -> bool:
     """Return whether a new session can begin, as far as other cookies of the client allow it.
 
-    Beside strays, only a login or a fresh start: any other would be announced, and would take the
-    place of the user's own session, which is there again when the strays are gone.
+    Beside strays, and in a request that is late, only a login or a fresh start: any other would be
+    announced, and would take the place of the user's own session, which is there again when the
+    strays are gone, or when the client knows its other id.
     """
     return (
-        not state.strays
+        not (state.strays or state.is_overtaken())
         or state.has_ended
         or state.is_cleared
         or state.is_login()

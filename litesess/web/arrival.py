@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from litesess.stores.base import Record
+from litesess.stores.base import LATE_FOR, Record
 from litesess.web.cookie import CookieSettings, CookieSigner, Verified, may_be_host
 from litesess.web.rules import Rules
 from litesess.web.strays import Scope, scope_of
@@ -30,6 +30,8 @@ class Arrival(NamedTuple):
     is_host: bool = False
     #: The ids in cookies that don't count, as they have the other name.
     ignored: Sequence[str] = ()
+    #: The cookie, if no session of the client's is live, of one that has just got another id.
+    overtaken: Verified | None = None
 
 
 _NOTHING: Final = Arrival([], (), has_cookie=False)
@@ -75,7 +77,10 @@ def _by_either_name(
     if not (came.has_cookie and rules.is_https(environ) and may_be_host(settings, {})):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
-    return Arrival(live, (), has_cookie=bool(live), ignored=_ignored(came, settings))
+    is_known = bool(live) or came.overtaken is not None
+    return came._replace(
+        live=live, strays=(), has_cookie=is_known, ignored=_ignored(came, settings)
+    )
 
 
 def _ignored(came: Arrival, settings: CookieSettings) -> list[str]:
@@ -103,7 +108,22 @@ def _loaded(rules: Rules, verified: list[Verified]) -> Arrival:
         for item, record in zip(verified, records, strict=True)
         if record is not None and rules.ends_at(record) > now
     ]
-    return Arrival(live, (), has_cookie=True)
+    overtaken = None if live else _overtaken(rules, verified, records, now)
+    return Arrival(live, (), has_cookie=True, overtaken=overtaken)
+
+
+def _overtaken(
+    rules: Rules, verified: list[Verified], records: Sequence[Record | None], now: float
+) -> Verified | None:
+    """Return the cookie of a session that another request has just given another id.
+
+    The client sent this request before it knew of that: the request is late.
+    """
+    for item, record in zip(verified, records, strict=True):
+        moved_at = rules.store.moved_at(item.key) if record is None else None
+        if moved_at is not None and now < moved_at + LATE_FOR:
+            return item
+    return None
 
 
 def chosen_of(live: list[Candidate]) -> Candidate | None:

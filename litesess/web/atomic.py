@@ -14,7 +14,7 @@ from litesess.errors import VersionConflict
 from litesess.stores.base import KEEP
 from litesess.web import saving
 from litesess.web.actions import Actions
-from litesess.web.loaded import Move, Status
+from litesess.web.loaded import UNSTORED, Move, Status
 
 ResultT = TypeVar("ResultT")
 
@@ -38,14 +38,14 @@ def apply(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
     if visit.status is Status.STORED and visit.is_changed():
         visit.save()
     is_touched, login, is_cleared = visit.is_touched, visit.new_owner, visit.is_cleared
-    before = visit.contents.changes()[0] if visit.status is Status.NEW else {}
+    before = visit.contents.changes()[0] if visit.status in UNSTORED else {}
     visit.is_atomic = True
     try:
-        result = work() if visit.status is Status.NEW else _repeat(visit, work)
+        result = work() if visit.status in UNSTORED else _repeat(visit, work)
     except BaseException:
         # By what is in memory: the store may be what failed.  Else it would be stored when the
         # request ends, over what others have stored by then.
-        if visit.status is Status.NEW:
+        if visit.status in UNSTORED:
             visit.contents.revert(before)
             visit.new_owner, visit.is_cleared = login, is_cleared
         elif visit.status is Status.STORED:

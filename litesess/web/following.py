@@ -12,7 +12,7 @@ from uuid import UUID
 from litesess import ids
 from litesess.errors import ConfigTypeError, EncodeError
 from litesess.stores.base import KEEP, Owner
-from litesess.web.loaded import Status
+from litesess.web.loaded import GONE
 from litesess.web.state import State
 
 
@@ -33,8 +33,8 @@ def by_function(state: State) -> Owner:
 
     KEEP: as for :func:`by_key`.
     """
-    function, is_known = state.rules.owner_function, state.status in (Status.NEW, Status.STORED)
-    if function is None or state.is_owner_said or not is_known:
+    function = state.rules.owner_function
+    if function is None or state.is_owner_said or state.status in GONE:
         return KEEP
     if not (state.is_changed() or state.is_atomic):
         return KEEP

@@ -19,11 +19,14 @@ class Status(enum.Enum):
     UNREAD = "nobody has looked at it"
     NEW = "not stored"
     STORED = "stored"
+    OVERTAKEN = "another request has just given it another id, so this one is late"
     DESTROYED = "destroyed by this request"
     LOST = "was gone when this request came to write or reload it"
 
 
 GONE: Final = (Status.DESTROYED, Status.LOST)
+#: Nothing is stored of what the app sees.
+UNSTORED: Final = (Status.NEW, Status.OVERTAKEN)
 
 
 class Move(enum.Enum):
@@ -68,11 +71,12 @@ class Loaded:
     _new_id: str | None
 
     def load(self, session_id: str | None, record: Record | None, key: str | None = None) -> None:
-        """Stand for a stored session, or for a new one if *record* is None.
+        """Stand for a stored session, for one that this request is late for, or for a new one.
 
         Args:
-            session_id: of a stored session.
-            record: what is stored.
+            session_id: of a stored session, or of one that is stored under another id by now; None:
+                there is none.
+            record: what is stored; None: it is not shown to this request.
             key: where it is stored, if that was computed already.
         """
         self.id = session_id
@@ -86,7 +90,10 @@ class Loaded:
         #: The app has taken all data and the owner away: what it set since is all there is.
         self.is_cleared = False
         # Order: last, as other threads of the request go on when they see it.
-        self.status = Status.NEW if record is None else Status.STORED
+        if record is not None:
+            self.status = Status.STORED
+        else:
+            self.status = Status.NEW if session_id is None else Status.OVERTAKEN
 
     def empty(self) -> Contents:
         """Return the contents of a session that has none."""
@@ -129,6 +136,14 @@ class Loaded:
         """Return whether the session gets another id, or ends, at the next write."""
         return self.move is not None or (self.is_cleared and self.status is Status.STORED)
 
+    def is_overtaken(self) -> bool:
+        """Return whether this request is late: another one has just changed the session's id.
+
+        It sees an empty session.  What it writes is dropped, and the client is told nothing, as
+        that could take the place of the cookie that the other request has set.
+        """
+        return self.status is Status.OVERTAKEN
+
     def is_login(self) -> bool:
         """Return whether the next write makes this the session of a user who has just come."""
         return isinstance(self.new_owner, str)
@@ -162,7 +177,8 @@ class Loaded:
 
     def expiry(self, created_at: float, now: float) -> float:
         """Return when the session expires if it is used at *now*, in Unix seconds."""
-        return self.rules.expiry(self.settings(), self.own_cookie() or {}, created_at, now)
+        own = self.own_cookie() or {}
+        return self.rules.expiry(self.settings(), own, created_at, now, self.owner())
 
     def has_life(self) -> bool:
         """Return whether the cookie has an end; otherwise it ends with the browser."""

@@ -234,6 +234,12 @@ class Rules:
         check_name(name, self._settings or CookieSettings())
         if self._settings is not None and self._settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
+        has_life = self._settings is not None and self._settings.max_age is not None
+        if has_life and self.store.anonymous_ttl is not None:
+            logger.warning(
+                "anonymous_ttl has no effect, as cookie max_age is set and decides first; leave"
+                " one of them out"
+            )
         owner_key = checked_options.owner_key
         #: The session key that says whose session it is, or the function that does.
         self.owner_key = owner_key if isinstance(owner_key, str) else None
@@ -281,7 +287,12 @@ class Rules:
         return settings
 
     def expiry(
-        self, settings: CookieSettings, own: Mapping[str, Any], created_at: float, now: float
+        self,
+        settings: CookieSettings,
+        own: Mapping[str, Any],
+        created_at: float,
+        now: float,
+        owner: str | None,
     ) -> float:
         """Return when a session expires that is used at *now*, in Unix seconds.
 
@@ -290,10 +301,12 @@ class Rules:
             own: what the session's own settings differ in.
             created_at: when it was created, in Unix seconds.
             now: in Unix seconds.
+            owner: of the session.
         """
         ends_at = life_ends_at(settings, own, now)
         if ends_at is None:
-            ends_at = now + self.store.ttl
+            ttl = self.store.anonymous_ttl if owner is None else None
+            ends_at = now + (self.store.ttl if ttl is None else ttl)
         if self.options.absolute_timeout is not None:
             ends_at = min(ends_at, created_at + self.options.absolute_timeout)
         return ends_at

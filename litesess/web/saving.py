@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from litesess import codec, ids
-from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflict
-from litesess.events import Event
-from litesess.stores.base import KEEP, Record
+from litesess.errors import EncodeError, LimitReached, SessionGone, StoreError, VersionConflict
+from litesess.events import Event, Name
+from litesess.stores.base import KEEP, MOVED_FOR, Record
 from litesess.web import announcing, lists
 from litesess.web.cookie import ROTATION_DUE
 from litesess.web.loaded import Move, Status
@@ -20,6 +21,8 @@ logger = logging.getLogger("litesess")
 
 ResultT = TypeVar("ResultT")
 
+#: The reason why a write is dropped: what is logged out stays logged out.
+_GONE_MEANWHILE: Final = "a session was gone when a late write to it came"
 #: The most top-level keys of a session.
 MAX_KEYS: Final = 1000
 
@@ -35,17 +38,41 @@ def is_due(state: State) -> bool:
 
 
 def create(state: State) -> None:
-    """Store a new session."""
+    """Store a new session, unless the store has too many already: then it stays a new one."""
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
     _end_strays(state)
     record = _record(state, changed)
-    for _ in range(ID_TRIES):
-        if state.rules.store.create(ids.key_of(state.current_id()), record):
-            state.stored_as(record, changed)
-            return
-        state.drop_id()
-    raise ids_are_taken()
+    with suppress(LimitReached):  # which the store counts and logs; the page is served all the same
+        for _ in range(ID_TRIES):
+            if state.rules.store.create(ids.key_of(state.current_id()), record):
+                state.stored_as(record, changed)
+                return
+            state.drop_id()
+        raise ids_are_taken()
+
+
+def begin_anew(state: State) -> None:
+    """Store a session of its own for a late request that is a login, or a fresh start.
+
+    A fresh start ends the session that this request is late for.  A login leaves it alone: each
+    request that has proved who the user is has a session, whichever answer comes last.
+    """
+    changed, removed = state.contents.changes()
+    _check_size(state, changed, removed)
+    _end_strays(state)
+    if state.move is Move.REGENERATE and not state.is_login():
+        record = _replace(state, changed)
+    else:
+        record = _begin_own(state, changed)
+    state.is_content_written = True
+    state.stored_as(record, changed)
+
+
+def drop(state: State) -> None:
+    """Drop what a late request has written: the session has another id by now."""
+    if state.has_content():
+        _discard(state, "a request was late for its session, which has another id by now")
 
 
 def write(state: State, *, is_forced: bool = False) -> bool:
@@ -64,14 +91,18 @@ def write(state: State, *, is_forced: bool = False) -> bool:
             state.lose()
             return False
         _end_strays(state)
-    record = _store_changes(state, settings, changed, removed)
+    try:
+        record = _store_changes(state, settings, changed, removed)
+    except LimitReached:  # the session has ended, and there is no room for the one in its place
+        record = None
     if record is None and state.is_login() and not state.is_late:
         record = _begin_own(state, changed)
         state.is_content_written = True
         state.stored_as(record, changed)
         return True
     if record is None:
-        _discard(state)
+        _discard(state, _GONE_MEANWHILE)
+        state.lose()
         return False
     _, before = state.stored()
     if record.replaced_version not in (0, before.version):
@@ -115,7 +146,8 @@ def write_if_current(state: State) -> bool:
     except VersionConflict:
         return False
     if saved is None:
-        _discard(state)
+        _discard(state, _GONE_MEANWHILE)
+        state.lose()
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
     state.is_cookie_written |= settings is not None
@@ -159,14 +191,19 @@ def prolong(state: State) -> None:
 
 def delete(state: State) -> None:
     """Delete the session, wherever it is now, and the strays, in one step."""
-    doomed = [*state.strays, *state.ignored]
-    if state.status in (Status.STORED, Status.LOST) and state.id is not None:
-        doomed.append(state.id)
+    has_own = state.status in (Status.STORED, Status.LOST, Status.OVERTAKEN)
+    own = state.id if has_own else None
+    doomed = [*state.strays, *state.ignored, *([] if own is None else [own])]
     keys, store = [ids.key_of(each) for each in doomed], state.rules.store
-    if len(keys) == 1:
-        store.delete(*keys)
-    elif keys:
-        store.delete_all(keys)
+    count = store.delete_all(keys) if len(keys) > 1 else sum(map(store.delete, keys))
+    # A session that is lost is known to have ended.
+    if own is not None and count == 0 and state.status is not Status.LOST:
+        logger.info(
+            "a logout has found no session: it had ended before, or its id was changed more than"
+            " %d s ago",
+            MOVED_FOR,
+        )
+        _tell(state, own, "missed")
     state.has_ended = True
     state.lose(Status.DESTROYED)
 
@@ -192,6 +229,14 @@ def _begin_own(state: State, changed: codec.Frames) -> Record:
     return fresh
 
 
+def _replace(state: State, changed: codec.Frames) -> Record:
+    """Store a new session in the place of the one that the request came with."""
+    assert state.id is not None
+    old, fresh = ids.key_of(state.id), _record(state, changed)
+    _move(state, lambda new: state.rules.store.replace(old, new, fresh))
+    return fresh
+
+
 def _end_strays(state: State) -> None:
     """Delete the strays: a login, or a new session, is all that the client is to have.
 
@@ -213,9 +258,7 @@ def _store_changes(
     rules = state.rules
     store = rules.store
     if state.move is Move.REGENERATE:
-        fresh = _record(state, changed)
-        _move(state, lambda new: store.replace(old, new, fresh))
-        return fresh
+        return _replace(state, changed)
     now = state.written_at = rules.clock()
     changes = codec.Encoded(changed)
     owner = state.new_owner
@@ -300,7 +343,8 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
     )
     if not is_other or state.move is Move.REGENERATE:
         return
-    expires_at = rules.expiry(state.settings(), record.cookie or {}, record.created_at, now)
+    own = record.cookie or {}
+    expires_at = rules.expiry(state.settings(), own, record.created_at, now, record.owner)
     key = ids.key_of(state.current_id())
     if expires_at != record.expires_at and rules.store.touch(
         key, expires_at, version=record.version
@@ -308,14 +352,18 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:
         record.expires_at = expires_at
 
 
-def _discard(state: State) -> None:
-    """Drop a write that came too late: what is logged out stays logged out."""
-    store = state.rules.store
-    store.tally.add_discarded()
-    logger.info("a session was gone when a late write to it came; the write was dropped")
-    key, record = state.stored()
-    store.tell(Event("discarded", ids.handle_of(key), record))
-    state.lose()
+def _discard(state: State, reason: str) -> None:
+    """Count, log and tell a write that is dropped."""
+    state.rules.store.tally.add_discarded()
+    logger.info("%s; the write was dropped", reason)
+    assert state.id is not None
+    _tell(state, state.id, "discarded")
+
+
+def _tell(state: State, session_id: str, name: Name) -> None:
+    """Tell of what happened to the session that the request came with, as far as it knows it."""
+    record = Record({}, 0.0, 0.0) if state.record is None else state.record
+    state.rules.store.tell(Event(name, ids.handle_of(ids.key_of(session_id)), record))
 
 
 def _check_size(state: State, changed: codec.Frames, removed: list[str]) -> None:

@@ -148,7 +148,8 @@ class Session(FlashMessages, CsrfToken):
     def save(self) -> None:
         """Store the session now, whether or not it was changed.
 
-        If another request has rotated it meanwhile, it is stored, and gone for this one.
+        If another request has rotated it meanwhile, it is stored, and gone for this one.  A new
+        session is not stored if ``max_sessions`` is reached and no session can end for it.
 
         Raises:
             SessionGone: it was destroyed or has expired; nothing is stored.

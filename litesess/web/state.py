@@ -164,7 +164,8 @@ class State(Loaded):
         # An id that is not stored is never adopted: whoever chose it may know it.
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         if chosen is None:
-            self.load(None, None)
+            late = came.overtaken
+            self.load(*((None, None) if late is None else (late.session_id, None, late.key)))
         else:
             verified, record = chosen
             self.client_id = verified.session_id

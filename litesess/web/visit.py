@@ -15,7 +15,7 @@ from litesess.errors import (
 from litesess.web import announcing, saving
 from litesess.web.actions import Actions
 from litesess.web.caching import Headers, guard_caches
-from litesess.web.loaded import Status
+from litesess.web.loaded import UNSTORED, Status
 from litesess.web.state import log_outage
 
 if TYPE_CHECKING:
@@ -85,11 +85,14 @@ class Visit(Actions):
             self.ask_owner()
         if self.record is not None and self.record.cookie:
             self.rotate_if_due()
-        if self.is_cleared and self.is_blank() and (self.status is Status.STORED or self.strays):
+        is_known = self.status is Status.STORED or self.is_overtaken() or self.strays
+        if self.is_cleared and self.is_blank() and is_known:
             self.end_cleared()
-        elif self.status is Status.NEW:
-            if saving.is_due(self) and announcing.is_possible(self):
-                saving.create(self)
+        elif self.status in UNSTORED:
+            if saving.is_due(self):
+                self.begin_if_possible()
+            if self.is_overtaken():
+                saving.drop(self)
         elif self.status is Status.STORED:
             saving.write(self)
             if self.status is Status.STORED and not self.is_written:

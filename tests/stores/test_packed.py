@@ -53,19 +53,19 @@ def test_the_last_use_is_never_before_the_beginning():
 @pytest.mark.parametrize(
     ("takes_changes", "packed"),
     [
-        (True, struct.pack("<ddHHH", 0, 0, 65, 0, 0) + b">" + b"ab" * 32),
-        (False, struct.pack("<ddHHH", 0, 0, 65, 0, 0) + b"|" + b"ab" * 32),
+        (True, struct.pack("<ddHHH", 1.5, 0, 65, 0, 0) + b">" + b"ab" * 32),
+        (False, struct.pack("<ddHHH", 1.5, 0, 65, 0, 0) + b"|" + b"ab" * 32),
     ],
 )
 def test_a_forwarding_record_is_these_bytes(takes_changes, packed):
-    forward = Forward("ab" * 32, takes_changes)
+    forward = Forward("ab" * 32, takes_changes, 1.5)
     assert pack_forward(forward) == packed
     assert unpack(packed, 20.0, 3) == forward
 
 
 @pytest.mark.parametrize("takes_changes", [False, True])
 def test_a_forwarding_record_is_known_without_being_unpacked(takes_changes):
-    assert is_forward(pack_forward(Forward("ab" * 32, takes_changes)))
+    assert is_forward(pack_forward(Forward("ab" * 32, takes_changes, 1.5)))
 
 
 @pytest.mark.parametrize("first", b">|")

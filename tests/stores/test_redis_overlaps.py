@@ -172,6 +172,7 @@ def operations(moved: str, begun: str) -> dict[str, Operation]:
         "end ada's others by handle": lambda store: store.delete_owner("ada", keep=[handle_of(A)]),
         "end bob's": lambda store: store.delete_owner("bob"),
         "clear": lambda store: store.clear(),
+        "ask when it was moved": lambda store: store.moved_at(A),
     }
 
 

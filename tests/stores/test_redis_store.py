@@ -166,7 +166,7 @@ class TestWhatIsLeft:
         lives = {name: server.client.pttl(name) for name in server.client.scan_iter()}
         assert lives.pop(b"litesess:keys") == -1
         assert len(lives) >= 3
-        assert all(0 < life <= 1_200_000 for life in lives.values()), lives
+        assert all(0 < life <= 3_600_000 for life in lives.values()), lives
 
     def test_redis_removes_what_has_expired(self, server, store):
         put(store, life=0.05)
@@ -334,7 +334,7 @@ def test_what_became_anothers_before_the_end_of_its_owners_sessions_stays(store)
 def test_what_was_rotated_so_long_ago_that_nothing_leads_there_is_deleted(server, clock):
     store = RedisStore(server.url, clock=clock)
     for key in KEY, OTHER:
-        put(store, key, owner="7", life=1000)
+        put(store, key, owner="7", life=2 * MOVED_FOR)
     clock.advance(1)
     deletion = store._deletion
     end = deletion.delete

@@ -14,6 +14,7 @@ import pytest
 from litesess import EncodeError, Session, SessionGone
 from litesess.engine.fs import FileSystem
 from litesess.ids import key_of, new_id
+from litesess.stores import LATE_FOR
 from litesess.testing import FakeClock
 from litesess.web.cookie import CookieSigner
 from tests.tools.apps import (
@@ -235,6 +236,8 @@ def test_an_id_planted_before_the_login_is_worth_nothing_after_it(log_in):
     planted = f"{COOKIE}={thief.cookies[COOKIE]}"
     assert site.visit(log_in, by=victim).said == "set"
     assert site.visit(look, by=thief).value == {}
+    assert site.visit(write(user="eve"), by=thief, cookie=planted).said == ""
+    site.clock.advance(LATE_FOR)
     assert site.visit(write(user="eve"), by=thief, cookie=planted).said == "set"
     assert site.visit(look, by=victim).value["user"] == "ada"
 

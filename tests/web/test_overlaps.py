@@ -88,6 +88,63 @@ def test_a_login_meanwhile_keeps_its_cookie(site):
     assert site.visit(look).value == {"user": "grace"}
 
 
+LOGINS = {
+    "login": lambda session, user: session.login(user),
+    "owner": lambda session, user: setattr(session, "owner", user),
+    "owner, then data": lambda session, user: session.update(seen=setattr(session, "owner", user)),
+    "clear, then login": lambda session, user: (session.clear(), session.login(user)),
+}
+
+
+@pytest.mark.parametrize("users", [["ada"] * 6, ["ada", "bob", "cleo", "ada", "bob", "dan"]])
+@pytest.mark.parametrize("name", ["login", "owner", "owner, then data"])
+def test_of_logins_that_overlap_the_last_answers_user_is_who_the_browser_is(
+    each_store, clock, name, users
+):
+    """hestiacp PR#5570, statamic/cms PR#10465, keycloak PR#4614: the button is pressed twice."""
+    site = Site(each_store, clock=clock)
+    site.visit(write(form=1))
+    loaded, answers = threading.Barrier(len(users)), []
+
+    def log_in(user: str) -> None:
+        def act(session: Any) -> None:
+            look(session)
+            loaded.wait(PATIENCE)  # all have loaded it before one of them logs in
+            LOGINS[name](session, user)
+
+        tab = site.new_tab()
+        assert site.visit(act, by=tab).said == "set"
+        answers.append((user, tab.cookies))
+
+    threads = [threading.Thread(target=log_in, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(answers) == len(users)
+    for user, cookies in answers:  # whichever answer the browser takes for the last one
+        site.browser.cookies = cookies
+        assert site.visit(lambda session: session.owner).value == user
+    site.middleware.close()
+
+
+@pytest.mark.parametrize("first", LOGINS)
+@pytest.mark.parametrize("second", LOGINS)
+def test_a_login_by_the_id_from_before_another_login_is_one(each_store, clock, first, second):
+    site = Site(each_store, clock=clock)
+    site.visit(write(cart=1))
+    late = site.new_tab()
+    site.visit(lambda session: LOGINS[first](session, "ada"))
+    response = site.visit(
+        lambda session: (LOGINS[second](session, "bob"), look(session))[1], by=late
+    )
+    assert response.said == "set"
+    assert "cart" not in response.value  # nothing of the session that it came with
+    assert site.visit(lambda session: session.owner, by=late).value == "bob"
+    assert site.visit(lambda session: session.owner).value == "ada"
+    site.middleware.close()
+
+
 def test_an_invented_id_is_refused(site):
     stranger = site.new_browser()
     signer = site.manager.signer

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from litesess.clocks import pauses
 from litesess.errors import StoreUnavailable, VersionConflict
-from litesess.stores.base import MOVED_FOR, Record, check_key
+from litesess.stores.base import LATE_FOR, MOVED_FOR, Record, check_key
 from litesess.stores.changes import Changes
 from litesess.stores.redis import scripts
 from litesess.stores.redis.link import Call, Link
@@ -138,7 +138,8 @@ class Rotation:
         old = former.key
         fields = self._sessions.records.fields(new, record, now, former.version + 1)
         as_read = repr(now), str(former.version), repr(former.expires_at)
-        forward = (*as_read, new, "1" if takes_changes else "0", repr(now + MOVED_FOR))
+        changes_until = now + LATE_FOR if takes_changes else 0.0
+        forward = (*as_read, new, repr(changes_until), repr(now + MOVED_FOR))
         calls, indexed = self._owners.entry(new, record.owner, record.expires_at, now)
         fields += "f", old, "w", tokens, *indexed
         names, new_names = self._sessions.names(old), self._sessions.names(new)

@@ -9,9 +9,9 @@ A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their
     f  the key that it was moved from
 
 The forwarding record that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new
-key, ``t`` whether it takes changes, ``e`` its end.  A session that is about to be moved to another
-node of a cluster waits under ``<prefix>p:{<key>}``.  The braces let Redis Cluster keep the three on
-one node.
+key, ``t`` until when it takes changes, ``c`` when it was left, ``e`` its end.  A session that is
+about to be moved to another node of a cluster waits under ``<prefix>p:{<key>}``.  The braces let
+Redis Cluster keep the three on one node.
 
 If Redis is out of memory, it refuses a script's first write if that needs memory, and lets all
 later ones pass.  So a write that needs memory comes first, unless it must not be refused.
@@ -186,7 +186,7 @@ return {'done', session}
 _FORWARD: Final = """
 local function leave_forward()
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[2], 'm', ARGV[4], 't', ARGV[5], 'e', ARGV[6])
+  redis.call('HSET', KEYS[2], 'm', ARGV[4], 't', ARGV[5], 'c', ARGV[1], 'e', ARGV[6])
   expire(KEYS[2], ARGV[6])
 end
 
@@ -198,8 +198,8 @@ local stored = redis.call('HMGET', KEYS[1], 'v', 'e')
 if stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3] then return 'again' end
 """
 
-#: now, version, expires_at, new key, takes changes, end of the forwarding record: leave one in the
-#: place of a session that is stored so.
+#: now, version, expires_at, new key, until when changes follow, end of the forwarding record: leave
+#: one in the place of a session that is stored so.
 FORWARD: Final = Script(f"""{_FORWARD}
 leave_forward()
 return 'done'

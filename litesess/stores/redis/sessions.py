@@ -168,6 +168,11 @@ class Sessions:
         found = self.hashes("m", keys)
         return [each[b"m"].decode() for each in found if each and seconds(each[b"e"]) > now]
 
+    def moved_at(self, key: str, now: float) -> float | None:
+        """Return when a session was given another key; see :meth:`Store.moved_at`."""
+        (found,) = self.hashes("m", [check_key(key)])
+        return seconds(found.get(b"c")) if seconds(found.get(b"e")) > now else None
+
     def later_keys(self, key: str, now: float) -> list[str]:
         """Return the keys that a session has had since it had *key*."""
         seen = [key]

@@ -49,6 +49,7 @@ class RedisOptions(Options):
         "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
     )
     ttl: float = shared.ttl()
+    anonymous_ttl: float | None = shared.anonymous_ttl()
     touch_interval: float | Literal["auto"] = shared.touch_interval()
     encryption_key: EncryptionKey | None = shared.key("the values that are stored")
     max_per_owner: int | None = shared.max_per_owner()
@@ -97,6 +98,11 @@ class RedisStore(Store):
         """Return the session, or None if it is missing or has expired."""
         self._prepare()
         return self._sessions.session_in(key, self._sessions.hash(key), self.clock())
+
+    def moved_at(self, key: str) -> float | None:
+        """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
+        self._prepare()
+        return self._sessions.moved_at(key, self.clock())
 
     def load_all(self, keys: Sequence[str]) -> list[Record | None]:
         """Return the result of :meth:`load` for each key, in one go."""

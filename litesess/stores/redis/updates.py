@@ -13,7 +13,7 @@ from litesess.stores.redis import scripts
 from litesess.stores.redis.link import Call, Link
 from litesess.stores.redis.owners import Owners
 from litesess.stores.redis.records import SETTINGS, Fields, flat
-from litesess.stores.redis.sessions import Sessions
+from litesess.stores.redis.sessions import Sessions, seconds
 
 _TOKEN_BYTES: Final = 8
 
@@ -75,7 +75,7 @@ class Updates:
             if what == b"unindexed":
                 owner_hash, until = details[0].decode(), float(details[1])
                 calls, indexed = self._indexing(here, owner_hash, until, now)
-            elif what == b"moved" and details[1] == b"1" and changes.follows:
+            elif what == b"moved" and changes.follows and now < seconds(details[1]):
                 here, led, indexed = details[0].decode(), "1", ("", "")
             else:
                 return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from litesess.errors import VersionConflict
-from litesess.stores.base import MOVED_FOR
+from litesess.ids import handle_of, key_of
+from litesess.stores.base import LATE_FOR, MOVED_FOR
 from litesess.testing.contract.base import KEY, OTHER, THIRD, StoreTests
 
 if TYPE_CHECKING:
@@ -57,6 +58,30 @@ class MoveTests(StoreTests):
         assert not self.store.create(KEY, self.record())
         self.clock.advance(MOVED_FOR)
         assert self.store.create(KEY, self.record())
+
+    def test_a_former_key_is_known_by_the_time_of_the_move_or_not_at_all(self) -> None:
+        self.put(KEY)
+        assert self.store.moved_at(KEY) is None
+        now = self.clock()
+        self.store.rotate(KEY, OTHER, {}, [])
+        self.store.replace(OTHER, THIRD, self.record())
+        self.clock.advance(1)
+        for former in KEY, OTHER:
+            assert self.store.moved_at(former) in (now, None)
+        assert self.store.moved_at(THIRD) is None
+        assert self.store.moved_at(key_of("missing")) is None
+        self.clock.advance(MOVED_FOR)
+        assert self.store.moved_at(KEY) is None
+
+    def test_former_keys_are_no_sessions(self) -> None:
+        self.put(KEY, owner="7")
+        self.store.rotate(KEY, OTHER, {}, [])
+        self.store.replace(OTHER, THIRD, self.record(owner="7"))
+        assert len(self.store) == 1
+        assert [key for key, _ in self.store.records()] == [THIRD]
+        assert [key for key, _ in self.store.find("7")] == [THIRD]
+        assert self.store.locate(handle_of(KEY)) is None
+        assert self.store.delete_owner("7") == 1
 
     def test_a_change_that_overlaps_a_rotation_is_not_lost(self) -> None:
         before = self.put(data={"a": 1, "b": 2})
@@ -132,11 +157,34 @@ class MoveTests(StoreTests):
         self.store.replace(KEY, THIRD, self.record({"b": 2}))
         assert [key for key, _ in self.store.records()] == [THIRD]
 
-    def test_what_comes_long_after_a_rotation_is_dropped(self) -> None:
-        self.put()
+    def test_a_change_that_comes_too_late_after_a_rotation_is_dropped(self) -> None:
+        self.put(expires_at=self.clock() + 2 * MOVED_FOR)
+        self.store.rotate(KEY, OTHER, {}, [])
+        self.clock.advance(LATE_FOR - 1)
+        assert self.store.update(KEY, {"a": 1}, []) is not None
+        self.clock.advance(1)
+        assert self.store.update(KEY, {"a": 2}, []) is None
+        assert self.get(OTHER).data == {"user": "ada", "a": 1}
+
+    def test_a_deletion_sticks_for_an_hour_after_a_change_of_key(self) -> None:
+        ends_at = self.clock() + 2 * MOVED_FOR
+        rotated, logged_in, replaced = [(key_of(f"{n}"), key_of(f"{n} moved")) for n in range(3)]
+        for former, _ in rotated, logged_in, replaced:
+            self.put(former, expires_at=ends_at)
+        self.store.rotate(*rotated, {}, [])
+        self.store.rotate(*logged_in, {}, [], owner="7")
+        self.store.replace(*replaced, self.record(expires_at=ends_at))
+        self.clock.advance(MOVED_FOR - 1)
+        for former, key in rotated, logged_in, replaced:
+            assert self.store.update(former, {"a": 1}, []) is None
+            assert self.get(key).data.get("a") is None
+            assert self.store.delete(former)
+            assert self.store.load(key) is None
+
+    def test_a_deletion_that_comes_too_late_after_a_rotation_is_dropped(self) -> None:
+        self.put(expires_at=self.clock() + 2 * MOVED_FOR)
         self.store.rotate(KEY, OTHER, {}, [])
         self.clock.advance(MOVED_FOR)
-        assert self.store.update(KEY, {"a": 1}, []) is None
         assert not self.store.delete(KEY)
         self.store.collect()
         assert [key for key, _ in self.store.records()] == [OTHER]
@@ -202,7 +250,8 @@ class MoveTests(StoreTests):
 
     def test_what_comes_long_after_a_replacement_reaches_nothing(self) -> None:
         self.put()
-        self.store.replace(KEY, OTHER, self.record({"b": 2}))
+        ends_at = self.clock() + 2 * MOVED_FOR
+        self.store.replace(KEY, OTHER, self.record({"b": 2}, expires_at=ends_at))
         self.clock.advance(MOVED_FOR)
         assert not self.store.delete(KEY)
         assert self.get(OTHER).data == {"b": 2}
