@@ -19,7 +19,9 @@ _STORE, _WAL, _REDIS = "the store", "WALStore", "RedisStore"
 _MIDDLEWARE: Final = "the middleware"
 #: The part that has an option, for an option that is given to another part.
 PARTS: Final = {
-    **dict.fromkeys(("encryption_key", "max_per_owner", "touch_interval", "ttl"), _STORE),
+    **dict.fromkeys(
+        ("anonymous_ttl", "encryption_key", "max_per_owner", "touch_interval", "ttl"), _STORE
+    ),
     **dict.fromkeys(
         (
             "collection", "compact_after_gc", "debug", "durable", "gc_interval", "lock_timeout",

@@ -26,11 +26,12 @@ class Actions(State):
         self.is_looked_at = True
         if self.status is Status.UNREAD:
             self.look_first()
-        if self.status is Status.STORED or self.is_overtaken():
+        status = self.status
+        if status is Status.STORED or status is Status.OVERTAKEN:
             return self
-        if self.status is Status.DESTROYED:
+        if status is Status.DESTROYED:
             raise SessionGone("the session was destroyed; call regenerate() to begin another")
-        if self.status is Status.LOST:
+        if status is Status.LOST:
             raise SessionGone("the session is gone; call regenerate() to begin another")
         if self.is_late:
             raise HeadersSent("the client can't be told of a new session any more")

@@ -453,7 +453,8 @@ def test_stopped_at_any_moment_it_brings_over_each_session_once(number, beaker, 
                 process.send_signal(number)
             process.communicate(timeout=PATIENCE)
         codes.append(process.returncode)
-        there = {*imported()}
+        # The first kill may come before there is a store.
+        there = {*imported()} if any((tmp_path / "data").glob("*.wal")) else set()
         waiting = {key_of(path.stem) for path in beaker.files}
         assert not there & waiting
         lost = len(ids) - len(there) - len(waiting)
