@@ -161,6 +161,8 @@ def _cookie(value: object) -> Mapping[str, Any] | None:
     if not isinstance(value, dict):
         raise BadLine("'cookie' is neither an object nor null")
     settings = codec.decode(_frame("cookie", value))
+    if not isinstance(settings, dict):
+        raise BadLine("'cookie' is no object of settings")
     # Each for itself: together they depend on the app's configuration, too.
     for name, setting in settings.items():
         if name == ROTATION_DUE and setting is True:

@@ -81,9 +81,13 @@ def _instant(name: str, value: object) -> float:
         raise ConfigTypeError(
             f"cookie {name} is of type {type(value).__name__}, not an aware datetime or seconds"
         )
-    if not isfinite(value):
+    try:
+        instant = float(value)
+    except OverflowError:
+        raise ConfigError(f"cookie {name} is a number too large for a point in time") from None
+    if not isfinite(instant):
         raise ConfigError(f"cookie {name} {value} is not a point in time")
-    return float(value)
+    return instant
 
 
 @dataclass(frozen=True, kw_only=True)
