@@ -242,13 +242,20 @@ class Rules:
         self.owner_function = owner_key if callable(owner_key) else None
         #: The session keys of tokens that a change of owner ends.
         self.token_keys: tuple[str, ...] = (CSRF_KEY, *checked_options.drop_at_login)
-        self._settings_key = f"{self.environ_key}.cookie"
+        # Of these rules alone: a middleware around may have the same environ_key.
+        self._settings_key = f"{self.environ_key}.cookie.{id(self):x}"
         #: Whether a session that the app did not look at may need something at a request's end.
         self.commits_unread = (
             checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
         )
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
+
+    @property
+    def cookie_names(self) -> tuple[str, ...]:
+        """The names of the cookie."""
+        signers = (self.host_signer, self.signer)
+        return tuple(signer.name for signer in signers if signer is not None)
 
     def make_id(self, environ: Mapping[str, Any]) -> str:
         """Return an id that no session has."""
@@ -276,10 +283,17 @@ class Rules:
         if self._settings is not None:
             return self._settings
         settings = environ.get(self._settings_key)
-        if settings is None:
-            assert callable(self.options.cookie)  # it is no settings
-            settings = cookie_settings(self.options.cookie(environ))
-            check_name(self.signer.name, settings)
+        return self.ask_settings(environ) if settings is None else settings
+
+    def ask_settings(self, environ: Mapping[str, Any]) -> CookieSettings:
+        """Return the cookie's settings for a request, as the app's function gives them.
+
+        Raises:
+            ConfigError: they can't be used.
+        """
+        assert callable(self.options.cookie)  # it is no settings
+        settings = cookie_settings(self.options.cookie(environ))
+        check_name(self.signer.name, settings)
         return settings
 
     def expiry(
