@@ -147,6 +147,7 @@ class _Commit:
             return
         if self._is_outside:
             self._warn(request)
+        visit.heed(response.status_int)
         if visit.excuses(response.status_int):  # an exception view's
             _excuse(response)
         try:

@@ -59,7 +59,9 @@ class SessionMiddleware:
         self.manager = self.make_manager(options)
         self._app = app
         self._key = self.manager.environ_key
-        self._answers_for_the_store = self.manager.options.if_unavailable == "503"
+        rules = self.manager.options
+        self._answers_for_the_store = rules.if_unavailable == "503"
+        self._response_class = _Response if rules.keep_on_error else _StrictResponse
 
     def make_manager(self, options: Mapping[str, Any]) -> Manager:
         """Return what keeps the sessions; an integration may know better.
@@ -97,7 +99,7 @@ class SessionMiddleware:
             return self._app(environ, start_response)
         environ[key] = session = manager.session_class(visit)
         environ[STORE_KEY] = manager.store
-        response = _Response(session, visit, environ, start_response)
+        response = self._response_class(session, visit, environ, start_response)
         try:
             body = self._app(environ, response.start)
             if isinstance(body, (list, tuple)) or _is_file(body, environ):
@@ -261,6 +263,18 @@ class _Response:
             return self._start(status, headers, exc_info)
         finally:
             exc_info = None
+
+
+class _StrictResponse(_Response):
+    """A response that keeps nothing of what the app did if it says that it has failed."""
+
+    __slots__ = ()
+
+    def send(self) -> None:
+        """Commit the session and call the server's ``start_response``, once."""
+        if self._status is not None and not self.is_sent:
+            self._visit.heed(int(self._status[:3]))
+        super().send()
 
 
 class _Body:

@@ -165,6 +165,11 @@ class ManagerOptions(Options):
         "Session keys, of tokens for example, that are removed when the owner changes",
         check=_keys,
     )
+    keep_on_error: bool = option(
+        True,
+        "Keep what a request did to its session if its response is an error of 500 and above",
+        check=boolean,
+    )
     client_info: bool = option(
         False,
         "Keep the browser's ``User-Agent`` and address with the session, when it begins and at each"

@@ -139,6 +139,14 @@ class Visit(Actions):
             logger.error("a request is refused: its session could not be reached")
         return is_excused
 
+    def heed(self, status: int) -> None:
+        """Keep nothing of what the request did if *status*, its response's, says that it failed.
+
+        Only with ``keep_on_error=False``.
+        """
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not self.rules.options.keep_on_error:
+            self.is_abandoned = True
+
     def finish_unanswered(self, *, is_unset: bool = False) -> None:
         """Commit what a request did that sent no response; what needs a cookie is logged.
 

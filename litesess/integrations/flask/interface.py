@@ -52,6 +52,7 @@ class LitesessInterface(SessionInterface):
         if visit.excuses(response.status_code):  # the app's page, or Flask's
             response.status = HTTPStatus.SERVICE_UNAVAILABLE
             response.headers.update(REFUSED)
+        visit.heed(response.status_code)
         cookies = visit.commit(is_unset=self._is_unset(session))
         headers = [*response.headers]
         decorated = visit.decorate(headers, cookies)
