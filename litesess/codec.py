@@ -4,7 +4,7 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 
     {"~datetime": "2026-01-31T10:00:00+01:00"}   {"~date": "2026-01-31"}   {"~decimal": "1.50"}
     {"~uuid": "..."}   {"~bytes": "<base64>"}   {"~tuple": [...]}   {"~set": [...]}
-    {"~frozenset": [...]}
+    {"~frozenset": [...]}   {"~markup": "<b>"}   text that is HTML already, such as MarkupSafe's
     {"~dict": [[key, value], ...]}               a dict with keys that are not all str,
                                                  or one that looks like a tagged object
 """
@@ -12,6 +12,7 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime
@@ -266,6 +267,8 @@ class _Walk(_Room):
         for base, convert in _CONVERTERS:
             if isinstance(value, base):
                 return convert(self, value, depth)
+        if callable(getattr(value, "__html__", None)):
+            return self._shown(value)
         raise _Unfit(f"has type {kind.__name__}, which can't be stored")
 
     def items(self, items: Collection[object], depth: int, step: str = "[{}]") -> list[object]:
@@ -317,10 +320,17 @@ class _Walk(_Room):
         self.take(len(value))
         return {"~bytes": b64encode(value).decode()}
 
-    def text(self, value: str, _depth: int) -> str:
+    def text(self, value: str, _depth: int) -> object:
         """Return the stand-in for an instance of a subclass of str."""
         self.take(len(value))
-        return str.__str__(value)
+        plain = str.__str__(value)
+        return {"~markup": plain} if hasattr(type(value), "__html__") else plain
+
+    def _shown(self, value: Any) -> str:
+        """Return the text of a value that a page shows as such: a lazy translation, for example."""
+        text = str(value.__html__())
+        self.take(len(text))
+        return text
 
     def float(self, value: float, _depth: int) -> float:
         """Return the stand-in for a float, or an instance of a subclass."""
@@ -351,6 +361,15 @@ _CONVERTERS: tuple[tuple[type | tuple[type, ...], Callable[[_Walk, Any, int], ob
     ((bytes, bytearray), _Walk.bytes),
 )
 
+
+def _markup(text: object) -> str:
+    """Return text that is HTML already: as such where MarkupSafe is in use, else as plain text."""
+    if not isinstance(text, str):
+        raise TypeError("markup is no text")
+    module = sys.modules.get("markupsafe")
+    return text if module is None else module.Markup(text)
+
+
 _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~tuple": tuple,
     "~set": set,
@@ -360,6 +379,7 @@ _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~decimal": Decimal,
     "~uuid": UUID,
     "~bytes": b64decode,
+    "~markup": _markup,
     "~dict": dict,
 }
 #: What is raised for a frame that :func:`encode` did not make.
