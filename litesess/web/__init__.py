@@ -7,6 +7,7 @@ from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
 from litesess.web.cookie import (
     LONGEST_MAX_AGE,
     CookieSettings,
+    CookieSigner,
     Secrets,
     SessionCookie,
     Verified,
@@ -29,6 +30,7 @@ __all__ = [
     "Arrival",
     "Candidate",
     "CookieSettings",
+    "CookieSigner",
     "Manager",
     "ManagerOptions",
     "Move",

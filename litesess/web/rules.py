@@ -262,6 +262,12 @@ class Rules:
         signers = (self.host_signer, self.signer)
         return tuple(signer.name for signer in signers if signer is not None)
 
+    def has_signed(self, set_cookie: str) -> bool:
+        """Return whether a ``Set-Cookie`` value is one of a session's cookies."""
+        pair = set_cookie.partition(";")[0]
+        signers = (self.host_signer, self.signer)
+        return any(signer.verified(pair) for signer in signers if signer is not None)
+
     def make_id(self, environ: Mapping[str, Any]) -> str:
         """Return an id that no session has."""
         genid = self.options.genid

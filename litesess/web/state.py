@@ -203,8 +203,9 @@ class State(Loaded):
         """Return whether a cookie that was set without ``Secure`` is to be set with it now."""
         if verified.is_secure or self.is_host or not self.is_https():
             return False
-        own = record.cookie or {}
-        return own.get("secure", self.settings().secure) is not False
+        # Not by settings(): this session is not loaded yet.
+        configured = self.rules.settings_of(self.environ).secure
+        return (record.cookie or {}).get("secure", configured) is not False
 
     def _warn_of_strays(self, *, is_served: bool) -> None:
         logger.warning(
