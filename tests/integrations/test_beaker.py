@@ -603,7 +603,7 @@ class TestTransition:
         for visits in 1, 2:  # a TLS proxy that nobody trusts
             assert site.ask(header).all("Set-Cookie") == []
             assert site.value == {"user": "ada", "visits": visits}
-        assert "; secure;" in site.ask(header, https=True).all("Set-Cookie")[0]
+        assert "; Secure;" in site.ask(header, https=True).all("Set-Cookie")[0]
         assert site.value == {"user": "ada", "visits": 3}
 
     def test_a_secret_that_is_too_short_for_us_still_verifies(self, tmp_path, switch):

@@ -742,7 +742,7 @@ class TestByHttps:
         response = site.visit(write(a=1), **environ)
         assert response.said == ("set" if is_https else "")
         for cookie in response.set_cookies:
-            assert "; secure" in cookie
+            assert "; Secure" in cookie
             assert "; SameSite=None" in cookie
 
     def test_both_auto_from_a_function_agree(self, trust_proxy, environ, is_https):

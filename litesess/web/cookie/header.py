@@ -82,6 +82,9 @@ def _header(
         httponly=own.httponly,
         samesite=samesite.capitalize() if samesite else None,
     )
+    if secure:
+        # As RFC 6265 and most servers spell it: logs and tests look for that.
+        header = header.replace("; secure", "; Secure", 1)
     # WebOb would write a comma as \054, which browsers take as it stands.
     header += "; Path=" + quote(own.path.encode("latin-1"), safe=_PATH_SAFE)
     if ends_at is not None:
