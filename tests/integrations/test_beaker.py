@@ -457,6 +457,17 @@ class TestTransition:
         site.app.close()
         assert switch(old, kind=SessionMiddleware).visit(browser) == {"user": "ada", "visits": 2}
 
+    def test_an_empty_session_is_true_as_beaker_s_is(self, old, switch):
+        def truth(session):
+            return bool(session), len(session)
+
+        seen = []
+        old.visit(lambda session: seen.append(bool(session)))
+        old.log_in(user="ada")
+        site = switch(old)
+        site.ask("", truth)
+        assert (seen, site.value) == ([True], (True, 0))
+
     def test_requests_that_come_at_once_find_one_session(self, old, switch):
         header = f"{NAME}={old.log_in(user='ada').cookies[NAME]}"
         site = switch(old)
