@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
+from litesess.advice import suggestion
 from litesess.crypto import encryption_key
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.integrations.settings import from_settings
-from litesess.options import seconds, suggestion
+from litesess.options import seconds
 from litesess.web import LONGEST_MAX_AGE, check_secrets
 
 logger = logging.getLogger("litesess.beaker")
@@ -129,7 +130,7 @@ class Given:
         known = {*_TAKEN, *_WITHOUT_EFFECT, *_REFUSED}
         for option, value in self.values.items():
             if option not in known:
-                hint = suggestion(option, sorted(known), self.prefix)
+                hint = suggestion(option, sorted(known), self.prefix.__add__)
                 raise ConfigTypeError(f"unknown setting {self.name(option)}{hint}")
             if option in _REFUSED and value is not None:
                 raise ConfigError(f"{self.name(option)} {_REFUSED[option]}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
+from litesess.clocks import wall_time
 from litesess.errors import VersionConflict
 from litesess.stores.keeping import kept
 from litesess.stores.stats import Tally
@@ -152,7 +152,7 @@ class Store(ABC):
     #: same time, in seconds.
     lock_timeout: float = 10.0
     #: Returns the current time in Unix seconds.
-    clock: Callable[[], float] = staticmethod(time.time)
+    clock: Callable[[], float] = staticmethod(wall_time)
 
     @property
     def place(self) -> object:

@@ -6,6 +6,7 @@ An app imports its names from ``litesess``; integrations import theirs from here
 from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
 from litesess.web.cookie import (
     LONGEST_MAX_AGE,
+    ROTATION_DUE,
     CookieSettings,
     CookieSigner,
     Secrets,
@@ -26,6 +27,7 @@ __all__ = [
     "LONGEST_MAX_AGE",
     "MAX_CANDIDATES",
     "REFUSED",
+    "ROTATION_DUE",
     "STORE_KEY",
     "Arrival",
     "Candidate",

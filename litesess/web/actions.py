@@ -41,6 +41,8 @@ class Actions(State):
         self.check_not_atomic()
         self._check_reached()
         self.ask_owner()
+        if self.is_late and self.status is Status.NEW:
+            return  # that was a logout
         if self.is_blank():
             self.end_cleared()
         elif self.status is Status.NEW:
@@ -107,11 +109,13 @@ class Actions(State):
         name = ids.owner_of(owner)
         if name != self.writable().owner():
             self.log_in(name)
+        self.is_owner_said = True
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()
         self.forget_cookie()
         self.new_owner = KEEP
+        self.is_owner_said = False
         self.renew_id(Move.REGENERATE)
 
     def end_cleared(self) -> None:
@@ -128,12 +132,16 @@ class Actions(State):
         """
         self._check_reached()
         self._check_announceable()
-        self.is_owner_said = True
-        if self.owner() not in (None, owner):
+        # What a framework's own login has just said is no other user: it is about to be named.
+        record = self.standing()
+        stored = None if record is None else record.owner
+        former = self.owner() if self.is_owner_said else stored
+        if former not in (None, owner):
             # Data belongs to its owner: on a shared computer the next user must not see it.
             self._begin_empty()
         self.rotate()
         self.new_owner = owner
+        self.is_owner_said = True
         self.drop_tokens()
 
     def drop_tokens(self) -> None:
@@ -164,10 +172,11 @@ class Actions(State):
 
         Where the client can't be told another id, it gets one at the next request that can.
         """
+        self._check_reached()
         self.drop_tokens()
         self.new_owner = owner
         if self.is_atomic:
-            return  # stored with what the function does; its id changes after that
+            return  # stored with what the function does; see finish_change_of_owner()
         if not self.is_late:
             self.rotate()
         elif owner is None:
@@ -178,6 +187,20 @@ class Actions(State):
                 "a user has logged in where no cookie can be sent, so the session keeps its id"
                 " until the next request"
             )
+
+    def finish_change_of_owner(self) -> None:
+        """Give the session another id, whose owner ``atomic()`` has just stored.
+
+        At once, as nothing that the request does later undoes the login under the former id.
+        """
+        if not self.is_late:
+            self.current_cookie().note_rotation(is_due=False)
+            self.renew_id(Move.ROTATE)
+            saving.write(self)
+        elif self.new_owner is None:
+            self.end_cleared()
+        else:
+            self.new_owner = KEEP
 
     def rotate(self) -> None:
         """Go on with another id and the same data."""
@@ -191,7 +214,7 @@ class Actions(State):
         if cookie and cookie.get(ROTATION_DUE) and announcing.is_possible(self):
             self.current_cookie().note_rotation(is_due=False)
             if self.move is None:
-                self.renew_id(Move.ROTATE)
+                self.renew_id(Move.OVERDUE)
 
     def keep_id(self) -> None:
         """Keep the id until the next request, as the client can't be told another one by this."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from inspect import Signature
+from inspect import Signature, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from litesess.errors import ConfigTypeError, StoreUnavailable
@@ -52,10 +52,15 @@ class SessionMiddleware:
             **options: those of :class:`litesess.web.rules.ManagerOptions`.
 
         Raises:
-            ConfigError: an option is unknown, missing or wrong, or two contradict each other.
+            ConfigError: an option is unknown, missing or wrong, or two contradict each other; or
+                the app is none of WSGI.
         """
         if not callable(app):
             raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
+        if iscoroutinefunction(app) or iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+            raise ConfigTypeError(
+                "the app is an ASGI app, and litesess keeps the sessions of WSGI apps alone"
+            )
         self.manager = self.make_manager(options)
         self._app = app
         self._key = self.manager.environ_key
@@ -86,8 +91,19 @@ class SessionMiddleware:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request."""
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse | None = None, *asgi: object
+    ) -> Iterable[bytes]:
+        """Serve a request.
+
+        Raises:
+            ConfigTypeError: a server of ASGI calls, with other arguments than these two.
+        """
+        if asgi or start_response is None:
+            raise ConfigTypeError(
+                "a server calls litesess as an ASGI app, and it is a WSGI app: tell the server, as"
+                " by uvicorn's --interface wsgi, or wrap the app in a2wsgi.WSGIMiddleware"
+            )
         key, manager = self._key, self.manager
         if key in environ:
             room = manager.make_room(environ)

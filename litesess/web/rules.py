@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from litesess import ids
+from litesess.clocks import wall_time
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.events import Event
 from litesess.options import (
@@ -193,7 +194,10 @@ class ManagerOptions(Options):
         "litesess.session", "Where the app finds the session", check=_environ_key
     )
     clock: Callable[[], float] = option(
-        time.time, "Says how late it is, in Unix seconds", check=function
+        wall_time,
+        "Returns the current time in Unix seconds; replace it in tests",
+        check=function,
+        shown="time.time",
     )
 
 

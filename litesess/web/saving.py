@@ -11,6 +11,7 @@ from litesess.errors import EncodeError, SessionGone, StoreError, VersionConflic
 from litesess.events import Event
 from litesess.stores.base import KEEP, Record
 from litesess.web import announcing, lists
+from litesess.web.cookie import ROTATION_DUE
 from litesess.web.loaded import Move, Status
 from litesess.web.rules import ID_TRIES, ids_are_taken
 from litesess.web.state import State
@@ -80,6 +81,8 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         # the old one, perhaps to a login's session, is shown nothing of what it holds now.
         state.lose()
         return True
+    if is_cookie and state.new_owner is KEEP and record.owner != before.owner:
+        _keep_rotation_due(state, record)
     _count_life_anew(state, record, is_cookie=is_cookie)
     state.is_content_written |= is_content
     state.is_cookie_written |= is_cookie
@@ -93,6 +96,9 @@ def write_if_current(state: State) -> bool:
     if not (changed or removed or state.is_cleared or state.new_owner is not KEEP):
         return True
     key, record = state.stored()
+    if state.is_login():
+        # Should this be killed before it gets another id.
+        state.current_cookie().note_rotation(is_due=True)
     rules, settings = state.rules, state.changed_cookie()
     _check_size(state, changed, removed)
     now = state.written_at = rules.clock()
@@ -171,7 +177,12 @@ def _begin_own(state: State, changed: codec.Frames) -> Record:
     It holds what this request has set alone.  Who proves who they are does not depend on the
     session they came with, which a login or logout in another tab may have ended meanwhile.
     """
-    fresh = _record(state, changed)
+    base, prefixes = state.contents.frames, state.rules.list_keys
+    own = {
+        key: lists.merged(key, base.get(key), frame, None) if key.startswith(prefixes) else frame
+        for key, frame in changed.items()
+    }
+    fresh = _record(state, {key: frame for key, frame in own.items() if frame is not None})
 
     def create(new: str) -> None:
         if not state.rules.store.create(new, fresh):
@@ -210,7 +221,7 @@ def _store_changes(
     owner = state.new_owner
     expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
     listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
-    if state.move is not Move.ROTATE:
+    if state.move is None:
         if listed:
             return lists.update(
                 state, listed, changed, removed, expires_at=expires_at, cookie=settings, owner=owner
@@ -240,7 +251,11 @@ def _store_changes(
             **client,
         )
 
-    return _move(state, rotate)
+    record = _move(state, rotate)
+    if record is None and state.move is Move.OVERDUE:
+        # Another request was faster with it.
+        return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
+    return record
 
 
 def _move(state: State, work: Callable[[str], ResultT]) -> ResultT:
@@ -266,6 +281,13 @@ def _record(state: State, frames: codec.Frames) -> Record:
         state.owner(),
         client=rules.client(state.environ),
     )
+
+
+def _keep_rotation_due(state: State, record: Record) -> None:
+    """Note again what this request's cookie settings may have replaced: a login's due rotation."""
+    key, _ = state.stored()
+    cookie = {**(record.cookie or {}), ROTATION_DUE: True}
+    state.rules.store.update(key, {}, (), cookie=cookie)
 
 
 def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("litesess")
 
 
-# Guards: State._first_look, while it is made.
+# Guards: State._lock, while it is made.
 _looking: Final = Lock()
 
 
@@ -37,8 +37,8 @@ class State(Loaded):
     """
 
     __slots__ = (
-        "_first_look",
         "_is_https",
+        "_lock",
         "client_id",
         "has_cookie",
         "has_ended",
@@ -52,7 +52,6 @@ class State(Loaded):
         "is_host",
         "is_late",
         "is_looked_at",
-        "is_owner_said",
         "is_refused",
         "is_stale",
         "is_touched",
@@ -69,7 +68,7 @@ class State(Loaded):
         self.rules = rules
         self.environ = environ
         self.status = Status.UNREAD
-        self._first_look: RLock | None = None
+        self._lock: RLock | None = None
         #: Whether the app has looked at the session in any way.
         self.is_looked_at = False
         #: Whether the store was asked for it.
@@ -109,13 +108,19 @@ class State(Loaded):
             self.look_first()
         return self
 
+    @property
+    def lock(self) -> RLock:
+        """The lock of the request's threads and greenlets."""
+        if self._lock is None:
+            with _looking:
+                if self._lock is None:
+                    self._lock = RLock()
+        return self._lock
+
     def look_first(self) -> None:
         """Load the session: of the threads and greenlets of a request, the one that comes first."""
-        with _looking:
-            if self._first_look is None:
-                self._first_look = RLock()
         # May be taken again: a callable of the app's may look at the session, too.
-        with self._first_look:
+        with self.lock:
             if self.status is Status.UNREAD:
                 self.is_tried = True
                 self.find()
@@ -133,14 +138,14 @@ class State(Loaded):
         self._is_https: bool | None = None
         #: The ids in cookies by the other name, which don't count.
         self.ignored = came.ignored
+        if chosen is not None and self.ignored:
+            self.ignored = [each for each in self.ignored if each != chosen[0].session_id]
         #: The ids of other sessions that the client came with cookies of.
         self.strays: Sequence[str] = came.strays
         #: The scopes of cookies whose sessions have scopes of their own.
         self.scopes: Sequence[Scope] = ()
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
-        #: The app has said itself whose session this is.
-        self.is_owner_said = False
         #: The app asked for a touch.
         self.is_touched = False
         #: The client is to be told, whether or not the app wrote anything.
@@ -258,7 +263,7 @@ class State(Loaded):
         rules = self.rules
         if rules.host_signer is None or not self.is_https():
             return rules.signer
-        is_host = may_be_host(self.settings(), self.own_cookie() or {})
+        is_host = may_be_host(self.settings(), self.own_cookie() or {}, is_host=self.is_host)
         return rules.host_signer if is_host else rules.signer
 
     def client_signer(self) -> CookieSigner:

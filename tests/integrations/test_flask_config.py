@@ -323,8 +323,8 @@ def test_a_secret_of_its_own_takes_the_place_of_flasks():
             r"'LITESESS_ABSOLUT_TIMEOUT'; did you mean 'LITESESS_ABSOLUTE_TIMEOUT'",
         ),
         (
-            {"LITESESS_PFAD": "x"},
-            "unknown config key 'LITESESS_PFAD'; did you mean 'LITESESS_PATH'",
+            {"LITESESS_PTAH": "x"},
+            "unknown config key 'LITESESS_PTAH'; did you mean 'LITESESS_PATH'",
         ),
         ({"LITESESS_STORE": None}, "LITESESS_PATH is not set"),
         ({"LITESESS_STORE": "memory"}, "LITESESS_STORE is of type str, not a Store"),

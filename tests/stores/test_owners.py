@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from werkzeug.local import LocalProxy
 
 from litesess import (
     ConfigError,
@@ -1040,3 +1041,16 @@ def test_verifying_looks_a_few_times_at_each_session_however_many_its_owner_has(
         )
         assert store.verify().entries == 300
     assert len(looks) <= 3 * 300
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s]], ids=["itself", "in a list"])
+def test_a_session_that_is_kept_may_come_as_flasks_proxy(wrap):
+    site = Site()
+    site.visit(lambda s: s.login("ada"))
+    site.visit(lambda s: s.login("ada"), by=site.new_browser())
+
+    def act(session):
+        return site.store.delete_owner("ada", keep=wrap(LocalProxy(lambda: session)))
+
+    assert site.visit(act).value == 1
+    assert site.visit(lambda s: s.owner).value == "ada"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.integrations.flask.cookie import ConfiguredCookie, check_cookie_name
 from litesess.integrations.flask.leftovers import warn_of_leftovers
 from litesess.integrations.flask.naming import under
-from litesess.options import Options, optional, parsed, seconds, suggestion, text
+from litesess.options import Options, optional, parsed, seconds, text
 from litesess.stores.base import Store
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import ManagerOptions, Secrets, check_secrets
@@ -24,6 +25,9 @@ _OF_STORE: Final = {item.name for item in fields(WALOptions)}
 _OF_MANAGER: Final = {item.name for item in fields(ManagerOptions)}
 _NAMES: Final = _OF_STORE | _OF_MANAGER | {"path"}
 _KEYS: Final = {PREFIX + name.upper(): name for name in sorted(_NAMES)}
+#: The attributes of the cookie that Flask has keys for.
+_FLASKS: Final = ("domain", "httponly", "partitioned", "path", "samesite", "secure")
+_SUGGESTED: Final = (*sorted(_NAMES), *(f"cookie.{name}" for name in _FLASKS))
 #: What is not as the manager has it: made of other keys, too, or checked together.
 _MADE: Final = {"secret", "store", "cookie", "cookie_name"}
 
@@ -47,7 +51,8 @@ def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Li
         if key in _KEYS:
             given[_KEYS[key]] = value
         elif key.startswith(PREFIX):
-            raise ConfigTypeError(f"unknown config key {key!r}{suggestion(key, _KEYS)}")
+            hint = suggestion(key.removeprefix(PREFIX).lower(), _SUGGESTED, _key)
+            raise ConfigTypeError(f"unknown config key {key!r}{hint}")
     plain = {name: value for name, value in given.items() if name in _OF_MANAGER - _MADE}
     options = _checked(ManagerOptions, plain)
     options["secret"] = _secrets(app.config, given.get("secret"))
@@ -77,6 +82,13 @@ def _live(app: Flask, flasks: SessionInterface, given: Mapping[str, Any]) -> Liv
     if "cookie_name" not in given:
         live["cookie_name"] = configured.name
     return live
+
+
+def _key(name: str) -> str:
+    """Return the config key of an option, or of ``cookie.<attribute>``."""
+    of_cookie = name.removeprefix("cookie.")
+    prefix = PREFIX if of_cookie == name else "SESSION_COOKIE_"
+    return prefix + of_cookie.upper()
 
 
 def _checked(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class FlaskVisit(Visit):
 
     def has_content(self) -> bool:
         """Return whether there is anything worth keeping in the session."""
-        return len(self.contents) > (PERMANENT in self.contents)
+        return any(key != PERMANENT for key in self.contents.names())
 
 
 class FlaskManager(Manager):
