@@ -4,7 +4,7 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 
     {"~datetime": "2026-01-31T10:00:00+01:00"}   {"~date": "2026-01-31"}   {"~decimal": "1.50"}
     {"~uuid": "..."}   {"~bytes": "<base64>"}   {"~tuple": [...]}   {"~set": [...]}
-    {"~frozenset": [...]}
+    {"~frozenset": [...]}   {"~markup": "<b>"}   text that is HTML already, such as MarkupSafe's
     {"~dict": [[key, value], ...]}               a dict with keys that are not all str,
                                                  or one that looks like a tagged object
 """
@@ -12,12 +12,13 @@ A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection
 from datetime import date, datetime
 from decimal import Decimal
 from math import inf, isfinite
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from litesess.codec import proxies
@@ -122,6 +123,8 @@ class Walk(Room):
         meant = proxies.value_of(value)
         if meant is not value:
             return self.plain(meant, depth)
+        if hasattr(kind, "__html__"):  # not of an object that has any attribute
+            return self.plain(str(cast("Any", value).__html__()), depth)
         raise _cant_be_stored(value)
 
     def items(self, items: Collection[object], depth: int, step: str = "[{}]") -> list[object]:
@@ -181,10 +184,11 @@ class Walk(Room):
         self.take(len(value))
         return {"~bytes": b64encode(value).decode()}
 
-    def text(self, value: str, _depth: int) -> str:
+    def text(self, value: str, _depth: int) -> object:
         """Return the stand-in for an instance of a subclass of str."""
         self.take(len(value))
-        return str.__str__(value)
+        text = str.__str__(value)
+        return {"~markup": text} if hasattr(type(value), "__html__") else text
 
     def float(self, value: float, _depth: int) -> float:
         """Return the stand-in for a float, or an instance of a subclass."""
@@ -280,6 +284,14 @@ def _converter_of(kind: type) -> Callable[[Walk, Any, int], object] | None:
     return None
 
 
+def _markup(text: object) -> str:
+    """Return text that is HTML already: as such where MarkupSafe is in use, else as plain text."""
+    if not isinstance(text, str):
+        raise TypeError("markup is no text")
+    module = sys.modules.get("markupsafe")
+    return text if module is None else module.Markup(text)
+
+
 _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~tuple": tuple,
     "~set": set,
@@ -289,6 +301,7 @@ _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~decimal": Decimal,
     "~uuid": UUID,
     "~bytes": b64decode,
+    "~markup": _markup,
     "~dict": dict,
 }
 _HASHABLE = _RESTORERS.keys() - {"~tuple", "~set", "~dict"}

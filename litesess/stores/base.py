@@ -161,6 +161,11 @@ class Store(ABC):
     clock: Callable[[], float] = staticmethod(wall_time)
 
     @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return self
+
+    @property
     def listeners(self) -> list[events.Listener]:
         """The functions that are called with each event, outside of all locks."""
         found: list[events.Listener] = self.__dict__.setdefault("_listeners", [])

@@ -312,6 +312,11 @@ class WALStore(EmbeddedStore):
         self.compact()
         return salvaged
 
+    @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return os.path.realpath(self.path), self.collection
+
     def __repr__(self) -> str:
         return f"<WALStore {self.path!r}>"
 

@@ -230,6 +230,11 @@ class Actions(State):
             if self.move is None:
                 self.renew_id(Move.OVERDUE)
 
+    def keep_id(self) -> None:
+        """Keep the id until the next request, as the client can't be told another one by this."""
+        self.move = self._new_id = None
+        self.current_cookie().note_rotation(is_due=True)
+
     def renew_id(self, move: Move) -> None:
         """Give the session another id, at the next write if it is stored."""
         if self.status is Status.NEW:

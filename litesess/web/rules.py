@@ -18,6 +18,7 @@ from litesess.options import (
     boolean,
     build,
     choice,
+    count,
     function,
     option,
     optional,
@@ -80,6 +81,10 @@ def _cookie(name: str, value: object) -> CookieSettings | Callable[..., object]:
     return value if callable(value) else cookie_settings(value)
 
 
+def _trust_proxy(name: str, value: object) -> bool | int | None:
+    return value if value is None or isinstance(value, bool) else count(name, value)
+
+
 def _owner_key(name: str, value: object) -> object:
     return value if value is None or callable(value) else text(name, value)
 
@@ -127,11 +132,12 @@ class ManagerOptions(Options):
         "Called with the environ, returns a session id; ``None``: 256 random bits",
         check=optional(function),
     )
-    trust_proxy: bool | None = option(
+    trust_proxy: bool | int | None = option(
         None,
-        "``True``: ``X-Forwarded-Proto`` says whether a request came by https; ``False``: only"
-        " ``wsgi.url_scheme``; ``None``: that, or the server's ``HTTPS``",
-        check=optional(boolean),
+        "How many proxies of yours a request passes: ``X-Forwarded-Proto``, ``-For`` and ``-Host``"
+        " count as the first of them has set them; ``True``: one; ``False``: only"
+        " ``wsgi.url_scheme`` counts; ``None``: that, or the server's ``HTTPS``",
+        check=_trust_proxy,
     )
     absolute_timeout: float | None = option(
         None,
@@ -159,6 +165,11 @@ class ManagerOptions(Options):
         (),
         "Session keys, of tokens for example, that are removed when the owner changes",
         check=_keys,
+    )
+    keep_on_error: bool = option(
+        True,
+        "Keep what a request did to its session if its response is an error of 500 and above",
+        check=boolean,
     )
     client_info: bool = option(
         False,
@@ -246,13 +257,26 @@ class Rules:
         self.owner_function = owner_key if callable(owner_key) else None
         #: The session keys of tokens that a change of owner ends.
         self.token_keys: tuple[str, ...] = (CSRF_KEY, *checked_options.drop_at_login)
-        self._settings_key = f"{self.environ_key}.cookie"
+        # Of these rules alone: a middleware around may have the same environ_key.
+        self._settings_key = f"{self.environ_key}.cookie.{id(self):x}"
         #: Whether a session that the app did not look at may need something at a request's end.
         self.commits_unread = (
             checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
         )
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
+
+    @property
+    def cookie_names(self) -> tuple[str, ...]:
+        """The names of the cookie."""
+        signers = (self.host_signer, self.signer)
+        return tuple(signer.name for signer in signers if signer is not None)
+
+    def has_signed(self, set_cookie: str) -> bool:
+        """Return whether a ``Set-Cookie`` value is one of a session's cookies."""
+        pair = set_cookie.partition(";")[0]
+        signers = (self.host_signer, self.signer)
+        return any(signer.verified(pair) for signer in signers if signer is not None)
 
     def make_id(self, environ: Mapping[str, Any]) -> str:
         """Return an id that no session has."""
@@ -280,10 +304,17 @@ class Rules:
         if self._settings is not None:
             return self._settings
         settings = environ.get(self._settings_key)
-        if settings is None:
-            assert callable(self.options.cookie)  # it is no settings
-            settings = cookie_settings(self.options.cookie(environ))
-            check_name(self.signer.name, settings)
+        return self.ask_settings(environ) if settings is None else settings
+
+    def ask_settings(self, environ: Mapping[str, Any]) -> CookieSettings:
+        """Return the cookie's settings for a request, as the app's function gives them.
+
+        Raises:
+            ConfigError: they can't be used.
+        """
+        assert callable(self.options.cookie)  # it is no settings
+        settings = cookie_settings(self.options.cookie(environ))
+        check_name(self.signer.name, settings)
         return settings
 
     def expiry(
@@ -321,38 +352,45 @@ class Rules:
         """Return what is to be known of the browser."""
         if not self.options.client_info:
             return None
-        address = environ.get("REMOTE_ADDR", "")
-        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
-        if self.options.trust_proxy and forwarded:
-            # What the nearest proxy has added; what stands before, anybody may have written.
-            address = forwarded.rpartition(",")[2].strip()
+        address = self._forwarded(environ, "FOR") or environ.get("REMOTE_ADDR", "")
         agent = environ.get("HTTP_USER_AGENT", "")
         return {"user_agent": agent[:MAX_AGENT], "address": address[:MAX_ADDRESS]}
 
     def host(self, environ: Mapping[str, Any]) -> str:
         """Return the host that the client asked, with its port if it named one."""
-        forwarded: str = environ.get("HTTP_X_FORWARDED_HOST", "")
-        if self.options.trust_proxy and forwarded:
-            # The value of the nearest proxy; a client can have written those before it.
-            return forwarded.rpartition(",")[2].strip()
-        host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        forwarded = self._forwarded(environ, "HOST")
+        host: str = forwarded or environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         return host
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         trust_proxy = self.options.trust_proxy
-        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
-        if trust_proxy and forwarded:
-            return forwarded.partition(",")[0].strip().lower() == "https"
+        if trust_proxy:
+            forwarded = self._forwarded(environ, "PROTO")
+            if forwarded:
+                return forwarded.lower() == "https"
         is_https = environ.get("wsgi.url_scheme") == "https"
         if trust_proxy is None:
             is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
-            if not is_https and forwarded.partition(",")[0].strip().lower() == "https":
+            if not is_https and "https" in environ.get("HTTP_X_FORWARDED_PROTO", "").lower():
                 self.warn_once(
                     "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
                     " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
                 )
         return is_https
+
+    def _forwarded(self, environ: Mapping[str, Any], name: str) -> str:
+        """Return what the first trusted proxy has set ``X-Forwarded-<name>`` to; "": nothing.
+
+        Each proxy appends what it sees.  A client can have written the values before those of the
+        trusted proxies.  If there are fewer values, some proxies replace the header, so that the
+        first value is that of a trusted proxy, too.
+        """
+        trusted = int(self.options.trust_proxy or 0)
+        header: str = environ.get(f"HTTP_X_FORWARDED_{name}", "") if trusted else ""
+        if not header:
+            return ""
+        return header.split(",")[-trusted:][0].strip()
 
 
 def ids_are_taken() -> ConfigError:

@@ -85,6 +85,22 @@ class State(Loaded):
 
     # What the client came with.
 
+    def start_over(self) -> None:
+        """Forget what the request has made of its session; the next look loads it again.
+
+        What was stored or destroyed at once stays so.
+        """
+        is_looked_at, is_refused = self.is_looked_at, self.is_refused
+        State.__init__(self, self.rules, self.environ)
+        self.is_looked_at = is_looked_at
+        # After an outage, nothing but the app asks the store again.
+        self.is_refused = self.is_tried = is_refused
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of what is done to the session now is stored with a response."""
+        return self.is_late or self.is_abandoned
+
     def look(self) -> Self:
         """Load the session if nobody has looked at it before; return this."""
         self.is_looked_at = True
@@ -193,8 +209,9 @@ class State(Loaded):
         """Return whether a cookie that was set without ``Secure`` is to be set with it now."""
         if verified.is_secure or self.is_host or not self.is_https():
             return False
-        own = record.cookie or {}
-        return own.get("secure", self.settings().secure) is not False
+        # Not by settings(): this session is not loaded yet.
+        configured = self.rules.settings_of(self.environ).secure
+        return (record.cookie or {}).get("secure", configured) is not False
 
     def _warn_of_strays(self, *, is_served: bool) -> None:
         logger.warning(

@@ -997,7 +997,16 @@ def test_what_is_known_of_a_browser_is_kept_if_it_is_asked_for(tmp_path, clock):
 
 
 @pytest.mark.parametrize(
-    ("trust_proxy", "address"), [(None, "10.0.0.1"), (False, "10.0.0.1"), (True, "192.0.2.7")]
+    ("trust_proxy", "address"),
+    [
+        (None, "10.0.0.1"),
+        (False, "10.0.0.1"),
+        (True, "192.0.2.7"),
+        (1, "192.0.2.7"),
+        (2, "203.0.113.9"),
+        (3, "198.51.100.4"),
+        (4, "198.51.100.4"),
+    ],
 )
 def test_the_address_is_the_proxys_word_only_if_that_is_trusted(store, clock, trust_proxy, address):
     site = Site(WatchedMemoryStore(clock=clock), clock=clock, client_info=True,
@@ -1005,7 +1014,7 @@ def test_the_address_is_the_proxys_word_only_if_that_is_trusted(store, clock, tr
     site.visit(
         lambda session: session.update(a=1),
         REMOTE_ADDR="10.0.0.1",
-        HTTP_X_FORWARDED_FOR="203.0.113.9, 192.0.2.7",
+        HTTP_X_FORWARDED_FOR="198.51.100.4, 203.0.113.9, 192.0.2.7",
     )
     ((_, record),) = site.store.records()
     assert record.client["address"] == address

@@ -206,7 +206,7 @@ def test_what_lets_it_be_forgotten_is_what_browsers_take_for_its_name():
     site = Site(before.store, clock=before.clock, cookie={"secure": False, "domain": "a.test"})
     response = site.visit(lambda s: s.destroy(), cookie=before.header, **HTTPS)
     (cookie,) = [each for each in response.set_cookies if each.startswith(HOST_COOKIE)]
-    assert "; secure" in cookie
+    assert "; Secure" in cookie
     assert "; Path=/;" in cookie
     assert "Domain" not in cookie
 

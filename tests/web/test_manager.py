@@ -819,10 +819,18 @@ def test_a_response_has_at_most_twenty_cookies(site):
     assert ("example.com", "/") in scopes_of(response)[0]
 
 
-def test_the_host_that_a_trusted_proxy_names_counts(clock):
-    site = Site(clock=clock, trust_proxy=True)
+@pytest.mark.parametrize(
+    ("trust_proxy", "forwarded"),
+    [
+        (True, "evil.org, www.example.com"),
+        (2, "evil.org, www.example.com, 10.0.0.2"),
+        (2, "www.example.com"),
+    ],
+)
+def test_the_host_that_a_trusted_proxy_names_counts(clock, trust_proxy, forwarded):
+    site = Site(clock=clock, trust_proxy=trust_proxy)
     header = both_of(site, "ada", "mallory")
-    proxied = {"HTTP_HOST": "10.0.0.1", "HTTP_X_FORWARDED_HOST": "evil.org, www.example.com"}
+    proxied = {"HTTP_HOST": "10.0.0.1", "HTTP_X_FORWARDED_HOST": forwarded}
     expired, _ = scopes_of(site.visit(look, cookie=header, **proxied))
     assert ("example.com", "/") in expired
     assert not any(domain == "evil.org" for domain, _ in expired)

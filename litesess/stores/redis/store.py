@@ -305,6 +305,11 @@ class RedisStore(Store):
         self._expiries.close()
         self._link.close()
 
+    @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return self._link.name, self._prefix
+
     def __repr__(self) -> str:
         return f"<RedisStore {self._link.name} {self._prefix!r}>"
 

@@ -84,6 +84,9 @@ def _header(
         httponly=own.httponly,
         samesite=samesite.capitalize() if samesite else None,
     )
+    if secure:
+        # As RFC 6265 and most servers spell it: logs and tests look for that.
+        header = header.replace("; secure", "; Secure", 1)
     # WebOb would write a comma as \054, which browsers take as it stands.
     path = "/" if is_host else own.path
     header += "; Path=" + quote(path.encode("latin-1"), safe=_PATH_SAFE)
