@@ -11,7 +11,7 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from litesess.integrations.flask.responses import Stream, announce
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
-from litesess.web import REFUSED, STORE_KEY, visit_of
+from litesess.web import REFUSED, STORE_KEY, Status, visit_of
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -74,8 +74,11 @@ class LitesessInterface(SessionInterface):
 
         Not when the response is closed: that may be one object for many requests.
         """
-        session = _session_in_hand()
-        if session is not None and exc is None and visit_of(session).is_late:
+        session = _session_in_hand() if exc is None else None
+        if session is None:
+            return
+        visit = visit_of(session)
+        if visit.is_late and visit.status is not Status.UNREAD:
             self._finish(session)
 
     def _finish(self, session: FlaskSession) -> None:

@@ -50,22 +50,21 @@ def announce(response: Response, visit: Visit, cookies: list[str]) -> None:
 def _take_back(response: Response, visit: Visit) -> bool:
     """Take the session cookies of other requests out of *response*; return whether it is shared."""
     added: list[str] | None = response.__dict__.get(_ADDED)
-    if added is None and "Set-Cookie" not in response.headers:
-        return False
-    kept = [
+    # Not `in`, which raises and catches an exception where the answer is the usual one.
+    foreign = [
         (name, value)
         for name, value in response.headers
-        if name.lower() != "set-cookie"
-        or not (value in (added or ()) or visit.rules.has_signed(value))
+        if name.lower() == "set-cookie"
+        and (value in (added or ()) or visit.rules.has_signed(value))
     ]
-    is_taken = len(kept) < len(response.headers)
-    if is_taken:
+    if foreign:
+        kept = [header for header in response.headers if header not in foreign]
         response.headers.clear()
         response.headers.extend(kept)
-    if added is not None or is_taken:
-        response.__dict__[_ADDED] = []
-        return True
-    return False
+    elif added is None:
+        return False
+    response.__dict__[_ADDED] = []
+    return True
 
 
 def _with_session(response: Response, environ: WSGIEnvironment) -> Headers:
