@@ -28,6 +28,7 @@ MAX_DEPTH = 32
 _TAG = "~"
 _ATOMS = frozenset({str, int, bool, type(None)})
 _NAMES = frozenset({str})
+_CONTAINERS = frozenset({dict, list})
 
 # What contains itself is nested too deeply, which is looked for anyway.
 to_json = json.JSONEncoder(
@@ -201,7 +202,8 @@ class Walk(Room):
         try:
             text = write(value)
             self.take(len(text))
-            is_kept = write(_RESTORERS[tag](text)) == text
+            # Python reads back its own types; those of a subclass may be written otherwise.
+            is_kept = type(value) in _CONVERTERS or write(_RESTORERS[tag](text)) == text
         except UNREADABLE:
             is_kept = False
         if not is_kept:
@@ -235,15 +237,16 @@ def _check_hashable(members: Collection[object]) -> None:
     Raises:
         Unfit: one is read back as a value without a hash, such as that of a frozen dict.
     """
+    if _CONTAINERS.isdisjoint(map(type, members)):
+        return
     for member in members:
+        tag: str = ""
+        content: Any = ()
         if isinstance(member, dict) and len(member) == 1:
             ((tag, content),) = member.items()
-            if tag == "~tuple":
-                _check_hashable(content)
-                continue
-            if tag in _HASHABLE:
-                continue
-        if isinstance(member, (dict, list)):
+        if tag == "~tuple":
+            _check_hashable(content)
+        elif isinstance(member, (dict, list)) and tag not in _HASHABLE:
             raise Unfit("has a member of a set, or a key, that is read back without a hash")
 
 
