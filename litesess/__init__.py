@@ -1,5 +1,7 @@
 """Server-side sessions for any WSGI app, with nothing to install beside it."""
 
+from typing import TYPE_CHECKING
+
 from litesess.errors import (
     ConfigError,
     Corruption,
@@ -17,8 +19,11 @@ from litesess.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from litesess.stores import MemoryStore, Record, Store, WALStore
-from litesess.web import CookieSettings, Session, SessionMiddleware
+from litesess.lazy import names
+
+if TYPE_CHECKING:
+    from litesess.stores import MemoryStore, Record, Store, WALStore
+    from litesess.web import CookieSettings, Session, SessionMiddleware
 
 __version__ = "0.1.0"
 
@@ -47,3 +52,15 @@ __all__ = [
     "WALStore",
     "__version__",
 ]
+
+__getattr__ = names(
+    __name__,
+    {
+        **dict.fromkeys(("CookieSettings", "Session", "SessionMiddleware"), "litesess.web"),
+        **dict.fromkeys(("MemoryStore", "Record", "Store", "WALStore"), "litesess.stores"),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

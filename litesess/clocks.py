@@ -1,4 +1,4 @@
-"""Time: whether the wall clock can be believed, and how long to wait before another try."""
+"""Time: the clocks, whether the wall clock can be believed, and how long to wait before a try."""
 
 from __future__ import annotations
 
@@ -14,6 +14,23 @@ logger = logging.getLogger("litesess.clocks")
 LARGEST_JUMP: Final = 60.0
 
 
+def wall_time() -> float:
+    """Return the current time in Unix seconds, by ``time.time`` as it is at the call.
+
+    freezegun replaces that function while a test runs, so no default may hold the function itself.
+    """
+    return time.time()
+
+
+def steady_time() -> float:
+    """Return seconds that never go back, by ``time.monotonic`` as it is at the call.
+
+    It is to be compared with :func:`wall_time`, as a test sets both.  Waits with a deadline count
+    by ``time.monotonic`` as it was at import instead: they would not end while time stands still.
+    """
+    return time.monotonic()
+
+
 class JumpGuard:
     """Notices when the wall clock has jumped, as a dead battery or a resumed machine makes it.
 
@@ -21,7 +38,7 @@ class JumpGuard:
     """
 
     def __init__(
-        self, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+        self, clock: Callable[[], float], monotonic: Callable[[], float] = steady_time
     ) -> None:
         self._clock = clock
         self._monotonic = monotonic

@@ -6,7 +6,9 @@
 
 A *data key* is random and never leaves the process unwrapped.  Encrypted bytes are a nonce (12
 bytes), the AES-256-GCM ciphertext and its tag (16 bytes); to decrypt them proves that they were
-encrypted under that key for that place.  The bytes are drawn in docs/format.rst, "Encryption".
+encrypted under that key for that place.  :mod:`litesess.primitives`, and with it the package
+cryptography, is imported when a key is first used.  The bytes are drawn in docs/format.rst,
+"Encryption".
 """
 
 from __future__ import annotations
@@ -14,24 +16,10 @@ from __future__ import annotations
 import hmac
 import unicodedata
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import ciphers
-from cryptography.hazmat.primitives.ciphers import algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
 from litesess.errors import ConfigError, ConfigTypeError, DecryptError
-
-try:
-    from cryptography.hazmat.primitives.kdf import argon2
-except ImportError:  # before cryptography 44
-    Argon2id: type[argon2.Argon2id] | None = None
-else:
-    Argon2id = argon2.Argon2id
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -134,20 +122,18 @@ class EncryptionKey:
         return derived[1]
 
     def _derive(self, derivation: Derivation, path: str) -> bytes:
+        from litesess import primitives
+
         kind, cost, rounds, lanes, salt = derivation
         if kind == RAW:
             return _hkdf(self._bytes, salt, b"wrapping key")
         try:
             if kind == SCRYPT:
-                return Scrypt(salt=salt, length=KEY_BYTES, n=cost, r=rounds, p=lanes).derive(
-                    self._bytes
-                )
-            if Argon2id is None:
-                raise UnsupportedAlgorithm("Argon2id")
-            return Argon2id(
-                salt=salt, length=KEY_BYTES, iterations=rounds, lanes=lanes, memory_cost=cost
-            ).derive(self._bytes)
-        except UnsupportedAlgorithm as error:
+                return primitives.scrypt(self._bytes, salt, KEY_BYTES, n=cost, r=rounds, p=lanes)
+            return primitives.argon2id(
+                self._bytes, salt, KEY_BYTES, iterations=rounds, lanes=lanes, memory_cost=cost
+            )
+        except primitives.UnsupportedAlgorithm as error:
             raise DecryptError(
                 f"{path}: its key derivation can't be done here; Argon2id needs cryptography 44"
                 " built with OpenSSL 3.2 or newer"
@@ -234,6 +220,8 @@ class DataKey:
 
     def wrap(self, wrapping_key: bytes, context: bytes, random_bytes: RandomBytes) -> bytes:
         """Return this key encrypted under another one, for a place that *context* names."""
+        from litesess.primitives import AESGCM
+
         nonce = random_bytes(NONCE_BYTES)
         return nonce + AESGCM(wrapping_key).encrypt(nonce, self._key, context)
 
@@ -246,6 +234,8 @@ class DataKey:
         Raises:
             DecryptError: *wrapping_key* is not the one, or the file at *path* was changed.
         """
+        from litesess.primitives import AESGCM, InvalidTag
+
         try:
             nonce, encrypted = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
             return cls(AESGCM(wrapping_key).decrypt(nonce, encrypted, context), number)
@@ -268,7 +258,16 @@ class Cipher:
     Source: NIST SP 800-38D section 8.3 (at most 2^32 random nonces under one key).
     """
 
-    __slots__ = ("_aead", "_context", "_key", "_last", "_path", "_random_bytes", "data_key")
+    __slots__ = (
+        "_aead",
+        "_context",
+        "_key",
+        "_last",
+        "_path",
+        "_primitives",
+        "_random_bytes",
+        "data_key",
+    )
 
     def __init__(
         self,
@@ -278,8 +277,11 @@ class Cipher:
         random_bytes: RandomBytes,
         data_key: DataKey,
     ) -> None:
+        from litesess import primitives
+
         self._key = key
-        self._aead = AESGCM(key)
+        self._aead = primitives.AESGCM(key)
+        self._primitives = primitives
         self._context = context
         self._path = path
         self._random_bytes = random_bytes
@@ -307,7 +309,7 @@ class Cipher:
             return self._aead.decrypt(
                 encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], self._context + head
             )
-        except (InvalidTag, ValueError):  # ValueError: it is shorter than a nonce
+        except (self._primitives.InvalidTag, ValueError):  # ValueError: it is shorter than a nonce
             raise self.tampered() from None
 
     def tampered(self) -> DecryptError:
@@ -321,25 +323,15 @@ class Cipher:
     def vouch(self, parts: Iterable[bytes]) -> bytes:
         """Return the proof of *parts*, which are not encrypted: a nonce and a tag."""
         nonce = self._random_bytes(NONCE_BYTES)
-        encryptor = ciphers.Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
-        encryptor.authenticate_additional_data(self._context)
-        for part in parts:
-            encryptor.authenticate_additional_data(part)
-        encryptor.finalize()
-        return nonce + encryptor.tag
+        tag: bytes = self._primitives.gcm_tag(self._key, nonce, chain([self._context], parts))
+        return nonce + tag
 
     def proves(self, parts: Iterable[bytes], proof: bytes) -> bool:
         """Return whether :meth:`vouch` has returned *proof* for *parts*."""
-        mode = modes.GCM(proof[:NONCE_BYTES], proof[NONCE_BYTES:])
-        decryptor = ciphers.Cipher(algorithms.AES(self._key), mode).decryptor()
-        decryptor.authenticate_additional_data(self._context)
-        for part in parts:
-            decryptor.authenticate_additional_data(part)
-        try:
-            decryptor.finalize()
-        except InvalidTag:
-            return False
-        return True
+        nonce, tag = proof[:NONCE_BYTES], proof[NONCE_BYTES:]
+        all_parts = chain([self._context], parts)
+        is_tag: bool = self._primitives.is_gcm_tag(self._key, nonce, all_parts, tag)
+        return is_tag
 
     def __repr__(self) -> str:
         return "<Cipher>"
@@ -390,8 +382,9 @@ def _wrong_key(path: str) -> DecryptError:
 
 
 def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
-    """Source: RFC 5869."""
-    return HKDF(SHA256(), KEY_BYTES, salt or None, b"litesess/1/" + info).derive(key)
+    from litesess import primitives
+
+    return primitives.hkdf(key, salt, b"litesess/1/" + info, KEY_BYTES)
 
 
 def _normalised(passphrase: str) -> str:

@@ -51,6 +51,13 @@ def is_key(text: str) -> bool:
     return _KEY.match(text) is not None
 
 
+def check_key(key: str) -> str:
+    """Return *key*; raises ValueError if it does not have the form of a key."""
+    if not is_key(key):
+        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
+    return key
+
+
 def is_handle(text: str) -> bool:
     """Say whether *text* can be a handle."""
     return _HANDLE.match(text) is not None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import isfinite
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
 
 Check = Callable[[str, Any], Any]
@@ -22,7 +23,9 @@ Check = Callable[[str, Any], Any]
 _REQUIRED = object()
 
 
-def option(default: Any, doc: str, *, check: Check, secret: bool = False) -> Any:
+def option(
+    default: Any, doc: str, *, check: Check, secret: bool = False, shown: str | None = None
+) -> Any:
     """Declare an option: a field of a frozen dataclass that inherits :class:`Options`.
 
     Args:
@@ -30,8 +33,9 @@ def option(default: Any, doc: str, *, check: Check, secret: bool = False) -> Any
         doc: what it does, with its unit; a cell of the README's table.
         check: takes the option's name and what was given, returns the value to use or raises.
         secret: keep the value out of reprs.
+        shown: the default in the README's table; None: its source.
     """
-    metadata = {"doc": doc, "check": check}
+    metadata = {"doc": doc, "check": check, "shown": shown}
     if default is _REQUIRED:
         return field(repr=not secret, metadata=metadata)
     return field(default=default, repr=not secret, metadata=metadata)
@@ -145,8 +149,9 @@ def signature(cls: type[Options], *leading: str) -> inspect.Signature:
 def rows(cls: type[Options]) -> Iterator[tuple[str, str, str]]:
     """Yield each option's name, default as Python source, and what it does."""
     for item in dataclasses.fields(cls):
-        default = "required" if item.default is dataclasses.MISSING else _source(item.default)
-        yield item.name, default, item.metadata["doc"]
+        shown = item.metadata["shown"] or _source(item.default)
+        is_required = item.default is dataclasses.MISSING
+        yield item.name, "required" if is_required else shown, item.metadata["doc"]
 
 
 def boolean(name: str, value: object) -> bool:
@@ -235,16 +240,6 @@ def function(name: str, value: object) -> Callable[..., Any]:
     if not callable(value):
         raise ConfigTypeError(f"{name} is of type {type(value).__name__}, which can't be called")
     return value
-
-
-def suggestion(name: object, known: Iterable[str], prefix: str = "") -> str:
-    """Return the end of an error about an unknown name: the nearest known one, or all."""
-    from difflib import get_close_matches  # noqa: PLC0415  # 1.5 ms of each start, for errors alone
-
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if nearest:
-        return f"; did you mean {prefix + nearest[0]!r}?"
-    return f"; known are {', '.join(prefix + each for each in known)}"
 
 
 def _source(value: object) -> str:

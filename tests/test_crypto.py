@@ -8,7 +8,7 @@ import os
 import pytest
 
 from litesess import ConfigError, DecryptError
-from litesess import crypto as module
+from litesess import primitives as module
 from litesess.crypto import (
     ARGON2ID,
     OVERHEAD_BYTES,

@@ -14,7 +14,7 @@ from litesess import ConfigError, MemoryStore, Record, WALStore, events
 from litesess.events import NAMES
 from litesess.ids import handle_of, key_of
 from litesess.stores import packed
-from litesess.stores.embedded import DELETE_BATCH
+from litesess.stores.expiring import DELETE_BATCH
 from tests.tools.apps import Site, WatchedMemoryStore, WatchedWALStore, write
 
 

@@ -33,7 +33,8 @@ def add_to(commands: Commands) -> None:
         about="Nothing is unpickled: a session that holds objects of a class is named by its"
         " handle, and left where it is.  The file of an imported session gets the suffix .imported,"
         " so that it is not imported again after its user has logged out.  Stop the app that uses"
-        " Beaker first; litesess.beaker honours its cookies.",
+        " Beaker first; litesess.beaker honours its cookies.  An app with session.encrypt_key needs"
+        " a store that is encrypted by that key: give it to --create.",
         example="litesess import-beaker --create --timeout 3600 /srv/app/data /srv/app/beaker",
     )
     importing.take_arguments(imports)
@@ -62,6 +63,7 @@ class _Import:
         self.counts = _Counts()
         self._timeout = timeout
         self._store = store
+        self._is_encrypted = False
 
     def take_all(self, top: Path) -> None:
         """Import the files below *top*."""
@@ -69,6 +71,11 @@ class _Import:
             for path in files.paths(top):
                 self._take(path)
                 advance(1)
+        if self._is_encrypted and not getattr(self._store, "is_encrypted", False):
+            logger.warning(
+                "an app with session.encrypt_key needs a store that is encrypted by that key: make"
+                " it with --create, and the key in LITESESS_ENCRYPTION_KEY or by --key-file"
+            )
 
     def _take(self, path: Path) -> None:
         """Import a file, if it holds a session that is plain and has not expired."""
@@ -81,9 +88,15 @@ class _Import:
                 self.counts.take(key, record, None)
             else:
                 self._create(path, key, record, self._store)
+        except files.Encrypted as error:
+            self._is_encrypted = True
+            self._refuse(key, error)
         except (files.Refused, pickled.NotPlain, EncodeError) as error:
-            self.counts.refused += 1
-            logger.warning("%s is not imported: %s", handle_of(key), error)
+            self._refuse(key, error)
+
+    def _refuse(self, key: str, error: Exception) -> None:
+        self.counts.refused += 1
+        logger.warning("%s is not imported: %s", handle_of(key), error)
 
     def _create(self, path: Path, key: str, record: Record, store: Store) -> None:
         done = path.with_name(path.name + _DONE_SUFFIX)

@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
+from litesess.advice import suggestion
 from litesess.crypto import encryption_key
-from litesess.errors import ConfigError, ConfigTypeError
+from litesess.errors import ConfigError, ConfigTypeError, DecryptError
 from litesess.integrations.settings import from_settings
-from litesess.options import seconds, suggestion
+from litesess.options import seconds
 from litesess.web import LONGEST_MAX_AGE, check_secrets
 
 logger = logging.getLogger("litesess.beaker")
@@ -69,6 +70,7 @@ def from_beaker(
 
     Raises:
         ConfigError: an option is unknown or wrong, or asks for a feature that is missing here.
+        DecryptError: the store is not encrypted by ``encrypt_key``.
     """
     given = Given(config)
     given.check()
@@ -77,7 +79,13 @@ def from_beaker(
     if "secret" not in settings:
         settings["secret"] = _secret(given)
     given.warn(path)
-    store, made = from_settings(settings)
+    try:
+        store, made = from_settings(settings)
+    except DecryptError as error:
+        raise DecryptError(
+            f"{error}; the store's encryption_key is {given.name('encrypt_key')}: give it to"
+            " `litesess import-beaker --create`, too, by LITESESS_ENCRYPTION_KEY or --key-file"
+        ) from error
     return {"store": store, **made}
 
 
@@ -129,7 +137,7 @@ class Given:
         known = {*_TAKEN, *_WITHOUT_EFFECT, *_REFUSED}
         for option, value in self.values.items():
             if option not in known:
-                hint = suggestion(option, sorted(known), self.prefix)
+                hint = suggestion(option, sorted(known), self.prefix.__add__)
                 raise ConfigTypeError(f"unknown setting {self.name(option)}{hint}")
             if option in _REFUSED and value is not None:
                 raise ConfigError(f"{self.name(option)} {_REFUSED[option]}")

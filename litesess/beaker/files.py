@@ -31,6 +31,8 @@ FILES: Final = "container_file"
 DBM: Final = "container_dbm"
 #: uuid.uuid4().hex names a session; the files of Beaker's caches have 40 digits.
 _NAME: Final = re.compile(r"([0-9a-f]{32})\.cache\Z")
+#: The largest value of a session, encoded.
+_LARGEST: Final = 1_000_000
 #: The largest session has 1 MiB, and base64 adds a third.
 _MOST_BYTES: Final = 1 << 22
 #: Beaker's own values in a session: times, and the cookie's scope.
@@ -39,6 +41,10 @@ _OWN: Final = frozenset({"_accessed_time", "_creation_time", "_domain", "_id", "
 
 class Refused(Exception):  # it is the file's fault
     """A file can't be imported; the message gives the reason, and shows neither id nor value."""
+
+
+class Encrypted(Refused):
+    """A file holds a session that can't be read, as Beaker encrypts it with ``encrypt_key``."""
 
 
 def paths(top: Path) -> Iterator[Path]:
@@ -80,7 +86,9 @@ def read(path: Path, now: float, timeout: float) -> Record | None:
     # Beaker loses both instants when the app clears the session.
     seen_at = min(_instant(values, "_accessed_time", written_at), now)
     created_at = min(_instant(values, "_creation_time", seen_at), seen_at)
-    frames = codec.encode_items(data)
+    frames = {
+        codec.check_key(name): codec.encode(value, name, _LARGEST) for name, value in data.items()
+    }
     return Record(codec.Encoded(frames), created_at, seen_at + timeout, last_seen_at=seen_at)
 
 
@@ -123,7 +131,7 @@ def _unpacked(text: str) -> Any:
         unpacker = zlib.decompressobj()
         inner = unpacker.decompress(packed, _MOST_BYTES)
     except (ValueError, zlib.error):
-        raise Refused(
+        raise Encrypted(
             "is encrypted by Beaker's encrypt_key, or packed by a serializer of your own"
         ) from None
     if not unpacker.eof:

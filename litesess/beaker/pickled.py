@@ -5,12 +5,18 @@ then called.  Here a name is text that is looked up in a small table of the type
 may hold.  Nothing is imported, and a name that the table lacks is refused.  The reader knows only
 the instructions that such values need.
 
+A small pickle can also be work for hours: a value is kept under a number and mentioned again by two
+bytes, and each mention may be hashed, compared or converted.  The machine therefore hashes
+nothing, and makes sets and dicts as lists.  The copy at the end has a budget.
+
 Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -21,6 +27,13 @@ from litesess import codec
 
 #: Values, and characters of text among them: more than the largest session has.
 _MOST: Final = 1 << 21
+#: Instructions: a value of the largest session has two bytes at least, and one or two of these.
+_MOST_STEPS: Final = 1 << 20
+#: The bytes of a number of 4 300 digits; Python reads no longer one from text.
+_LONGEST_NUMBER: Final = 1786
+#: So many members of a set, or keys of a dict, may have one hash: -1 and -2 have, and no three
+#: that are not made for it.
+_MOST_ALIKE: Final = 8
 _SHOWN: Final = 80
 #: The exceptions of instructions that no pickler has written.
 _DAMAGE: Final = (
@@ -48,6 +61,25 @@ class _Uuid:
     number: int
 
 
+class _Members:
+    """A set or dict to be: its members, or pairs of key and value, in a list."""
+
+    __slots__ = ("items", "kind")
+
+    def __init__(self, kind: type, items: list[Any]) -> None:
+        self.kind = kind
+        self.items = items
+
+
+def _members(kind: type) -> Callable[[list[Any]], _Members]:
+    def make(items: list[Any]) -> _Members:
+        if type(items) is not list:
+            raise TypeError("no members")
+        return _Members(kind, items)
+
+    return make
+
+
 def _encoded(text: str, encoding: str) -> bytes:
     """Return the bytes that a text stands for, before protocol 3."""
     if encoding != "latin1":
@@ -55,42 +87,25 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _set(items: list[Any]) -> set[Any]:
-    return set(_checked(items))
-
-
-def _frozenset(items: list[Any]) -> frozenset[Any]:
-    return frozenset(_checked(items))
-
-
-def _checked(members: list[Any]) -> list[Any]:
-    """Return the future members of a set, or keys of a dict, if they are not nested too deeply.
-
-    A tuple of tuples of one tuple, and so on, takes hours to hash, or all of the stack.
-
-    Raises:
-        NotPlain: they are.
-    """
-    for member in members:
-        parts = member if type(member) is tuple else (member,)
-        if any(type(part) in (tuple, frozenset) for part in parts):
-            raise NotPlain("has a key that is nested deeper than a tuple")
-    return members
+def _decimal(text: str) -> Decimal:
+    if type(text) is not str:  # from a long int it takes time by the square
+        raise TypeError("no text")
+    return Decimal(text)
 
 
 _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("_codecs", "encode"): _encoded,
     ("__builtin__", "bytes"): lambda: b"",
     # Protocol 2 calls the module as Python 2 did, protocol 3 as it is called now.
-    ("__builtin__", "set"): _set,
-    ("__builtin__", "frozenset"): _frozenset,
-    ("builtins", "set"): _set,
-    ("builtins", "frozenset"): _frozenset,
+    ("__builtin__", "set"): _members(set),
+    ("__builtin__", "frozenset"): _members(frozenset),
+    ("builtins", "set"): _members(set),
+    ("builtins", "frozenset"): _members(frozenset),
     ("datetime", "datetime"): datetime,
     ("datetime", "date"): date,
     ("datetime", "timedelta"): timedelta,  # in a timezone
     ("datetime", "timezone"): timezone,
-    ("decimal", "Decimal"): Decimal,
+    ("decimal", "Decimal"): _decimal,
 }
 _PLAIN: Final = frozenset(
     {str, int, float, bool, type(None), bytes, bytearray, datetime, date, Decimal}
@@ -122,17 +137,21 @@ class _Machine:
         self.stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._left = _MOST
 
     def run(self) -> Any:
         """Return the value on the stack at the end of the pickle."""
         if self.take(1) != b"\x80" or not 2 <= self.take(1)[0] <= 5:
             raise NotPlain("is no pickle of protocol 2 to 5")
-        while (code := self.take(1)) != b".":
+        for _ in range(_MOST_STEPS):
+            code = self.take(1)
+            if code == b".":
+                return self.stack.pop()
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
                 raise NotPlain(f"has the instruction {code[0]:#04x}, which plain values don't need")
             instruction(self)
-        return self.stack.pop()
+        raise NotPlain("is larger than any session")
 
     def take(self, size: int) -> bytes:
         """Return the next bytes."""
@@ -181,11 +200,17 @@ class _Machine:
 
     def add(self, items: list[Any]) -> None:
         """Add to the set on the top."""
-        set.update(self.stack[-1], _checked(items))
+        self._members(set).extend(items)
 
     def set_items(self, items: list[Any]) -> None:
         """Add keys and values in turn to the dict on the top."""
-        dict.update(self.stack[-1], zip(_checked(items[::2]), items[1::2], strict=True))
+        self._members(dict).extend(zip(items[::2], items[1::2], strict=True))
+
+    def _members(self, kind: type) -> list[Any]:
+        top = self.stack[-1]
+        if type(top) is not _Members or top.kind is not kind:
+            raise TypeError(f"no {kind.__name__}")
+        return top.items
 
     def top(self, count: int) -> list[Any]:
         """Take *count* values off the stack and return them in order."""
@@ -204,6 +229,9 @@ class _Machine:
         maker = _MAKERS.get(named.pair)
         if maker is None:
             raise NotPlain(f"holds {named}")
+        self._left -= 1 + sum(map(_size, arguments))
+        if self._left < 0:
+            raise NotPlain("is larger than any session")
         self.push(maker(*arguments))
 
     def make_bare(self) -> None:
@@ -217,9 +245,11 @@ class _Machine:
         """Give the UUID on the top its number."""
         state = self.stack.pop()
         uuid = self.stack[-1]
-        if type(uuid) is not _Uuid or type(state) is not dict:
+        if type(uuid) is not _Uuid or type(state) is not _Members or state.kind is not dict:
             raise NotPlain("holds an object with a state")
-        uuid.number = state["int"]
+        ((name, uuid.number),) = state.items[:1]
+        if name != "int":
+            raise ValueError("no number")
 
 
 def _constant(value: object) -> Callable[[_Machine], None]:
@@ -243,6 +273,8 @@ def _text(given: bytes) -> str:
 
 
 def _long(given: bytes) -> int:
+    if len(given) > _LONGEST_NUMBER:
+        raise NotPlain(f"holds a number of {len(given)} bytes, limit {_LONGEST_NUMBER}")
     return int.from_bytes(given, "little", signed=True)
 
 
@@ -275,7 +307,7 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
     b"]": lambda machine: machine.push([]),
     b"a": lambda machine: machine.append(machine.top(1)),
     b"e": lambda machine: machine.append(machine.marked()),
-    b"}": lambda machine: machine.push({}),
+    b"}": lambda machine: machine.push(_Members(dict, [])),
     b"s": lambda machine: machine.set_items(machine.top(2)),
     b"u": lambda machine: machine.set_items(machine.marked()),
     b")": _constant(()),
@@ -283,9 +315,9 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
     b"\x86": _tuple(2),
     b"\x87": _tuple(3),
     b"t": lambda machine: machine.push(tuple(machine.marked())),
-    b"\x8f": lambda machine: machine.push(set()),
+    b"\x8f": lambda machine: machine.push(_Members(set, [])),
     b"\x90": lambda machine: machine.add(machine.marked()),
-    b"\x91": lambda machine: machine.push(_frozenset(machine.marked())),
+    b"\x91": lambda machine: machine.push(_Members(frozenset, machine.marked())),
     b"c": lambda machine: machine.name(machine.line(), machine.line()),
     b"\x93": lambda machine: machine.name(*machine.top(2)),
     b"R": _Machine.make,
@@ -307,19 +339,56 @@ class _Copy:
     def of(self, value: Any, depth: int) -> Any:
         """Return a copy of *value*, which lies *depth* levels deep."""
         kind = type(value)
-        self._left -= len(value) + 1 if kind in (str, bytes, bytearray) else 1
+        self._left -= 1 + _size(value)
         if self._left < 0:
             raise NotPlain("is larger than any session")
         if kind in _PLAIN:
             return value
         if depth > codec.MAX_DEPTH:
             raise NotPlain(f"is nested deeper than {codec.MAX_DEPTH} levels")
-        if kind is dict:
-            return {
-                self.of(key, depth + 1): self.of(item, depth + 1) for key, item in value.items()
-            }
-        if kind in (list, tuple, set, frozenset):
-            return kind(self.of(item, depth + 1) for item in value)
+        if kind is _Members:
+            return self._filled(value, depth + 1)
+        if kind in (list, tuple):
+            return kind([self.of(item, depth + 1) for item in value])
         if kind is _Uuid:
             return UUID(int=value.number)
         raise NotPlain(f"holds {value if kind is _Named else kind.__name__}")
+
+    def _filled(self, members: _Members, depth: int) -> Any:
+        """Return the set or dict with *members*."""
+        if members.kind is not dict:
+            return members.kind(self._hashable(members.items, depth))
+        keys = self._hashable([key for key, _ in members.items], depth)
+        return dict(zip(keys, [self.of(item, depth) for _, item in members.items], strict=True))
+
+    def _hashable(self, members: list[Any], depth: int) -> list[Any]:
+        """Return copies of the future members of a set, or keys of a dict.
+
+        Raises:
+            NotPlain: one is nested too deeply: a tuple of tuples of one tuple, and so on, takes
+                hours to hash, or all of the stack.  Or many have one hash, so that each would be
+                compared with all others.
+        """
+        copies, alike = [], Counter[int]()
+        for member in members:
+            parts = member if type(member) is tuple else (member,)
+            self._left -= len(parts)
+            if self._left < 0:
+                raise NotPlain("is larger than any session")
+            if any(type(part) in (tuple, _Members) for part in parts):
+                raise NotPlain("has a key that is nested deeper than a tuple")
+            copy = self.of(member, depth)
+            if type(copy) not in (str, bytes):  # whose hashes nobody can foresee
+                number = hash(copy)
+                alike[number] += 1
+                if alike[number] > _MOST_ALIKE:
+                    raise NotPlain("has keys that were made to have one hash")
+            copies.append(copy)
+        return copies
+
+
+def _size(value: Any) -> int:
+    """Return about how much work a plain value is, beyond one that is small."""
+    if type(value) in (str, bytes, bytearray):
+        return len(value)
+    return sys.getsizeof(value) >> 5 if type(value) in (int, Decimal) else 0

@@ -21,6 +21,7 @@ from litesess.web import (
     Arrival,
     Candidate,
     Manager,
+    Session,
     SessionMiddleware,
     Verified,
     Visit,
@@ -160,4 +161,17 @@ class _TransitionVisit(Visit):
         return record if is_live else None
 
 
+class BeakerSession(Session):
+    """A session that is true also when it is empty, as Beaker's is.
+
+    Apps ask ``if not environ.get("beaker.session")`` whether there is a middleware at all.
+    """
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
 _TransitionManager.visit_class = _TransitionVisit
+_TransitionManager.session_class = BeakerSession

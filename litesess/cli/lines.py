@@ -5,7 +5,7 @@
     {"key":"<64 hex digits>","created_at":1.5,"expires_at":9.5,"last_seen_at":2.5,
      "owner":null,"cookie":null,"client":null,"data":{"user":"ada","seen":{"~datetime":"2026-01-31T10:00:00+01:00"}}}
 
-``data`` is the stored typed JSON (codec.py), byte for byte.
+``data`` is the stored typed JSON (:mod:`litesess.codec.tagged`), byte for byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from litesess.cli.exits import Exit, Failure
 from litesess.errors import ConfigError, EncodeError
 from litesess.ids import KEY_DIGITS, handle_of, is_key
 from litesess.stores.base import Record
-from litesess.web import CookieSettings
+from litesess.web import ROTATION_DUE, CookieSettings
 
 _REQUIRED: Final = ("key", "created_at", "expires_at", "data")
 _OPTIONAL: Final = ("last_seen_at", "owner", "cookie", "client")
@@ -161,8 +161,12 @@ def _cookie(value: object) -> Mapping[str, Any] | None:
     if not isinstance(value, dict):
         raise BadLine("'cookie' is neither an object nor null")
     settings = codec.decode(_frame("cookie", value))
+    if not isinstance(settings, dict):
+        raise BadLine("'cookie' is no object of settings")
     # Each for itself: together they depend on the app's configuration, too.
     for name, setting in settings.items():
+        if name == ROTATION_DUE and setting is True:
+            continue
         if name not in _COOKIE_CHECKS:
             raise BadLine(f"'cookie' has the unknown setting {name!r}")
         try:
@@ -201,6 +205,6 @@ def _frame(name: str, value: object) -> bytes:
         raise BadLine(f"the value of {name!r} can't be stored") from None
     # A value that decodes to other content, such as base64 with junk in it, was not written by
     # litesess; to import it would lose a part of it silently.
-    if not codec.same_content(frame, given):
+    if frame != given:
         raise BadLine(f"the value of {name!r} is not as export writes it")
     return frame

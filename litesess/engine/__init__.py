@@ -5,6 +5,8 @@ It knows no session, cookie or option.  The names below are its face; no other p
 imports past it.
 """
 
+from typing import TYPE_CHECKING
+
 from litesess.engine.changes import (
     UNCOUNTED,
     Change,
@@ -17,17 +19,20 @@ from litesess.engine.changes import (
     ResultT,
     Touch,
 )
-from litesess.engine.check import Salvaged, Verification
-from litesess.engine.engine import Engine
-from litesess.engine.fs import DIRECTORY_MODE, FileSystem
-from litesess.engine.means import Hooks, Limits, Means
-from litesess.engine.probe import (
-    closed,
-    collections_in,
-    is_collection,
-    key_file,
-    new_snapshot_bytes,
-)
+from litesess.lazy import names
+
+if TYPE_CHECKING:
+    from litesess.engine.check import Salvaged, Verification
+    from litesess.engine.engine import Engine
+    from litesess.engine.fs import DIRECTORY_MODE, FileSystem
+    from litesess.engine.means import Hooks, Limits, Means
+    from litesess.engine.probe import (
+        closed,
+        collections_in,
+        is_collection,
+        key_file,
+        new_snapshot_bytes,
+    )
 
 __all__ = [
     "DIRECTORY_MODE",
@@ -54,3 +59,15 @@ __all__ = [
     "key_file",
     "new_snapshot_bytes",
 ]
+
+_HOMES = {
+    "check": ("Salvaged", "Verification"),
+    "engine": ("Engine",),
+    "fs": ("DIRECTORY_MODE", "FileSystem"),
+    "means": ("Hooks", "Limits", "Means"),
+    "probe": ("closed", "collections_in", "is_collection", "key_file", "new_snapshot_bytes"),
+}
+# The changes are what a store in memory needs, too, and there is one on Windows.
+__getattr__ = names(
+    __name__, {name: f"{__name__}.{home}" for home, given in _HOMES.items() for name in given}
+)

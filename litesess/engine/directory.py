@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.descriptors import OpenFile
+from litesess.engine.fs import FileSystem
+from litesess.engine.modes import Widened
 
 WAL = "wal"
 SNAPSHOT = "snapshot"
@@ -22,6 +24,17 @@ COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _GENERATION_FILE = re.compile(
     r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot|torn)(\.tmp)?\Z"
 )
+
+#: What follows the collection in the other files' names.
+_FIXED = frozenset({"live", "compact", "keys", f"keys{TEMPORARY_SUFFIX}"})
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a file of that name belongs to a collection of ours."""
+    collection, _, rest = name.partition(".")
+    return COLLECTION.match(collection) is not None and (
+        rest in _FIXED or _GENERATION_FILE.match(rest) is not None
+    )
 
 
 class Names(NamedTuple):
@@ -95,10 +108,17 @@ class Listing(NamedTuple):
 class Directory:
     """The directory of one store, held open; every file is known by its name there."""
 
-    __slots__ = ("_file", "fd", "fs", "names", "path", "read_only")
+    __slots__ = ("_file", "_widened", "fd", "fs", "names", "path", "read_only")
 
     def __init__(
-        self, fs: FileSystem, file: OpenFile, path: str, names: Names, *, read_only: bool = False
+        self,
+        fs: FileSystem,
+        file: OpenFile,
+        path: str,
+        names: Names,
+        *,
+        read_only: bool = False,
+        widened: Widened = Widened.IGNORE,
     ) -> None:
         """Take over an open directory.
 
@@ -108,11 +128,13 @@ class Directory:
             path: its path, absolute.
             names: those of the store's files.
             read_only: nothing there may be changed.
+            widened: what to do with a file that others can write to.
         """
         self.fs = fs
         self.path = path
         self.names = names
         self.read_only = read_only
+        self._widened = widened
         #: The descriptor of the directory, for its lock.
         self.fd = file.fd
         self._file = file
@@ -126,6 +148,7 @@ class Directory:
         *,
         create: bool = False,
         read_only: bool = False,
+        widened: Widened = Widened.REPAIR,
     ) -> Directory:
         """Open the directory at *path*; see :meth:`__init__`.
 
@@ -135,6 +158,7 @@ class Directory:
             names: those of the store's files.
             create: make the directory if it is missing.
             read_only: nothing there may be changed.
+            widened: what to do with it, or a file in it, that others can write to.
 
         Raises:
             StoreError: it is not safe to keep sessions in.
@@ -143,7 +167,12 @@ class Directory:
         if create:
             fs.make_directory(path)
         return cls(
-            fs, OpenFile(fs.open_directory(path), fs.close), path, names, read_only=read_only
+            fs,
+            OpenFile(fs.open_directory(path, is_ours=is_file_name, widened=widened), fs.close),
+            path,
+            names,
+            read_only=read_only,
+            widened=widened,
         )
 
     def close(self) -> None:
@@ -182,8 +211,25 @@ class Directory:
             StoreError: it was not made by litesess, or other users can write to it.
             OSError: it is missing, or can't be opened.
         """
-        fd = self.fs.open(self.fd, name, self.path_of(name), write=write)
+        path = self.path_of(name)
+        fd = self.fs.open(self.fd, name, path, write=write, widened=self._widened)
         return OpenFile(fd, self.fs.close)
+
+    def keep_private(self) -> None:
+        """Put right the modes of the directory and the store's files, if others can write there.
+
+        Raises:
+            StoreError: that can't be put right.
+            OSError: the disk failed.
+        """
+        if self._widened is not Widened.REPAIR or self.fs.is_private(self.fd):
+            return
+        self.fs.close(self.fs.open_directory(self.path, is_ours=is_file_name))
+        own = f"{self.names.collection}."
+        for name in self.fs.list(self.fd):
+            if name.startswith(own) and is_file_name(name):
+                with suppress(FileNotFoundError):
+                    self.open_file(name, write=False).close()
 
     def create(self, name: str) -> OpenFile:
         """Make a file and open it.

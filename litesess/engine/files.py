@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from litesess.engine import format as form
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory
-from litesess.engine.fs import OpenFile, write_all
+from litesess.engine.fs import write_all
 from litesess.engine.keys import Keys
 from litesess.engine.log import Log
 from litesess.engine.snapshot import Snapshot

@@ -107,6 +107,7 @@ class Follower:
             return log.is_present()
         if not log.is_linked():
             return False
+        self._files.directory.keep_private()
         self._linked_at = now
         return True
 

@@ -8,37 +8,29 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import mmap
 import os
-import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from litesess.engine.descriptors import above_standard, own_descriptor
+from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
+from litesess.engine.mounts import network_type
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
-if os.name != "posix":
-    raise ImportError("litesess needs POSIX; on Windows nothing of it was ever tried")
+logger = logging.getLogger("litesess.engine")
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _OPEN_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ZEROS: Final = bytes(1 << 16)
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 _READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-#: Where other machines may write, or memory and locks may not be shared as on a local disk.
-_NETWORK: Final = re.compile(
-    r"nfs4?|cifs|smb3|smbfs|ncpfs|9p|afs|coda|ceph|lustre|gpfs|glusterfs|beegfs|pvfs2|orangefs"
-    r"|virtiofs|vboxsf|vmhgfs|prl_fs|davfs"
-    r"|fuse\.(sshfs|glusterfs|ceph(-fuse)?|s3fs|s3ql|gcsfuse|rclone|juicefs|mfs|moosefs"
-    r"|davfs2?|curlftpfs|vmhgfs-fuse|grpcfuse|osxfs|beegfs|lizardfs|seaweedfs|ipfs)"
-)
-_MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
 def is_interruption(error: OSError) -> bool:
@@ -57,6 +49,9 @@ def store_error(error: OSError, path: str) -> StoreError:
     """
     if is_interruption(error):
         raise error
+    name = error.filename
+    if isinstance(name, str) and name not in ("", ".") and "/" not in name:
+        path = f"{path.removesuffix(f'/{name}')}/{name}"  # of the file, not only of the directory
     what = f"{path}: {error.strerror or error}"
     if error.errno in _FULL:
         return StoreFull(f"{what}; free some space, nothing of the write remains")
@@ -103,25 +98,6 @@ def _full_sync(fd: int) -> None:
 
 
 _sync: Callable[[int], None] = getattr(os, "fdatasync", _full_sync)
-
-
-class OpenFile:
-    """A descriptor that is closed when its last user forgets it."""
-
-    __slots__ = ("_close", "fd")
-
-    def __init__(self, fd: int, close: Callable[[int], None]) -> None:
-        self.fd = fd
-        self._close = close
-
-    def close(self) -> None:
-        """Close the descriptor; again is harmless."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            self._close(fd)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class FileSystem:
@@ -174,7 +150,8 @@ class FileSystem:
     @staticmethod
     def map(fd: int, size: int) -> mmap.mmap:
         """Return the file's first *size* bytes as read-only memory."""
-        return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        with above_standard():  # it has a descriptor of its own
+            return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
 
     @staticmethod
     def make_directory(path: str) -> None:
@@ -195,53 +172,67 @@ class FileSystem:
             _through(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, os.fsync)
 
     @staticmethod
-    def open_directory(path: str) -> int:
+    def open_directory(
+        path: str,
+        *,
+        is_ours: Callable[[str], bool] = lambda _name: False,
+        widened: Widened = Widened.REPAIR,
+    ) -> int:
         """Open the directory if it is safe to keep sessions in.
 
+        Something besides litesess may have let others write to it, as Kubernetes does at each mount
+        of a volume with an ``fsGroup``.  That is put right: the write bits of group and others go,
+        and all their bits if nothing lies there but our files.
+
+        Args:
+            path: of the directory.
+            is_ours: says whether a name is that of a file of litesess.
+            widened: what to do if others can write to it.
+
         Raises:
-            StoreError: another user owns it or can write to it.
+            StoreError: another user owns it, or can write to it, which could not be changed.
         """
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
+        fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
         try:
             status = os.fstat(fd)
             if status.st_uid != os.geteuid():
                 raise StoreError(
                     f"directory {path} belongs to uid {status.st_uid}, not to this process's"
-                    f" uid {os.geteuid()}; change its owner or choose another"
+                    f" uid {os.geteuid()}; use a subdirectory that belongs to it"
                 )
-            if status.st_mode & _WRITABLE_BY_OTHERS:
-                raise StoreError(
-                    f"directory {path} has mode {stat.S_IMODE(status.st_mode):04o}, others can"
-                    f" write to it; run chmod 700 on it"
-                )
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & WRITABLE_BY_OTHERS and widened is not Widened.IGNORE:
+                is_shared = not all(map(is_ours, os.listdir(fd)))
+                wanted = mode & ~(WRITABLE_BY_OTHERS if is_shared else OTHERS)
+                is_repair = widened is Widened.REPAIR
+                if not (is_repair and _set_mode(fd, path, mode, wanted)):
+                    raise StoreError(
+                        f"directory {path} has mode {mode:04o}, others can write to it; run chmod"
+                        " go-w on it"
+                    )
         except BaseException:
             os.close(fd)
             raise
         return fd
 
     @staticmethod
-    def look_into(path: str) -> int:
-        """Open a directory of any owner, to read its names and the files in it."""
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def is_private(fd: int) -> bool:
+        """Return whether no other user can write to an open file or directory."""
+        return not os.fstat(fd).st_mode & WRITABLE_BY_OTHERS
 
     @staticmethod
-    def network_type(path: str) -> str:
-        """Return the type of the network file system that *path* lies on; "": on none.
+    def look_into(path: str) -> int:
+        """Open a directory of any owner, to read its names and the files in it."""
+        return _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-        Source: proc_pid_mountinfo(5).  Where there is no such file it can't be told.
-        """
-        try:
-            mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
-        except OSError:
-            return ""
-        kind = mounted_type(mounts.splitlines(), path)
-        return kind if _NETWORK.fullmatch(kind) else ""
+    #: Return the type of the network file system that a path lies on; "" on none.
+    network_type = staticmethod(network_type)
 
     @staticmethod
     def list(directory: int) -> list[str]:
         """Return the names in the directory, in no order."""
         # Opened for this alone: sshfs lists a directory that is open only once, and then nothing.
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS, dir_fd=directory)
+        fd = _open(".", os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS, dir_fd=directory)
         try:
             return os.listdir(fd)
         finally:
@@ -251,7 +242,7 @@ class FileSystem:
     def create(directory: int, name: str) -> int:
         """Make a new file, private whatever the umask, and open it for reading and writing."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS
-        fd = os.open(name, flags, FILE_MODE, dir_fd=directory)
+        fd = _open(name, flags, FILE_MODE, dir_fd=directory)
         try:
             os.fchmod(fd, FILE_MODE)
         except BaseException:
@@ -260,7 +251,14 @@ class FileSystem:
         return fd
 
     @staticmethod
-    def open(directory: int, name: str, path: str, *, write: bool = True) -> int:
+    def open(
+        directory: int,
+        name: str,
+        path: str,
+        *,
+        write: bool = True,
+        widened: Widened = Widened.REFUSE,
+    ) -> int:
         """Open a file of ours.
 
         Args:
@@ -268,6 +266,8 @@ class FileSystem:
             name: its name there.
             path: its whole path, for the error.
             write: for writing, too.
+            widened: what to do if others can write to it; REPAIR: also if they can read it, as
+                a restored copy lets them.
 
         Raises:
             StoreError: something was planted under the name, or other users can write to it.
@@ -277,22 +277,30 @@ class FileSystem:
         fd = _refuse_link(directory, name, path, access)
         try:
             status = os.fstat(fd)
-            reason = ""
+            mode = stat.S_IMODE(status.st_mode)
             if not stat.S_ISREG(status.st_mode):
-                reason = "is not a regular file"
-            elif status.st_uid != os.geteuid():
-                reason = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}"
-            elif status.st_nlink == 0:  # deleted since
+                raise StoreError(
+                    f"{path} is not a regular file; it was not made by litesess, remove it"
+                )
+            if status.st_uid != os.geteuid():
+                raise StoreError(
+                    f"{path} belongs to uid {status.st_uid}, not to uid {os.geteuid()}; if it is"
+                    " yours, run chown on it, else move it away"
+                )
+            if status.st_nlink == 0:  # deleted since
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            elif status.st_nlink != 1:
+            if status.st_nlink != 1:
                 raise StoreError(
                     f"{path} has {status.st_nlink} names, so that others may write to it; delete"
                     " the other ones, and copy it where a link was meant as a backup"
                 )
-            elif status.st_mode & _WRITABLE_BY_OTHERS:
-                reason = f"has mode {stat.S_IMODE(status.st_mode):04o}, others can write to it"
-            if reason:
-                raise StoreError(f"{path} {reason}; it was not made by litesess, remove it")
+            is_repair = mode & OTHERS and widened is Widened.REPAIR
+            is_right = bool(is_repair) and _set_mode(fd, path, mode, FILE_MODE)
+            is_refused = mode & WRITABLE_BY_OTHERS and widened is not Widened.IGNORE
+            if is_refused and not is_right:
+                raise StoreError(
+                    f"{path} has mode {mode:04o}, others can write to it; run chmod 600 on it"
+                )
         except BaseException:
             os.close(fd)
             raise
@@ -309,22 +317,24 @@ class FileSystem:
         os.unlink(name, dir_fd=directory)
 
 
-def mounted_type(mounts: Iterable[str], path: str) -> str:
-    """Return the type of the file system that *path* lies on, by the lines of mountinfo."""
-    nearest, kind = "", ""
-    for line in mounts:
-        # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
-        fields, _, rest = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields.split()[4])
-        inside = point.rstrip("/") + "/"
-        # Of those mounted upon each other the last one counts.
-        if f"{path}/".startswith(inside) and len(inside) >= len(nearest):
-            nearest, kind = inside, rest.split()[0]
-    return kind
+def _set_mode(fd: int, path: str, mode: int, wanted: int) -> bool:
+    """Change the mode of a file or directory; return whether it has that mode now."""
+    with suppress(OSError):
+        os.fchmod(fd, wanted)
+    if stat.S_IMODE(os.fstat(fd).st_mode) != wanted:  # some file systems have no modes
+        return False
+    logger.warning(
+        "%s had mode %04o, set by something besides litesess; now %04o", path, mode, wanted
+    )
+    return True
+
+
+def _open(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    return own_descriptor(os.open(path, flags, mode, dir_fd=dir_fd))
 
 
 def _through(path: str, flags: int, work: Callable[[int], object]) -> None:
-    fd = os.open(path, flags)
+    fd = _open(path, flags)
     try:
         work(fd)
     finally:
@@ -333,7 +343,7 @@ def _through(path: str, flags: int, work: Callable[[int], object]) -> None:
 
 def _refuse_link(directory: int, name: str, path: str, access: int) -> int:
     try:
-        return os.open(name, access | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
+        return _open(name, access | os.O_NONBLOCK | _OPEN_FLAGS, dir_fd=directory)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise StoreError(

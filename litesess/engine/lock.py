@@ -8,27 +8,35 @@ do, and a forked child that closes its copy frees nothing.  No lock is ever take
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Final
-
-from portalocker import LockFlags
-from portalocker.portalocker import FlockLocker
 
 _FIRST_WAIT: Final = 20e-6
 #: For so long a waiting thread only lets other threads run: a log is locked for about as long,
 #: and the shortest sleep is longer.
 _YIELD_FOR: Final = 50e-6
 _LONGEST_WAIT: Final = 2e-3
-_SHARED: Final = int(LockFlags.SHARED | LockFlags.NON_BLOCKING)
-_EXCLUSIVE: Final = int(LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
-_UNLOCK: Final = int(LockFlags.UNBLOCK)
-
-#: The call itself: portalocker's wrapping costs four times as much.
-_flock = FlockLocker().locker
+_SHARED: Final = fcntl.LOCK_SH | fcntl.LOCK_NB
+_EXCLUSIVE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
 #: Not everywhere.
 _yield: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+@cache
+def _locker() -> Callable[[int, int], object]:
+    """Return the call itself: portalocker's wrapping costs four times as much."""
+    try:
+        # Not at the top: it looks for a temporary directory when it is imported, and a container
+        # with a read-only root has none.
+        from portalocker.portalocker import FlockLocker  # noqa: PLC0415
+    except OSError:
+        return fcntl.flock
+    locker: Callable[[int, int], object] = FlockLocker().locker
+    return locker
 
 
 class FileLock:
@@ -49,13 +57,18 @@ class FileLock:
             OSError: the file can't be locked.
         """
         try:
-            _flock(fd, _SHARED if shared else _EXCLUSIVE)
+            _locker()(fd, _SHARED if shared else _EXCLUSIVE)
         except BlockingIOError:
             return False
         return True
 
     def acquire(
-        self, fd: int, timeout: float, *, sleep: Callable[[float], object] = time.sleep
+        self,
+        fd: int,
+        timeout: float,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> bool:
         """Take the lock of an open file for this descriptor alone; say whether it was had in time.
 
@@ -65,10 +78,11 @@ class FileLock:
             fd: the open file, or directory.
             timeout: how long to try, in seconds.
             sleep: how to wait between tries.
+            monotonic: returns seconds that never go back.
         """
         if self.take(fd):  # by far the most often, so no clock is asked
             return True
-        began = now = time.monotonic()
+        began = now = monotonic()
         wait = _FIRST_WAIT
         while (left := began + timeout - now) > 0:
             if now - began < _YIELD_FOR:
@@ -78,7 +92,7 @@ class FileLock:
                 wait = min(2 * wait, _LONGEST_WAIT)
             if self.take(fd):
                 return True
-            now = time.monotonic()
+            now = monotonic()
         return False
 
     @staticmethod
@@ -87,7 +101,7 @@ class FileLock:
 
         Closing would not do: a forked child may have a copy of the descriptor.
         """
-        _flock(fd, _UNLOCK)
+        _locker()(fd, fcntl.LOCK_UN)
 
     #: The process id to name as the holder.
     pid = staticmethod(os.getpid)

@@ -10,8 +10,9 @@ from zlib import crc32
 
 from litesess.engine import format as form
 from litesess.engine.changes import Entry
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory
-from litesess.engine.fs import FileSystem, OpenFile, reserve, write_all, write_zeros
+from litesess.engine.fs import FileSystem, reserve, write_all, write_zeros
 from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.

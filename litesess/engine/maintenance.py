@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from litesess.engine.commit import Committer
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory
-from litesess.engine.fs import OpenFile
 from litesess.engine.means import Limits, Means
 from litesess.errors import StoreClosed, StoreLocked
 

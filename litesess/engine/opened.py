@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 
 from litesess.engine.commit import Committer
 from litesess.engine.compactor import Compactor
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower
-from litesess.engine.fs import OpenFile
 from litesess.engine.maintenance import Maintenance
 from litesess.engine.means import Hooks, Limits, Means
 from litesess.engine.reader import Reader

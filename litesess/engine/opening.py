@@ -17,12 +17,14 @@ from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.chain import Chain
 from litesess.engine.commit import Committer
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory, Names
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower
-from litesess.engine.fs import OpenFile, errors, store_error, write_all
+from litesess.engine.fs import errors, store_error, write_all
 from litesess.engine.keys import Keys
 from litesess.engine.means import Hooks, Limits, Means
+from litesess.engine.modes import Widened
 from litesess.engine.opened import OpenStore
 from litesess.engine.recovery import load_existing, open_store
 from litesess.errors import StoreLocked, StoreReadOnly
@@ -101,7 +103,7 @@ class Opener:
         return self._opened(files, follower, committer, (presence, maintenance))
 
     def _open_for_reading(self) -> OpenStore:
-        files = self._files(self._directory(read_only=True))
+        files = self._files(self._directory(read_only=True, widened=Widened.REFUSE))
         follower = Follower(files, load_existing(files), is_shared=True, is_synced=True)
         return self._opened(files, follower, self._committer(files.directory, follower), None)
 
@@ -180,7 +182,7 @@ class Opener:
         Raises:
             OSError: it can't be opened.
         """
-        directory = self._directory(read_only=True)
+        directory = self._directory(read_only=True, widened=Widened.IGNORE)
         try:
             yield self._files(directory)
         finally:
@@ -203,9 +205,16 @@ class Opener:
         finally:
             directory.close()
 
-    def _directory(self, *, create: bool = False, read_only: bool = False) -> Directory:
+    def _directory(
+        self, *, create: bool = False, read_only: bool = False, widened: Widened = Widened.REPAIR
+    ) -> Directory:
         return Directory.open(
-            self.means.fs, self.path, self.names, create=create, read_only=read_only
+            self.means.fs,
+            self.path,
+            self.names,
+            create=create,
+            read_only=read_only,
+            widened=widened,
         )
 
     def _files(self, directory: Directory) -> Files:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import COLLECTION, SNAPSHOT, TEMPORARY_SUFFIX, Directory, Names
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.fs import FileSystem
 from litesess.engine.keys import read_key_file
 from litesess.engine.lock import FileLock
 from litesess.errors import StoreError

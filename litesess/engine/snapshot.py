@@ -14,7 +14,8 @@ from zlib import crc32
 
 from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED, Entry
-from litesess.engine.fs import FileSystem, OpenFile
+from litesess.engine.descriptors import OpenFile
+from litesess.engine.fs import FileSystem
 from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index
 from litesess.engine.snapshot_format import (
     FOOTER_BYTES,

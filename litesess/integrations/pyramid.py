@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from inspect import isgenerator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from pyramid.httpexceptions import HTTPServiceUnavailable
 from pyramid.interfaces import ISession
 from zope.interface import implementer
 
-from litesess.errors import ConfigError, StoreUnavailable
+from litesess.errors import StoreUnavailable
 from litesess.integrations.settings import from_settings
 from litesess.web import REFUSED, STORE_KEY, Manager, Session, Status, visit_of
 
@@ -49,26 +50,47 @@ class SessionFactory:
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
         self.manager = Manager({"owner_key": OWNER_KEY, **options})
+        # Where subrequests find the session: they have copies of the environ.
+        self._in_hand = f"{self.manager.environ_key}.pyramid.{id(self):x}"
 
     def __call__(self, request: Request) -> PyramidSession:
         """Return the session of a request; it is stored when the response is there.
 
-        With a middleware of ours around the app it is that one's, which stores it.
+        With a middleware of ours around the app it is that one's, which stores it, unless that has
+        another store, cookie or secret.  Outside of the cookie's path nothing of it is kept.
 
         Raises:
-            ConfigError: the request is for a path that the cookie is not for.
+            ConfigError: a middleware around sets the same cookie, for other sessions.
         """
-        manager, environ = self.manager, request.environ
-        key = manager.environ_key
-        if key in environ:
-            return PyramidSession(visit_of(environ[key]))
-        session = manager.open(environ)
-        if session is None:
-            raise ConfigError(f"request.session: the session's cookie is not for {request.path}")
-        environ[key], environ[STORE_KEY] = session, manager.store
-        visit = visit_of(session)
-        request.add_response_callback(_Commit(visit))
-        return PyramidSession(visit)
+        environ: dict[str, Any] = request.environ
+        held: Visit | None = environ.get(self._in_hand)
+        if held is not None and not held.is_over:
+            return PyramidSession(held)
+        around = self.manager.outer(environ)
+        if around is None:
+            return PyramidSession(self._begin(request))
+        if "retry.attempt" in environ and around.status is Status.UNREAD:
+            attempt = _Attempt(around)
+            request.add_response_callback(attempt.keep)
+            request.add_finished_callback(attempt.end)
+        return PyramidSession(around)
+
+    def _begin(self, request: Request) -> Visit:
+        manager, key = self.manager, self.manager.environ_key
+        environ: dict[str, Any] = request.environ
+        visit = manager.begin(environ)
+        if visit is None:
+            visit = manager.visit_class(manager, environ)
+            visit.is_abandoned = True
+            request.add_response_callback(_Commit(visit, is_outside=True))
+            return visit
+        environ[self._in_hand] = visit
+        if key not in environ or manager.make_room(environ) is environ:
+            environ[key], environ[STORE_KEY] = manager.session_class(visit), manager.store
+        commit = _Commit(visit)
+        request.add_response_callback(commit)
+        request.add_finished_callback(commit.end)
+        return visit
 
     def refuse(self, _error: StoreUnavailable, request: Request) -> Response:
         """Answer for a view that can't do without its session: an exception view."""
@@ -82,14 +104,50 @@ class SessionFactory:
         self.manager.close()
 
 
-class _Commit:
-    """Stores a session before its response leaves."""
+def _is_tried_again(request: Request) -> bool:
+    """Say whether pyramid_retry throws the response of *request*, an exception view's, away."""
+    error, retry = getattr(request, "exception", None), sys.modules.get("pyramid_retry")
+    if error is None or retry is None or "retry.attempt" not in request.environ:
+        return False
+    return bool(retry.is_error_retryable(request, error))
+
+
+class _Attempt:
+    """A try of pyramid_retry's at a request whose session is that of a middleware around."""
 
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
+        self._is_kept = False
 
-    def __call__(self, _request: Request, response: Response) -> None:
+    def keep(self, request: Request, _response: Response) -> None:
+        """Keep what the try did if its response is used."""
+        self._is_kept = not _is_tried_again(request)
+
+    def end(self, _request: Request) -> None:
+        """Forget what it did, unless it is kept."""
+        if not self._is_kept:
+            self._visit.start_over()
+
+
+class _Commit:
+    """Stores a session before its response leaves."""
+
+    def __init__(self, visit: Visit, *, is_outside: bool = False) -> None:
+        self._visit = visit
+        self._is_outside = is_outside
+
+    def end(self, _request: Request) -> None:
+        """Let no other request that gets this environ take the session for that of its own."""
+        if not self._visit.is_late:
+            self._visit.is_abandoned = True
+
+    def __call__(self, request: Request, response: Response) -> None:
         visit = self._visit
+        if _is_tried_again(request):
+            return
+        if self._is_outside:
+            self._warn(request)
+        visit.heed(response.status_int)
         if visit.excuses(response.status_int):  # an exception view's
             _excuse(response)
         try:
@@ -113,6 +171,18 @@ class _Commit:
             response.app_iter = self._until_the_end(body)
             response.content_length = length  # which WebOb forgets with another body
 
+    def _warn(self, request: Request) -> None:
+        visit = self._visit
+        if visit.status is Status.STORED or (
+            visit.status is Status.NEW and (visit.has_content() or visit.is_login())
+        ):
+            path = visit.settings().path
+            visit.rules.warn_once(
+                "what a request makes of its session outside of the cookie's path is not kept: the"
+                f" path is {path!a}, the first such request was for {request.path[:200]!a}; if a"
+                " proxy takes a prefix off the path, let it, or the server, set SCRIPT_NAME"
+            )
+
     def _until_the_end(self, body: Any) -> Iterator[bytes]:
         try:
             yield from body
@@ -129,12 +199,7 @@ def _excuse(response: Response) -> None:
 class PyramidSession(Session):
     """A :class:`litesess.Session` with the names that Pyramid has for it."""
 
-    __slots__ = ("_is_invalidated",)
-
-    def __init__(self, visit: Visit) -> None:
-        """Stand for the session of a request; nothing is parsed or loaded yet."""
-        super().__init__(visit)
-        self._is_invalidated = False
+    __slots__ = ()
 
     @property
     def created(self) -> int:
@@ -148,49 +213,18 @@ class PyramidSession(Session):
         return self.is_new
 
     def invalidate(self) -> None:
-        """Delete the session, and go on as a new one, which is kept only if it is written.
+        """Delete the session when the response is there, and go on as a new one.
+
+        That is kept only if something is written to it.
 
         Raises:
             StoreError: the store can't work; the session lives on.
         """
-        self.destroy()
-        self._is_invalidated = True
+        visit = self._visit.look()
+        if visit.status in (Status.DESTROYED, Status.LOST):
+            visit.end_cleared()
+        else:
+            visit.clear()
 
     def changed(self) -> None:
         """Do nothing: changes at any depth are noticed."""
-
-    @property
-    def owner(self) -> str | None:
-        """The user whose session this is; see :attr:`litesess.Session.owner`."""
-        return super().owner
-
-    @owner.setter
-    def owner(self, value: str | int | None) -> None:
-        self._begin()
-        self._visit.set_owner(value)
-
-    def login(self, owner: str | int) -> None:
-        """Make this the session of *owner*; see :meth:`litesess.Session.login`."""
-        self._begin()
-        super().login(owner)
-
-    def clear(self) -> None:
-        """Remove all data and the owner; see :meth:`litesess.Session.clear`."""
-        if not self._is_to_begin():  # or it is empty already
-            super().clear()
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._begin()
-        super().__setitem__(key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._begin()
-        super().__delitem__(key)
-
-    def _begin(self) -> None:
-        """After an invalidation, go on as another session."""
-        if self._is_to_begin():
-            self.regenerate()
-
-    def _is_to_begin(self) -> bool:
-        return self._is_invalidated and self._visit.status is Status.DESTROYED

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.options import Options, parsed, suggestion
+from litesess.options import Options, parsed
 from litesess.stores.base import Store
 from litesess.stores.memory import MemoryOptions, MemoryStore
 from litesess.stores.wal import WALOptions, WALStore
@@ -49,7 +50,8 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
     }
     store = _store(given, prefix)
     known = _names(ManagerOptions) - {"store", "cookie"}
-    _check_known(given, known | _names(WALOptions) | {"path"}, prefix)
+    of_cookie = {_COOKIE + name for name in _names(CookieSettings)}
+    _check_known(given, known | _names(WALOptions) | {"path"} | of_cookie, prefix)
     options = parsed(ManagerOptions, given)
     if cookie:
         _check_known(cookie, _names(CookieSettings), prefix + _COOKIE)
@@ -85,5 +87,5 @@ def _names(cls: type[Options]) -> set[str]:
 def _check_known(given: Mapping[str, Any], known: set[str], prefix: str) -> None:
     for name in given:
         if name not in known:
-            hint = suggestion(name, sorted(known), prefix)
+            hint = suggestion(name, sorted(known), prefix.__add__)
             raise ConfigTypeError(f"unknown setting {prefix}{name}{hint}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
+from litesess.clocks import wall_time
 from litesess.errors import VersionConflict
 from litesess.stores.keeping import kept
 from litesess.stores.stats import Tally
@@ -137,8 +137,9 @@ class Store(ABC):
 
     A store of your own overrides the abstract methods and calls :meth:`tell`.  It also overrides
     :meth:`find`, :meth:`delete_owner` and :meth:`locate` if it can do better than to look at every
-    session, and :meth:`delete_all` if it can delete several sessions in one step: a logout calls
-    that if the request came with several sessions, and without it an error can leave some of them.
+    session, :meth:`moved_at` if it knows that, and :meth:`delete_all` if it can delete several
+    sessions in one step: a logout calls that if the request came with several sessions, and without
+    it an error can leave some of them.
     ``litesess.testing.StoreContract`` says whether the store keeps the contract.
     """
 
@@ -156,7 +157,12 @@ class Store(ABC):
     #: same time, in seconds.
     lock_timeout: float = 10.0
     #: Returns the current time in Unix seconds.
-    clock: Callable[[], float] = staticmethod(time.time)
+    clock: Callable[[], float] = staticmethod(wall_time)
+
+    @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return self
 
     @property
     def listeners(self) -> list[events.Listener]:
@@ -391,10 +397,3 @@ class Store(ABC):
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-
-def check_key(key: str) -> str:
-    """Return *key*; raises ValueError if it does not have the form of a key."""
-    if not ids.is_key(key):
-        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
-    return key

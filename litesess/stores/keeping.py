@@ -31,6 +31,8 @@ def keys_of(item: object) -> set[str]:
     Raises:
         ConfigTypeError: it names none.
     """
+    if item.__class__ is not type(item):  # a proxy, such as Flask's
+        return keys_of.dispatch(item.__class__)(item)
     # Not the value: it may be a session id.
     raise ConfigTypeError(
         f"keep holds a value of type {type(item).__name__} that is neither a key (64 hex digits)"
@@ -48,7 +50,8 @@ def kept(keep: Collection[Any]) -> Kept:
     """
     found = Kept(set(), set())
     # A str would be taken for its letters, a Session for the keys of its data.
-    is_one = isinstance(keep, str) or keys_of.dispatch(type(keep)) is not keys_of.dispatch(object)
+    kind = keys_of.dispatch(keep.__class__)
+    is_one = isinstance(keep, str) or kind is not keys_of.dispatch(object)
     for item in (keep,) if is_one else keep:
         if isinstance(item, str) and ids.is_handle(item):
             found.handles.add(item)

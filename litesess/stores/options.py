@@ -6,9 +6,9 @@ them in one step.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final, Literal
 
+from litesess.clocks import wall_time
 from litesess.crypto import encryption_key
 from litesess.errors import ConfigTypeError
 from litesess.options import count, function, option, optional, seconds, seconds_or_zero
@@ -95,7 +95,12 @@ def max_per_owner() -> Any:
 
 def clock() -> Any:
     """Return the option ``clock``."""
-    return option(time.time, "Says how late it is, in Unix seconds", check=function)
+    return option(
+        wall_time,
+        "Returns the current time in Unix seconds; replace it in tests",
+        check=function,
+        shown="time.time",
+    )
 
 
 def _touch_interval(name: str, value: object) -> float | Literal["auto"]:

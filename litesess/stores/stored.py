@@ -10,8 +10,9 @@ from litesess import ids
 from litesess.engine import UNCOUNTED, Change, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import VersionConflict
 from litesess.events import Event, Name
+from litesess.ids import check_key
 from litesess.stores import packed
-from litesess.stores.base import MOVED_FOR, Record, check_key
+from litesess.stores.base import MOVED_FOR, Record
 from litesess.stores.packed import Forward
 
 logger = logging.getLogger("litesess.store")

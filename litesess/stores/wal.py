@@ -10,23 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import Signature
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from litesess import ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
-from litesess.engine import (
-    Change,
-    Engine,
-    Hooks,
-    Limits,
-    Lookup,
-    Means,
-    Put,
-    Salvaged,
-    Verification,
-    is_collection,
-)
+from litesess.engine import Change, Lookup, Put
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import (
     Options,
@@ -44,6 +33,10 @@ from litesess.stores.expiring import remove_expired
 from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
+# The engine is imported when a store is made: only POSIX has what it needs.
+if TYPE_CHECKING:
+    from litesess.engine import Engine, Salvaged, Verification
+
 SMALLEST_WAL_LIMIT = 1 << 16
 LARGEST_WAL_LIMIT = 1 << 26
 
@@ -52,6 +45,8 @@ _REST: Final = 0.0025
 
 
 def _collection(name: str, value: object) -> str:
+    from litesess.engine import is_collection  # noqa: PLC0415  # see above
+
     collection = text(name, value)
     if not is_collection(collection):
         raise ConfigError(f"{name} {collection!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
@@ -114,18 +109,25 @@ class WALStore(EmbeddedStore):
             **options: those of :class:`WALOptions`.
 
         Raises:
-            ConfigError: an option is unknown or wrong, or the path can't be used.
+            ConfigError: an option is unknown or wrong, the path can't be used, or the system is not
+                POSIX.
             Corruption: a file in the directory is damaged.
             DecryptError: *encryption_key* is wrong or missing, or the store is unencrypted;
                 nothing was changed.
         """
+        if os.name != "posix":
+            raise ConfigError(
+                f"WALStore needs POSIX, and this is {os.name}; use a RedisStore, or a MemoryStore"
+            )
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)
         self.collection = checked_options.collection
-        hooks = Hooks(
-            before_compaction=self._collect_if_steady, after_compaction=self._after_compaction
+        engine = _engine(
+            self.path,
+            checked_options,
+            before_compaction=self._collect_if_steady,
+            after_compaction=self._after_compaction,
         )
-        engine = _engine(self.path, checked_options, hooks)
         engine.check()
         self.is_encrypted = checked_options.encryption_key is not None
         super().__init__(
@@ -303,18 +305,25 @@ class WALStore(EmbeddedStore):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
         if options.encryption_key is not None and not self.is_encrypted:
             raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
-        entries, salvaged = _engine(damaged, options, Hooks()).salvage()
+        entries, salvaged = _engine(damaged, options).salvage()
         for key, entry in entries.items():
             put = Put(key, entry.value, entry.expires_at, entry.owner)
             self._engine.transact(partial(_just, put), sync=False)
         self.compact()
         return salvaged
 
+    @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return os.path.realpath(self.path), self.collection
+
     def __repr__(self) -> str:
         return f"<WALStore {self.path!r}>"
 
 
-def _engine(path: str, options: WALOptions, hooks: Hooks) -> Engine:
+def _engine(path: str, options: WALOptions, **hooks: Callable[..., object]) -> Engine:
+    from litesess.engine import Engine, Hooks, Limits, Means  # noqa: PLC0415  # see above
+
     return Engine(
         path,
         options.collection,
@@ -322,7 +331,7 @@ def _engine(path: str, options: WALOptions, hooks: Hooks) -> Engine:
         Means(random_bytes=ids.random_bytes),
         read_only=options.read_only,
         encryption_key=options.encryption_key,
-        hooks=hooks,
+        hooks=Hooks(**hooks),
     )
 
 

@@ -7,7 +7,9 @@ from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
 from litesess.web.contents import Contents
 from litesess.web.cookie import (
     LONGEST_MAX_AGE,
+    ROTATION_DUE,
     CookieSettings,
+    CookieSigner,
     Secrets,
     SessionCookie,
     Verified,
@@ -26,11 +28,13 @@ __all__ = [
     "LONGEST_MAX_AGE",
     "MAX_CANDIDATES",
     "REFUSED",
+    "ROTATION_DUE",
     "STORE_KEY",
     "Arrival",
     "Candidate",
     "Contents",
     "CookieSettings",
+    "CookieSigner",
     "Manager",
     "ManagerOptions",
     "Move",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from litesess import ids
 from litesess.errors import HeadersSent, SessionGone, StoreUnavailable
 from litesess.stores.base import KEEP
-from litesess.web import announcing, following, saving
+from litesess.web import announcing, ending, following, saving
 from litesess.web.cookie import ROTATION_DUE
 from litesess.web.loaded import GONE, UNSTORED, Move, Status
 from litesess.web.state import State
@@ -44,6 +44,8 @@ class Actions(State):
         self.check_not_atomic()
         self._check_reached()
         self.ask_owner()
+        if self.is_late and self.status is Status.NEW:
+            return  # that was a logout
         if self.is_blank():
             self.end_cleared()
         elif self.status in UNSTORED:
@@ -83,7 +85,7 @@ class Actions(State):
     def destroy(self) -> None:
         """Delete the session now."""
         self._check_reached()
-        saving.delete(self)
+        ending.delete(self)
 
     def regenerate(self) -> None:
         """Go on as a new, empty session with another id."""
@@ -123,11 +125,13 @@ class Actions(State):
         name = ids.owner_of(owner)
         if name != self.writable().owner():
             self.log_in(name)
+        self.is_owner_said = True
 
     def _begin_empty(self) -> None:
         self.contents = self.empty()
         self.forget_cookie()
         self.new_owner = KEEP
+        self.is_owner_said = False
         self.renew_id(Move.REGENERATE)
 
     def end_cleared(self) -> None:
@@ -144,12 +148,16 @@ class Actions(State):
         """
         self._check_reached()
         self._check_announceable()
-        self.is_owner_said = True
-        if self.owner() not in (None, owner):
+        # What a framework's own login has just said is no other user: it is about to be named.
+        record = self.standing()
+        stored = None if record is None else record.owner
+        former = self.owner() if self.is_owner_said else stored
+        if former not in (None, owner):
             # Data belongs to its owner: on a shared computer the next user must not see it.
             self._begin_empty()
         self.rotate()
         self.new_owner = owner
+        self.is_owner_said = True
         self.drop_tokens()
 
     def drop_tokens(self) -> None:
@@ -180,10 +188,11 @@ class Actions(State):
 
         Where the client can't be told another id, it gets one at the next request that can.
         """
+        self._check_reached()
         self.drop_tokens()
         self.new_owner = owner
         if self.is_atomic:
-            return  # stored with what the function does; its id changes after that
+            return  # stored with what the function does; see finish_change_of_owner()
         if not self.is_late:
             self.rotate()
         elif owner is None:
@@ -194,6 +203,20 @@ class Actions(State):
                 "a user has logged in where no cookie can be sent, so the session keeps its id"
                 " until the next request"
             )
+
+    def finish_change_of_owner(self) -> None:
+        """Give the session another id, whose owner ``atomic()`` has just stored.
+
+        At once, as nothing that the request does later undoes the login under the former id.
+        """
+        if not self.is_late:
+            self.current_cookie().note_rotation(is_due=False)
+            self.renew_id(Move.ROTATE)
+            saving.write(self)
+        elif self.new_owner is None:
+            self.end_cleared()
+        else:
+            self.new_owner = KEEP
 
     def rotate(self) -> None:
         """Go on with another id and the same data."""
@@ -207,7 +230,12 @@ class Actions(State):
         if cookie and cookie.get(ROTATION_DUE) and announcing.is_possible(self):
             self.current_cookie().note_rotation(is_due=False)
             if self.move is None:
-                self.renew_id(Move.ROTATE)
+                self.renew_id(Move.OVERDUE)
+
+    def keep_id(self) -> None:
+        """Keep the id until the next request, as the client can't be told another one by this."""
+        self.move = self._new_id = None
+        self.current_cookie().note_rotation(is_due=True)
 
     def renew_id(self, move: Move) -> None:
         """Give the session another id, at the next write if it is stored."""

@@ -36,7 +36,8 @@ def cookies(state: State) -> list[str]:
         found += _expired_strays(state, is_own_kept=is_told or not state.has_ended)
     elif state.has_ended and state.has_cookie and not is_told:
         found.append(_expired(state, state.current_cookie()))
-    if state.scopes and (state.has_ended or (is_told and state.id != state.client_id)):
+    is_moved = is_told and (state.id != state.client_id or state.is_cookie_written)
+    if state.scopes and (state.has_ended or is_moved):
         found += _expired_elsewhere(state)
     if state.ignored:
         found += _expired_ignored(state)
@@ -152,10 +153,17 @@ def _expired_ignored(state: State) -> list[str | None]:
     """Return what makes a client forget the cookies by the other name, which don't count."""
     rules, settings, environ = state.rules, state.settings(), state.environ
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    own = scope_of(settings.domain, settings.path)
+    cookie, kept = state.current_cookie(), set[Scope]()
+    if state.client_id is not None and not state.is_host:
+        kept = {scope_of(cookie.domain, cookie.path), *state.scopes}
+    configured = scope_of(settings.domain, settings.path)
     # One less than may be: ours comes with them.
-    found = islice(scopes(rules.host(environ), path, own), MAX_HEADERS - 1)
-    return [_expired(state, _in_scope(state, scope), rules.signer.name) for scope in found]
+    found = islice(scopes(rules.host(environ), path, configured), MAX_HEADERS - 1)
+    return [
+        _expired(state, _in_scope(state, scope), rules.signer.name)
+        for scope in found
+        if scope not in kept
+    ]
 
 
 def _set_cookie(state: State, session_id: str) -> str | None:

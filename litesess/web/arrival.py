@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from litesess.stores.base import LATE_FOR, Record
-from litesess.web.cookie import CookieSigner, Verified, may_be_host
+from litesess.web.cookie import CookieSettings, CookieSigner, Verified, may_be_host
 from litesess.web.rules import Rules
 from litesess.web.strays import Scope, scope_of
 
@@ -74,24 +74,34 @@ def _by_either_name(request: Request, host_signer: CookieSigner, header: str) ->
     neighbour, or somebody in the middle of a request over http, can have planted it.
     """
     rules = request.rules
-    plain = rules.signer
-    verified = host_signer.verified(header) if host_signer.name in header else []
-    if verified:
-        # The one name ends in the other.
-        others = header.count(plain.name) > header.count(host_signer.name)
-        ignored = [item.session_id for item in plain.verified(header)] if others else ()
-        return _loaded(request, verified)._replace(is_host=True, ignored=ignored)
-    verified = plain.verified(header)
-    came = _loaded(request, verified)
-    if not (verified and request.is_https()):
-        return came
-    settings = rules.settings_of(request.environ)
-    if not may_be_host(settings, {}):
+    plain, settings = rules.signer, rules.settings_of(request.environ)
+    came = _NOTHING
+    if host_signer.name in header:
+        came = _loaded(request, host_signer.verified(header))
+        # A dead one counts only where a new one would have that name.
+        if came.live or (came.has_cookie and may_be_host(settings, {})):
+            # The one name ends in the other.
+            if header.count(plain.name) == header.count(host_signer.name):
+                return came._replace(is_host=True)
+            others = _loaded(request, plain.verified(header))
+            return came._replace(is_host=True, ignored=_ignored(others, settings))
+    came = _loaded(request, plain.verified(header))
+    if not (came.has_cookie and request.is_https() and may_be_host(settings, {})):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
-    kept = {item.session_id for item, _ in live}
-    ignored = [item.session_id for item in verified if item.session_id not in kept]
-    return Arrival(live, (), has_cookie=bool(live), ignored=ignored)
+    is_known = bool(live) or came.overtaken is not None
+    return came._replace(
+        live=live, strays=(), has_cookie=is_known, ignored=_ignored(came, settings)
+    )
+
+
+def _ignored(came: Arrival, settings: CookieSettings) -> list[str]:
+    """Return the ids in cookies by the other name that don't count.
+
+    Nothing is said of those whose session is gone: a login may have set that cookie anew meanwhile.
+    """
+    live = [item for item, record in came.live if may_be_host(settings, record.cookie or {})]
+    return [*came.strays, *(item.session_id for item in live)]
 
 
 def _loaded(request: Request, verified: list[Verified]) -> Arrival:

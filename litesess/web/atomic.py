@@ -58,7 +58,7 @@ def apply(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
     if visit.status is Status.STORED and visit.is_cleared:
         _finish_clear(visit)
     elif visit.status is Status.STORED and visit.new_owner is not KEEP:
-        visit.change_owner(visit.owner())  # stored by now, under the former id
+        visit.finish_change_of_owner()
     return result
 
 

@@ -6,7 +6,7 @@ In-place changes at any depth are found by encoding again what was handed out an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from typing import Any
 
 from litesess import codec
@@ -18,7 +18,7 @@ logger = logging.getLogger("litesess.session")
 class Contents:
     """What is stored of a session's values, and what the app made of them since."""
 
-    __slots__ = ("_assigned", "_keys", "_limit", "_values", "frames")
+    __slots__ = ("_assigned", "_keys", "_limit", "_unreadable", "_values", "frames")
 
     def __init__(self, frames: codec.Frames, limit: int) -> None:
         """Begin with what is stored; nothing is decoded yet.
@@ -34,9 +34,11 @@ class Contents:
         #: The values that were decoded or assigned.  A key that was removed may have one, too.
         self._values: dict[str, Any] = {}
         self._assigned: set[str] = set()
+        #: The keys of stored values that can't be decoded, as far as the app has asked for them.
+        self._unreadable: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
+        if key not in self._keys or key in self._unreadable:
             raise KeyError(key)
         values = self._values
         if key in values:
@@ -44,10 +46,10 @@ class Contents:
         try:
             value = codec.decode(self.frames[key])
         except ValueError as error:
-            # Its checksum was good, so nothing rotted; it must not fail for ever.  What is
-            # stored stays: another release may know how to read it.
+            # Its checksum was good, so nothing rotted, and the request must not fail.  The stored
+            # value stays: another release may know how to read it.
             logger.exception("a session's value can't be decoded, treated as absent")
-            del self._keys[key], self.frames[key]
+            self._unreadable.add(key)
             raise KeyError(key) from error
         # Two threads of a request may decode a value at once: both get the same object, or what
         # one of them does to it in place would be lost.
@@ -57,16 +59,17 @@ class Contents:
         self._values[codec.check_key(key)] = value
         self._keys[key] = None
         self._assigned.add(key)
+        self._unreadable.discard(key)
 
     def __delitem__(self, key: str) -> None:
         del self._keys[key]
         self._values.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
-        # Whoever goes through all of them asks for the values next.
+        # An app that goes through all keys asks for the values next.
         return iter([key for key in list(self._keys) if self._is_readable(key)])
 
-    def _is_readable(self, key: str) -> bool:
+    def _is_readable(self, key: Any) -> bool:
         try:
             self[key]
         except KeyError:
@@ -74,10 +77,17 @@ class Contents:
         return True
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return any(self._is_readable(key) for key in list(self._keys))
 
     def __contains__(self, key: object) -> bool:
-        return key in self._keys
+        return key in self._keys and self._is_readable(key)
+
+    def names(self) -> KeysView[str]:
+        """Return the keys, those of values that can't be decoded among them; decodes nothing."""
+        return self._keys.keys()
 
     def clear(self) -> None:
         """Remove all values."""
@@ -102,7 +112,8 @@ class Contents:
             # A value that was stored under a larger limit can still be read.
             most = limit if before is None else max(limit, len(before))
             frame = codec.encode(value, key, most)
-            if before is None or not codec.same_content(before, frame):
+            # The encoder sorts sets, and the order of a dict is content.
+            if before != frame:
                 changed[key] = frame
                 left -= len(key) + len(frame)
                 if left < 0:
@@ -120,6 +131,7 @@ class Contents:
         mine, own = self._values, self.frames | changed
         self.frames = frames
         self._keys = dict.fromkeys(frames)
+        self._unreadable.clear()
         self._values = {
             key: mine[key] for key, frame in frames.items() if key in mine and own[key] == frame
         }
@@ -137,6 +149,7 @@ class Contents:
         """Be those of a session that is not stored."""
         self.frames = {}
         self._keys = dict.fromkeys(values)
+        self._unreadable = set()
         self._values = values
         self._assigned = set(values)
 

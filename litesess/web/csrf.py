@@ -28,7 +28,7 @@ class CsrfToken(MutableMapping[str, Any]):
         Returns:
             The token.
         """
-        token = self[CSRF_KEY] = secrets.token_hex(_TOKEN_BYTES)
+        token = self[CSRF_KEY] = new_token()
         return token
 
     def get_csrf_token(self) -> str:
@@ -57,3 +57,8 @@ class CsrfToken(MutableMapping[str, Any]):
         if not isinstance(token, str) or not isinstance(given, bytes):
             return False
         return compare_digest(token.encode(), given)
+
+
+def new_token() -> str:
+    """Return a token that nobody can guess: 160 random bits in hex."""
+    return secrets.token_hex(_TOKEN_BYTES)

@@ -55,7 +55,7 @@ def _other_than_now(state: State, value: object) -> Owner:
 
 def _owner_of(state: State, value: object) -> str | None:
     """Return the owner that *value* names; what names none is logged, the first time."""
-    if value is None:
+    if value is None or value == "":
         return None
     try:
         return str(value) if isinstance(value, UUID) else ids.owner_of(value)

@@ -43,7 +43,8 @@ def update(
     store = rules.store
     key, stored = state.stored()
     deadline = rules.monotonic() + store.lock_timeout
-    while True:
+
+    def merged_with(stored: Record) -> tuple[codec.Frames, set[str]]:
         frames, gone = {**changed}, {*removed}
         for each in keys:
             frame = merged(each, base.get(each), changed.get(each), stored.frames.get(each))
@@ -53,6 +54,10 @@ def update(
             else:
                 frames[each] = frame
                 gone.discard(each)
+        return frames, gone
+
+    while True:
+        frames, gone = merged_with(stored)
         try:
             record = store.update(
                 key, codec.Encoded(frames), gone, if_version=stored.version, **settings
@@ -65,7 +70,11 @@ def update(
             again = None
         if again is None:
             # Moved by another request, perhaps: changes that need no version follow.
-            return store.update(key, codec.Encoded(changed), removed, **settings)
+            moved = store.update(key, {}, ())
+            if moved is None:
+                return None
+            frames, gone = merged_with(moved)
+            return store.update(key, codec.Encoded(frames), gone, **settings)
         stored = again
 
 
@@ -102,8 +111,11 @@ _Item: TypeAlias = "tuple[bytes, Any]"
 
 
 def _items(key: str, frame: bytes | None) -> list[_Item] | None:
-    """Return the items of an encoded list; None: it is no list."""
-    value = [] if frame is None else codec.decode(frame)
+    """Return the items of an encoded list; None: it is no list, or can't be decoded."""
+    try:
+        value = [] if frame is None else codec.decode(frame)
+    except ValueError:  # as another release has written it
+        return None
     if type(value) is not list:
         return None
     return [(codec.encode(item, key), item) for item in value]

@@ -33,6 +33,7 @@ class Move(enum.Enum):
     """Why a session gets another id at the next write."""
 
     ROTATE = "same data"
+    OVERDUE = "same data, as a login could not change it"
     REGENERATE = "empty"
 
 
@@ -47,6 +48,7 @@ class Loaded:
         "environ",
         "id",
         "is_cleared",
+        "is_owner_said",
         "move",
         "new_owner",
         "record",
@@ -83,6 +85,8 @@ class Loaded:
         self.contents = self.empty() if record is None else self.of(record.frames)
         self.move = self._cookie = self._new_id = None
         self.new_owner = KEEP
+        #: The app has said itself whose session this is.
+        self.is_owner_said = False
         #: The app has taken all data and the owner away: what it set since is all there is.
         self.is_cleared = False
         # Order: last, as other threads of the request go on when they see it.
@@ -150,7 +154,7 @@ class Loaded:
 
     def has_content(self) -> bool:
         """Return whether there is anything worth keeping in the session."""
-        return len(self.contents) > 0
+        return len(self.contents.names()) > 0
 
     def current_id(self) -> str:
         """Return the id it has, or gets at the next write."""

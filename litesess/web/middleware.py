@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from inspect import Signature
+from inspect import Signature, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from litesess.errors import ConfigTypeError, StoreUnavailable
@@ -52,14 +52,21 @@ class SessionMiddleware:
             **options: those of :class:`litesess.web.rules.ManagerOptions`.
 
         Raises:
-            ConfigError: an option is unknown, missing or wrong, or two contradict each other.
+            ConfigError: an option is unknown, missing or wrong, or two contradict each other; or
+                the app is none of WSGI.
         """
         if not callable(app):
             raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
+        if iscoroutinefunction(app) or iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+            raise ConfigTypeError(
+                "the app is an ASGI app, and litesess keeps the sessions of WSGI apps alone"
+            )
         self.manager = self.make_manager(options)
         self._app = app
         self._key = self.manager.environ_key
-        self._answers_for_the_store = self.manager.options.if_unavailable == "503"
+        rules = self.manager.options
+        self._answers_for_the_store = rules.if_unavailable == "503"
+        self._response_class = _Response if rules.keep_on_error else _StrictResponse
 
     def make_manager(self, options: Mapping[str, Any]) -> Manager:
         """Return what keeps the sessions; an integration may know better.
@@ -84,16 +91,31 @@ class SessionMiddleware:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request."""
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse | None = None, *asgi: object
+    ) -> Iterable[bytes]:
+        """Serve a request.
+
+        Raises:
+            ConfigTypeError: a server of ASGI calls, with other arguments than these two.
+        """
+        if asgi or start_response is None:
+            raise ConfigTypeError(
+                "a server calls litesess as an ASGI app, and it is a WSGI app: tell the server, as"
+                " by uvicorn's --interface wsgi, or wrap the app in a2wsgi.WSGIMiddleware"
+            )
         key, manager = self._key, self.manager
-        # Another middleware of ours around this one has it in hand.
-        visit = None if key in environ else manager.begin(environ)
+        if key in environ:
+            room = manager.make_room(environ)
+            if room is None:
+                return self._app(environ, start_response)
+            environ = room
+        visit = manager.begin(environ)
         if visit is None:
             return self._app(environ, start_response)
         environ[key] = session = manager.session_class(visit)
         environ[STORE_KEY] = manager.store
-        response = _Response(session, visit, environ, start_response)
+        response = self._response_class(session, visit, environ, start_response)
         try:
             body = self._app(environ, response.start)
             if isinstance(body, (list, tuple)) or _is_file(body, environ):
@@ -103,9 +125,24 @@ class SessionMiddleware:
                 return body
         except StoreUnavailable as error:
             if response.is_sent or not self._answers_for_the_store:
+                response.abandon()
                 raise
             return response.refuse(error)
+        except BaseException as error:
+            if _is_handled(error, environ):
+                response.finish()
+            else:
+                response.abandon()
+            raise
         return _Body(response, body, answers_for_the_store=self._answers_for_the_store)
+
+
+def _is_handled(error: BaseException, environ: WSGIEnvironment) -> bool:
+    """Say whether *error* tells gunicorn that the app has answered on the socket by itself.
+
+    Source: gunicorn.workers.sync; Flask-Sock, which ends a WebSocket so.
+    """
+    return isinstance(error, StopIteration) and "gunicorn.socket" in environ
 
 
 def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
@@ -125,7 +162,6 @@ class _Response:
         "_start",
         "_status",
         "_visit",
-        "is_broken",
         "is_sent",
         "write",
     )
@@ -144,8 +180,6 @@ class _Response:
         self._start = start_response
         self._status: str | None = None
         self._cookies: list[str] = []
-        #: The app's iterable has raised: what it was about is not done.
-        self.is_broken = False
         self.is_sent = False
 
     def start(
@@ -197,7 +231,7 @@ class _Response:
     def send_whole(self, body: Iterable[bytes]) -> None:
         """Commit all that the app did, before or after it called ``write()``."""
         try:
-            if self.is_sent:
+            if self.is_sent or self._status is None:
                 self.finish()
             else:
                 self.send()
@@ -209,15 +243,25 @@ class _Response:
             raise
 
     def finish(self) -> None:
-        """Commit what was changed since."""
-        if self.is_sent and not self.is_broken:
-            is_unset = self._environ.get(self._visit.rules.environ_key) is not self._session
-            self._visit.finish_late(is_unset=is_unset)
+        """Commit what was changed since; all of it if the app has not answered."""
+        visit = self._visit
+        is_unset = self._environ.get(visit.rules.environ_key) is not self._session
+        if self.is_sent:
+            visit.finish_late(is_unset=is_unset)
+        elif self._status is None:
+            visit.finish_unanswered(is_unset=is_unset)
+        else:
+            self.abandon()  # an answer that was never sent
+
+    def abandon(self) -> None:
+        """Keep nothing more of what the app does: it has failed, or nobody wants its answer."""
+        self._visit.is_abandoned = True
 
     def refuse(self, error: StoreUnavailable) -> list[bytes]:
         """Answer for the app, which can't without its sessions."""
         logger.error("a request is refused: %s", error)
-        self.is_sent = self.is_broken = True
+        self.is_sent = True
+        self.abandon()
         self.write = self._start(_UNAVAILABLE, [*_REFUSAL_HEADERS])
         # Source: RFC 9110 section 9.3.2: an answer to HEAD has no content.
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [_REFUSAL]
@@ -235,6 +279,18 @@ class _Response:
             return self._start(status, headers, exc_info)
         finally:
             exc_info = None
+
+
+class _StrictResponse(_Response):
+    """A response that keeps nothing of what the app did if it says that it has failed."""
+
+    __slots__ = ()
+
+    def send(self) -> None:
+        """Commit the session and call the server's ``start_response``, once."""
+        if self._status is not None and not self.is_sent:
+            self._visit.heed(int(self._status[:3]))
+        super().send()
 
 
 class _Body:
@@ -272,7 +328,7 @@ class _Body:
             self._response.send()
             raise
         except BaseException:
-            self._response.is_broken = True
+            self._response.abandon()
             raise
         self._response.send()
         return item
@@ -287,4 +343,6 @@ class _Body:
             if close is not None:
                 close()
         finally:
+            if self._items is None and not self._response.is_sent:
+                self._response.abandon()  # nobody wanted it
             self._response.finish()

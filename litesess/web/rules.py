@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from litesess import ids
+from litesess.clocks import wall_time
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.events import Event
 from litesess.options import (
@@ -17,6 +18,7 @@ from litesess.options import (
     boolean,
     build,
     choice,
+    count,
     function,
     option,
     optional,
@@ -25,7 +27,7 @@ from litesess.options import (
     size,
     text,
 )
-from litesess.stores.base import Record, Store
+from litesess.stores.base import Store
 from litesess.web.cookie import (
     ID,
     CookieSettings,
@@ -33,10 +35,10 @@ from litesess.web.cookie import (
     check_name,
     check_secrets,
     cookie_settings,
-    life_ends_at,
 )
 from litesess.web.csrf import CSRF_KEY
 from litesess.web.flash import FLASH_PREFIX
+from litesess.web.lives import Lives
 
 logger = logging.getLogger("litesess")
 
@@ -77,6 +79,10 @@ def _cookie(name: str, value: object) -> CookieSettings | Callable[..., object]:
     if isinstance(value, type):
         raise ConfigTypeError(f"{name} is the class {value.__name__}, not an instance of it")
     return value if callable(value) else cookie_settings(value)
+
+
+def _trust_proxy(name: str, value: object) -> bool | int | None:
+    return value if value is None or isinstance(value, bool) else count(name, value)
 
 
 def _owner_key(name: str, value: object) -> object:
@@ -126,11 +132,12 @@ class ManagerOptions(Options):
         "Called with the environ, returns a session id; ``None``: 256 random bits",
         check=optional(function),
     )
-    trust_proxy: bool | None = option(
+    trust_proxy: bool | int | None = option(
         None,
-        "``True``: ``X-Forwarded-Proto`` says whether a request came by https; ``False``: only"
-        " ``wsgi.url_scheme``; ``None``: that, or the server's ``HTTPS``",
-        check=optional(boolean),
+        "How many proxies of yours a request passes: ``X-Forwarded-Proto``, ``-For`` and ``-Host``"
+        " count as the first of them has set them; ``True``: one; ``False``: only"
+        " ``wsgi.url_scheme`` counts; ``None``: that, or the server's ``HTTPS``",
+        check=_trust_proxy,
     )
     absolute_timeout: float | None = option(
         None,
@@ -159,6 +166,11 @@ class ManagerOptions(Options):
         "Session keys, of tokens for example, that are removed when the owner changes",
         check=_keys,
     )
+    keep_on_error: bool = option(
+        True,
+        "Keep what a request did to its session if its response is an error of 500 and above",
+        check=boolean,
+    )
     client_info: bool = option(
         False,
         "Keep the browser's ``User-Agent`` and address with the session, when it begins and at each"
@@ -182,11 +194,14 @@ class ManagerOptions(Options):
         "litesess.session", "Where the app finds the session", check=_environ_key
     )
     clock: Callable[[], float] = option(
-        time.time, "Says how late it is, in Unix seconds", check=function
+        wall_time,
+        "Returns the current time in Unix seconds; replace it in tests",
+        check=function,
+        shown="time.time",
     )
 
 
-class Rules:
+class Rules(Lives):
     """What follows from the options, for any request."""
 
     #: How the keys begin whose values are lists that requests append to at once.
@@ -212,6 +227,7 @@ class Rules:
         """
         self.options = checked_options = build(ManagerOptions, options)
         self.store = checked_options.store
+        self.absolute_timeout = checked_options.absolute_timeout
         self.environ_key = checked_options.environ_key
         self.clock = checked_options.clock
         self.monotonic = monotonic
@@ -242,13 +258,26 @@ class Rules:
         self.owner_function = owner_key if callable(owner_key) else None
         #: The session keys of tokens that a change of owner ends.
         self.token_keys: tuple[str, ...] = (CSRF_KEY, *checked_options.drop_at_login)
-        self._settings_key = f"{self.environ_key}.cookie"
+        # Of these rules alone: a middleware around may have the same environ_key.
+        self._settings_key = f"{self.environ_key}.cookie.{id(self):x}"
         #: Whether a session that the app did not look at may need something at a request's end.
         self.commits_unread = (
             checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
         )
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
+
+    @property
+    def cookie_names(self) -> tuple[str, ...]:
+        """The names of the cookie."""
+        signers = (self.host_signer, self.signer)
+        return tuple(signer.name for signer in signers if signer is not None)
+
+    def has_signed(self, set_cookie: str) -> bool:
+        """Return whether a ``Set-Cookie`` value is one of a session's cookies."""
+        pair = set_cookie.partition(";")[0]
+        signers = (self.host_signer, self.signer)
+        return any(signer.verified(pair) for signer in signers if signer is not None)
 
     def make_id(self, environ: Mapping[str, Any]) -> str:
         """Return an id that no session has."""
@@ -276,98 +305,62 @@ class Rules:
         if self._settings is not None:
             return self._settings
         settings = environ.get(self._settings_key)
-        if settings is None:
-            assert callable(self.options.cookie)  # it is no settings
-            settings = cookie_settings(self.options.cookie(environ))
-            check_name(self.signer.name, settings)
+        return self.ask_settings(environ) if settings is None else settings
+
+    def ask_settings(self, environ: Mapping[str, Any]) -> CookieSettings:
+        """Return the cookie's settings for a request, as the app's function gives them.
+
+        Raises:
+            ConfigError: they can't be used.
+        """
+        assert callable(self.options.cookie)  # it is no settings
+        settings = cookie_settings(self.options.cookie(environ))
+        check_name(self.signer.name, settings)
         return settings
-
-    def expiry(
-        self,
-        settings: CookieSettings,
-        own: Mapping[str, Any],
-        created_at: float,
-        now: float,
-        ttl: float,
-    ) -> float:
-        """Return when a session expires that is used at *now*, in Unix seconds.
-
-        Args:
-            settings: the configured ones.
-            own: what the session's own settings differ in.
-            created_at: when it was created, in Unix seconds.
-            now: in Unix seconds.
-            ttl: its life if the cookie's settings name none, in seconds.
-        """
-        ends_at = life_ends_at(settings, own, now)
-        if ends_at is None:
-            ends_at = now + ttl
-        if self.options.absolute_timeout is not None:
-            ends_at = min(ends_at, created_at + self.options.absolute_timeout)
-        return ends_at
-
-    def ttl_of(self, owner: str | None) -> float:
-        """Return how long a session of *owner* lives if the cookie's settings do not say."""
-        ttl = self.store.anonymous_ttl if owner is None else None
-        return self.store.ttl if ttl is None else ttl
-
-    def ends_at(self, record: Record, settings: CookieSettings) -> float:
-        """Return when a stored session ends: as it is stored, or as the options say now, if sooner.
-
-        A timeout that was made shorter holds for the sessions that there are, too.
-
-        Args:
-            record: the session.
-            settings: the configured ones.
-        """
-        ends_at, seen_at = record.expires_at, record.last_seen_at
-        if seen_at is None:  # a store of somebody else's does not know
-            return ends_at
-        own, life = record.cookie, settings.max_age
-        if own or settings.expires is not None or self.options.absolute_timeout is not None:
-            ttl = self.ttl_of(record.owner)
-            wanted = self.expiry(settings, own or {}, record.created_at, seen_at, ttl)
-        else:  # the same, without two calls: each request that has a session comes by here
-            wanted = seen_at + (self.ttl_of(record.owner) if life is None else life)
-        return wanted if wanted < ends_at else ends_at
 
     def client(self, environ: Mapping[str, Any]) -> dict[str, str] | None:
         """Return what is to be known of the browser."""
         if not self.options.client_info:
             return None
-        address = environ.get("REMOTE_ADDR", "")
-        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
-        if self.options.trust_proxy and forwarded:
-            # What the nearest proxy has added; what stands before, anybody may have written.
-            address = forwarded.rpartition(",")[2].strip()
+        address = self._forwarded(environ, "FOR") or environ.get("REMOTE_ADDR", "")
         agent = environ.get("HTTP_USER_AGENT", "")
         return {"user_agent": agent[:MAX_AGENT], "address": address[:MAX_ADDRESS]}
 
     def host(self, environ: Mapping[str, Any]) -> str:
         """Return the host that the client asked, with its port if it named one."""
-        forwarded: str = environ.get("HTTP_X_FORWARDED_HOST", "")
-        if self.options.trust_proxy and forwarded:
-            # The value of the nearest proxy; a client can have written those before it.
-            return forwarded.rpartition(",")[2].strip()
-        host: str = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        forwarded = self._forwarded(environ, "HOST")
+        host: str = forwarded or environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         return host
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         trust_proxy = self.options.trust_proxy
-        forwarded: str = environ.get("HTTP_X_FORWARDED_PROTO", "")
-        if trust_proxy and forwarded:
-            return forwarded.partition(",")[0].strip().lower() == "https"
+        if trust_proxy:
+            forwarded = self._forwarded(environ, "PROTO")
+            if forwarded:
+                return forwarded.lower() == "https"
         is_https = environ.get("wsgi.url_scheme") == "https"
         if trust_proxy is None:
             is_https = is_https or environ.get("HTTPS", "").lower() in {"on", "1"}
-            is_said = forwarded and forwarded.partition(",")[0].strip().lower() == "https"
-            if is_said and not is_https:
+            if not is_https and "https" in environ.get("HTTP_X_FORWARDED_PROTO", "").lower():
                 self.warn_once(
                     "X-Forwarded-Proto says https, but is not trusted; if a proxy of yours sets"
                     " it, set trust_proxy=True, or gunicorn's forwarded_allow_ips"
                 )
         return is_https
+
+    def _forwarded(self, environ: Mapping[str, Any], name: str) -> str:
+        """Return what the first trusted proxy has set ``X-Forwarded-<name>`` to; "": nothing.
+
+        Each proxy appends what it sees.  A client can have written the values before those of the
+        trusted proxies.  If there are fewer values, some proxies replace the header, so that the
+        first value is that of a trusted proxy, too.
+        """
+        trusted = int(self.options.trust_proxy or 0)
+        header: str = environ.get(f"HTTP_X_FORWARDED_{name}", "") if trusted else ""
+        if not header:
+            return ""
+        return header.split(",")[-trusted:][0].strip()
 
 
 def ids_are_taken() -> ConfigError:

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from litesess import codec, ids
 from litesess.errors import EncodeError, LimitReached, SessionGone, StoreError, VersionConflict
-from litesess.events import Event, Name
-from litesess.stores.base import KEEP, MOVED_FOR, Record
-from litesess.web import announcing, lists
-from litesess.web.loaded import Move, Status
+from litesess.stores.base import KEEP, Record
+from litesess.web import announcing, ending, lists
+from litesess.web.cookie import ROTATION_DUE
+from litesess.web.loaded import Move
 from litesess.web.rules import ID_TRIES, ids_are_taken
 from litesess.web.state import State
 
@@ -42,7 +42,7 @@ def create(state: State) -> None:
     """Store a new session, unless the store has too many already: then it stays a new one."""
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
-    _end_strays(state)
+    ending.end_strays(state)
     record = _record(state, changed)
     try:
         for _ in range(ID_TRIES):
@@ -63,19 +63,13 @@ def begin_anew(state: State) -> None:
     """
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
-    _end_strays(state)
+    ending.end_strays(state)
     if state.move is Move.REGENERATE and not state.is_login():
         record = _replace(state, changed)
     else:
         record = _begin_own(state, changed)
     state.is_content_written = True
     state.stored_as(record, changed)
-
-
-def drop(state: State) -> None:
-    """Drop what a late request has written: the session has another id by now."""
-    if state.has_content():
-        _discard(state, "a request was late for its session, which has another id by now")
 
 
 def write(state: State, *, is_forced: bool = False) -> bool:
@@ -90,10 +84,10 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     if state.move is not None:
         is_begun = state.move is Move.REGENERATE or state.is_login()
         if is_begun and not announcing.is_possible(state):
-            delete(state)
+            ending.delete(state)
             state.lose()
             return False
-        _end_strays(state)
+        ending.end_strays(state)
     try:
         record = _store_changes(state, settings, changed, removed)
     except LimitReached:  # the session has ended, and there is no room for the one in its place
@@ -104,7 +98,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         state.stored_as(record, changed)
         return True
     if record is None:
-        _discard(state, _GONE_MEANWHILE)
+        ending.discard(state, _GONE_MEANWHILE)
         state.lose()
         return False
     _, before = state.stored()
@@ -115,6 +109,8 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         # the old one, perhaps to a login's session, is shown nothing of what it holds now.
         state.lose()
         return True
+    if is_cookie and state.new_owner is KEEP and record.owner != before.owner:
+        record = _with_rotation_due(state, record)
     record = _count_life_anew(state, record, is_cookie=is_cookie)
     state.is_content_written |= is_content
     state.is_cookie_written |= is_cookie
@@ -128,6 +124,9 @@ def write_if_current(state: State) -> bool:
     if not (changed or removed or state.is_cleared or state.new_owner is not KEEP):
         return True
     key, record = state.stored()
+    if state.is_login():
+        # Should this be killed before it gets another id.
+        state.current_cookie().note_rotation(is_due=True)
     rules, settings = state.rules, state.changed_cookie()
     _check_size(state, changed, removed)
     now = state.written_at = rules.clock()
@@ -144,7 +143,7 @@ def write_if_current(state: State) -> bool:
     except VersionConflict:
         return False
     if saved is None:
-        _discard(state, _GONE_MEANWHILE)
+        ending.discard(state, _GONE_MEANWHILE)
         state.lose()
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
@@ -205,32 +204,18 @@ def _rewrite(state: State, expires_at: float, now: float) -> None:
         state.written_at = now
 
 
-def delete(state: State) -> None:
-    """Delete the session, wherever it is now, and the strays, in one step."""
-    has_own = state.status in (Status.STORED, Status.LOST, Status.OVERTAKEN)
-    own = state.id if has_own else None
-    doomed = [*state.strays, *state.ignored, *([] if own is None else [own])]
-    keys, store = [ids.key_of(each) for each in doomed], state.rules.store
-    count = store.delete_all(keys) if len(keys) > 1 else sum(map(store.delete, keys))
-    # A session that is lost is known to have ended.
-    if own is not None and count == 0 and state.status is not Status.LOST:
-        logger.info(
-            "a logout has found no session: it had ended before, or its id was changed more than"
-            " %d s ago",
-            MOVED_FOR,
-        )
-        _tell(state, own, "missed")
-    state.has_ended = True
-    state.lose(Status.DESTROYED)
-
-
 def _begin_own(state: State, changed: codec.Frames) -> Record:
     """Store a login as a session of its own: the one that the request came with is gone.
 
     It holds what this request has set alone.  Who proves who they are does not depend on the
     session they came with, which a login or logout in another tab may have ended meanwhile.
     """
-    fresh = _record(state, changed)
+    base, prefixes = state.contents.frames, state.rules.list_keys
+    own = {
+        key: lists.merged(key, base.get(key), frame, None) if key.startswith(prefixes) else frame
+        for key, frame in changed.items()
+    }
+    fresh = _record(state, {key: frame for key, frame in own.items() if frame is not None})
 
     def create(new: str) -> None:
         if not state.rules.store.create(new, fresh):
@@ -248,19 +233,6 @@ def _replace(state: State, changed: codec.Frames) -> Record:
     return fresh
 
 
-def _end_strays(state: State) -> None:
-    """Delete the strays: a login, or a new session, is all that the client is to have.
-
-    Order: before the session is stored, so that none of them outlives a login that is acknowledged.
-    """
-    doomed = [*state.strays]
-    if state.is_login():
-        doomed += state.ignored
-    if doomed:
-        state.rules.store.delete_all([ids.key_of(each) for each in doomed])
-        state.has_ended = bool(state.strays) or state.has_ended
-
-
 def _store_changes(
     state: State, settings: Mapping[str, Any] | None, changed: codec.Frames, removed: list[str]
 ) -> Record | None:
@@ -275,7 +247,7 @@ def _store_changes(
     owner = state.new_owner
     expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
     listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
-    if state.move is not Move.ROTATE:
+    if state.move is None:
         if listed:
             return lists.update(
                 state, listed, changed, removed, expires_at=expires_at, cookie=settings, owner=owner
@@ -305,7 +277,11 @@ def _store_changes(
             **client,
         )
 
-    return _move(state, rotate)
+    record = _move(state, rotate)
+    if record is None and state.move is Move.OVERDUE:
+        # Another request was faster with it.
+        return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
+    return record
 
 
 def _move(state: State, work: Callable[[str], ResultT]) -> ResultT:
@@ -333,6 +309,14 @@ def _record(state: State, frames: codec.Frames) -> Record:
     )
 
 
+def _with_rotation_due(state: State, record: Record) -> Record:
+    """Note again what this request's cookie settings may have replaced: a login's due rotation."""
+    key, _ = state.stored()
+    cookie = {**(record.cookie or {}), ROTATION_DUE: True}
+    again = state.rules.store.update(key, {}, (), cookie=cookie)
+    return record if again is None else again
+
+
 def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> Record:
     """Let *record* expire as other requests have changed it meanwhile, not as it was loaded."""
     _, before = state.stored()
@@ -354,20 +338,6 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> Record
                 key, {}, (), expires_at=expires_at, if_version=record.version
             )
     return record if again is None else again
-
-
-def _discard(state: State, reason: str) -> None:
-    """Count, log and tell a write that is dropped."""
-    state.rules.store.tally.add_discarded()
-    logger.info("%s; the write was dropped", reason)
-    assert state.id is not None
-    _tell(state, state.id, "discarded")
-
-
-def _tell(state: State, session_id: str, name: Name) -> None:
-    """Tell of what happened to the session that the request came with, as far as it knows it."""
-    record = Record({}, 0.0, 0.0) if state.record is None else state.record
-    state.rules.store.tell(Event(name, ids.handle_of(ids.key_of(session_id)), record))
 
 
 def _check_size(state: State, changed: codec.Frames, removed: list[str]) -> None:

@@ -10,7 +10,7 @@ from litesess import ids
 from litesess.errors import SessionGone
 from litesess.stores.keeping import keys_of
 from litesess.web import atomic
-from litesess.web.csrf import CsrfToken
+from litesess.web.csrf import CSRF_KEY, CsrfToken, new_token
 from litesess.web.flash import FlashMessages
 from litesess.web.loaded import GONE
 from litesess.web.visit import Visit
@@ -40,7 +40,9 @@ class Session(FlashMessages, CsrfToken):
     @property
     def id(self) -> str:
         """The session id: the client's secret, not for logs or pages."""
-        return self._visit.look().current_id()
+        visit = self._visit.look()
+        with visit.lock:  # two threads must not make two
+            return visit.current_id()
 
     @property
     def handle(self) -> str:
@@ -225,7 +227,9 @@ class Session(FlashMessages, CsrfToken):
 
     def _first_csrf_token(self) -> str:
         visit = self._visit.look()
-        return visit.rules.signer.csrf_token(visit.current_id())
+        if CSRF_KEY in visit.contents.frames:  # it was taken out: another one is wanted
+            return new_token()
+        return visit.rules.signer.csrf_token(visit.current_id(), visit.owner())
 
     # The mapping.
 
@@ -249,6 +253,9 @@ class Session(FlashMessages, CsrfToken):
 
     def __len__(self) -> int:
         return len(self._visit.look().contents)
+
+    def __bool__(self) -> bool:
+        return bool(self._visit.look().contents)
 
     def __contains__(self, key: object) -> bool:
         return key in self._visit.look().contents
@@ -283,6 +290,16 @@ class Session(FlashMessages, CsrfToken):
 
     def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return dict(other) | dict(self) if isinstance(other, Mapping) else NotImplemented
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value under *key*; the first time, set it to *default*."""
+        with self._visit.look().lock:
+            return super().setdefault(key, default)
+
+    def get_csrf_token(self) -> str:
+        """Return the token; the first time, make one: overlapping requests make the same."""
+        with self._visit.look().lock:
+            return super().get_csrf_token()
 
     def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
         self.update(other)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("litesess")
 
 
-# Guards: State._first_look, while it is made.
+# Guards: State._lock, while it is made.
 _looking: Final = Lock()
 
 
@@ -37,8 +37,8 @@ class State(Loaded):
     """
 
     __slots__ = (
-        "_first_look",
         "_is_https",
+        "_lock",
         "client_id",
         "has_cookie",
         "has_ended",
@@ -52,7 +52,6 @@ class State(Loaded):
         "is_host",
         "is_late",
         "is_looked_at",
-        "is_owner_said",
         "is_refused",
         "is_stale",
         "is_touched",
@@ -69,7 +68,7 @@ class State(Loaded):
         self.rules = rules
         self.environ = environ
         self.status = Status.UNREAD
-        self._first_look: RLock | None = None
+        self._lock: RLock | None = None
         #: Whether the app has looked at the session in any way.
         self.is_looked_at = False
         #: Whether the store was asked for it.
@@ -86,6 +85,22 @@ class State(Loaded):
 
     # What the client came with.
 
+    def start_over(self) -> None:
+        """Forget what the request has made of its session; the next look loads it again.
+
+        What was stored or destroyed at once stays so.
+        """
+        is_looked_at, is_refused = self.is_looked_at, self.is_refused
+        State.__init__(self, self.rules, self.environ)
+        self.is_looked_at = is_looked_at
+        # After an outage, nothing but the app asks the store again.
+        self.is_refused = self.is_tried = is_refused
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of what is done to the session now is stored with a response."""
+        return self.is_late or self.is_abandoned
+
     def look(self) -> Self:
         """Load the session if nobody has looked at it before; return this."""
         self.is_looked_at = True
@@ -93,13 +108,19 @@ class State(Loaded):
             self.look_first()
         return self
 
+    @property
+    def lock(self) -> RLock:
+        """The lock of the request's threads and greenlets."""
+        if self._lock is None:
+            with _looking:
+                if self._lock is None:
+                    self._lock = RLock()
+        return self._lock
+
     def look_first(self) -> None:
         """Load the session: of the threads and greenlets of a request, the one that comes first."""
-        with _looking:
-            if self._first_look is None:
-                self._first_look = RLock()
         # May be taken again: a callable of the app's may look at the session, too.
-        with self._first_look:
+        with self.lock:
             if self.status is Status.UNREAD:
                 self.is_tried = True
                 self.find()
@@ -118,14 +139,14 @@ class State(Loaded):
         self.is_host = came.is_host
         #: The ids in cookies by the other name, which don't count.
         self.ignored = came.ignored
+        if chosen is not None and self.ignored:
+            self.ignored = [each for each in self.ignored if each != chosen[0].session_id]
         #: The ids of other sessions that the client came with cookies of.
         self.strays: Sequence[str] = came.strays
         #: The scopes of cookies whose sessions have scopes of their own.
         self.scopes: Sequence[Scope] = ()
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
-        #: The app has said itself whose session this is.
-        self.is_owner_said = False
         #: The app asked for a touch.
         self.is_touched = False
         #: The client is to be told, whether or not the app wrote anything.
@@ -189,8 +210,9 @@ class State(Loaded):
         """Return whether a cookie that was set without ``Secure`` is to be set with it now."""
         if verified.is_secure or self.is_host or not self.is_https():
             return False
-        own = record.cookie or {}
-        return own.get("secure", self.settings().secure) is not False
+        # Not by settings(): this session is not loaded yet.
+        configured = self.rules.settings_of(self.environ).secure
+        return (record.cookie or {}).get("secure", configured) is not False
 
     def _warn_of_strays(self, *, is_served: bool) -> None:
         logger.warning(
@@ -243,7 +265,7 @@ class State(Loaded):
         rules = self.rules
         if rules.host_signer is None or not self.is_https():
             return rules.signer
-        is_host = may_be_host(self.settings(), self.own_cookie() or {})
+        is_host = may_be_host(self.settings(), self.own_cookie() or {}, is_host=self.is_host)
         return rules.host_signer if is_host else rules.signer
 
     def client_signer(self) -> CookieSigner:

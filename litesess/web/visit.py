@@ -12,10 +12,10 @@ from litesess.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from litesess.web import announcing, saving
+from litesess.web import announcing, ending, saving
 from litesess.web.actions import Actions
 from litesess.web.caching import Headers, guard_caches
-from litesess.web.loaded import UNSTORED, Status
+from litesess.web.loaded import UNSTORED, Move, Status
 from litesess.web.state import log_outage
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Visit(Actions):
             if saving.is_due(self):
                 self.begin_if_possible()
             if self.is_overtaken():
-                saving.drop(self)
+                ending.drop(self)
         # Order: no cookie may name a session that is not stored.
         return announcing.cookies(self)
 
@@ -140,6 +140,42 @@ class Visit(Actions):
         if is_excused:
             logger.error("a request is refused: its session could not be reached")
         return is_excused
+
+    def heed(self, status: int) -> None:
+        """Keep nothing of what the request did if *status*, its response's, says that it failed.
+
+        Only with ``keep_on_error=False``.
+        """
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not self.rules.options.keep_on_error:
+            self.is_abandoned = True
+
+    def finish_unanswered(self, *, is_unset: bool = False) -> None:
+        """Commit what a request did that sent no response; what needs a cookie is logged.
+
+        The connection has become a WebSocket, say.
+        """
+        is_moved = self.status is Status.STORED and self.is_moved()
+        self.is_late = True
+        if is_moved and not (is_unset or self.is_abandoned):
+            try:
+                self._move_unannounced()
+            except (EncodeError, StoreError):
+                logger.exception("what a request without a response changed is lost")
+        self.finish_late(is_unset=is_unset)
+
+    def _move_unannounced(self) -> None:
+        """Store a session that was to get an id that the client can't be told."""
+        if self.move is Move.ROTATE:
+            logger.warning(
+                "a session was given another id by a request that sent no response; it keeps its"
+                " id until the next request"
+            )
+            self.keep_id()
+            saving.write(self)
+            return
+        if self.has_content():
+            logger.error("a new session was written by a request that sent no response; it is lost")
+        self.end_cleared()
 
     def finish_late(self, *, is_unset: bool = False) -> None:
         """Commit what was changed after the headers had left; what can't be is logged."""

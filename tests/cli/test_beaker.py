@@ -22,10 +22,12 @@ from uuid import uuid4
 import pytest
 from beaker.cache import CacheManager
 
-from litesess import Record, StoreFull, WALStore
+from litesess import DecryptError, Record, StoreFull, WALStore
+from litesess.beaker import from_beaker
 from litesess.cli.exits import Exit
 from litesess.cli.stopping import Stopped
 from litesess.ids import handle_of, key_of
+from tests.tools.apps import SECRET
 from tests.tools.beakers import BeakerSite, id_of
 from tests.tools.commands import content, fill, start
 from tests.tools.servers import PATIENCE, wait_until
@@ -57,8 +59,8 @@ def beaker(tmp_path):
 def import_all(cli, tmp_path):
     """What imports Beaker's sessions into the store ``data``."""
 
-    def run(*options, source=tmp_path / "beaker", timeout=3600):
-        arguments = ["--create", "--timeout", timeout, *options, tmp_path / "data", source]
+    def run(*options, source=tmp_path / "beaker", timeout=3600, to=tmp_path / "data"):
+        arguments = ["--create", "--timeout", timeout, *options, to, source]
         return cli("import-beaker", *arguments)
 
     return run
@@ -227,6 +229,22 @@ class TestWhatDoesNot:
         told = import_all()
         assert told.code == Exit.BAD_LINE
         assert "is encrypted by Beaker's encrypt_key" in told.err
+        assert "make it with --create, and the key in LITESESS_ENCRYPTION_KEY" in told.err
+
+    def test_an_encrypt_key_that_the_import_was_not_given_is_asked_for(
+        self, tmp_path, beaker, import_all, monkeypatch
+    ):
+        beaker.log_in(user="ada")
+        assert import_all().code == 0
+        config = {"session.secret": SECRET, "session.encrypt_key": "correct horse battery"}
+        with pytest.raises(
+            DecryptError, match=r"is session\.encrypt_key: give it to `litesess imp"
+        ):
+            from_beaker(config, tmp_path / "data")
+        beaker.log_in(user="bob")
+        monkeypatch.setenv("LITESESS_ENCRYPTION_KEY", "correct horse battery")
+        assert import_all(to=tmp_path / "new").code == 0
+        assert len(from_beaker(config, tmp_path / "new")["store"]) == 1
 
     BAD = {
         "not base64 ä": "is encrypted",
@@ -259,7 +277,7 @@ class TestWhatDoesNot:
         _, good = written(beaker, packed(aged(user="ada")))
         told = import_all()
         assert told.code == Exit.BAD_LINE
-        assert re.fullmatch(
+        assert re.match(
             f"litesess: warning: {handle_of(key)} is not imported: .*{re.escape(reason)}.*\n",
             told.err,
         )
@@ -453,7 +471,8 @@ def test_stopped_at_any_moment_it_brings_over_each_session_once(number, beaker, 
                 process.send_signal(number)
             process.communicate(timeout=PATIENCE)
         codes.append(process.returncode)
-        there = {*imported()}
+        # The first kill may come before there is a store.
+        there = {*imported()} if any((tmp_path / "data").glob("*.wal")) else set()
         waiting = {key_of(path.stem) for path in beaker.files}
         assert not there & waiting
         lost = len(ids) - len(there) - len(waiting)

@@ -6,6 +6,9 @@ import contextlib
 import datetime as dt
 import os
 import pickle
+import struct
+import sys
+import time
 from collections import OrderedDict
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -109,6 +112,7 @@ def test_a_bomb_is_never_run(tmp_path, protocol):
         b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93)}\x92.",  # NEWOBJ_EX
         b"\x80\x02}}X\x09\x00\x00\x00__class__Nsb.",  # BUILD
         b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+        b"\x80\x02c__builtin__\nset\nK\x01\x85R.",
         b"\x80\x02c__builtin__\nset\ncos\nmkdir\n\x85R.",
         b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.",
         b"\x80\x02c_codecs\nencode\n.",
@@ -185,6 +189,80 @@ def test_a_key_that_takes_an_age_to_hash_is_refused():
     for code in b"}" + doubled + b"Ns.", b"\x8f(" + doubled + b"\x90.", b"(" + doubled + b"\x91.":
         with pytest.raises(NotPlain, match="nested deeper than a tuple"):
             read(b"\x80\x04" + code)
+
+
+def again(prefix, mentioned, suffix):
+    """Return a pickle of 300 KB that mentions what it keeps again and again."""
+    head = b"\x80\x04" + prefix
+    return head + mentioned * ((300_000 - len(head) - len(suffix)) // len(mentioned)) + suffix
+
+
+def text(size):
+    return b"X" + struct.pack("<I", size) + b"7" * size
+
+
+def integer(number):
+    size = number.bit_length() // 8 + 1
+    return b"\x8b" + struct.pack("<I", size) + number.to_bytes(size, "little", signed=True)
+
+
+#: Their hashes are equal.  Source: sys.hash_info.modulus.
+ALIKE = [5 + at * sys.hash_info.modulus for at in range(20_000)]
+MAKE, DECIMAL = b"h\x00h\x01R", b"cdecimal\nDecimal\n"
+
+HOSTILE = {
+    "a wide tuple in a set": again(b"(" + b"K\x01" * 75_000 + b"tq\x000\x8f(", b"h\x00", b"\x90."),
+    "a long number in a set": again(integer(1 << 1_000_000) + b"q\x000\x8f(", b"h\x00", b"\x90."),
+    "a long number as key": again(integer(1 << 14_000) + b"q\x000\x8f(", b"h\x00", b"\x90."),
+    "long equal texts as keys": again(
+        text(90_000) + b"q\x000" + text(90_000) + b"q\x010}(", b"h\x00Nh\x01N", b"u."
+    ),
+    "a Decimal of a long number": b"\x80\x04" + DECIMAL + integer(1 << 2_000_000) + b"\x85R.",
+    "a long Decimal, made again": again(
+        DECIMAL + b"q\x000" + text(100_000) + b"\x85q\x010](", MAKE, b"e."
+    ),
+    "a long Decimal in a set": again(
+        DECIMAL + text(100_000) + b"\x85Rq\x000\x8f(", b"h\x00", b"\x90."
+    ),
+    "bytes, encoded again": again(
+        b"c_codecs\nencode\nq\x000" + text(100_000) + b"\x8c\x06latin1\x86q\x010](", MAKE, b"e."
+    ),
+    "a list made a set again": again(
+        b"cbuiltins\nset\nq\x000](" + b"K\x01" * 50_000 + b"e\x85q\x010](", MAKE, b"e."
+    ),
+    "numbers of one hash": b"\x80\x04\x8f(" + b"".join(map(integer, ALIKE)) + b"\x90.",
+    "keys of one hash": b"\x80\x04}(" + b"".join(integer(each) + b"N" for each in ALIKE) + b"u.",
+    "UUIDs of one hash": b"\x80\x04cuuid\nUUID\nq\x000\x8c\x03intq\x010\x8f("
+    + b"".join(b"h\x00)\x81}h\x01" + integer(each) + b"sb" for each in ALIKE)
+    + b"\x90.",
+    "a million marks": b"\x80\x04" + b"(" * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_no_pickle_takes_more_than_seconds(hostile):
+    """The time of each went with the square of its size; at 4 MB one took a day."""
+    began = time.process_time()
+    with pytest.raises(NotPlain, match=r"larger than|one hash|number of|damaged"):
+        read(hostile)
+    assert time.process_time() - began < 4
+
+
+def test_honest_keys_are_read_whatever_their_hashes():
+    value = {-1: "a", -2: "b", 1: "c", sys.hash_info.modulus + 1: "d", Decimal("2.5"): "e"}
+    assert read(pickle.dumps(value)) == value
+    assert read(pickle.dumps({*value})) == {*value}
+
+
+@pytest.mark.slow
+@PROTOCOLS
+def test_the_largest_session_is_read(protocol):
+    for value in (
+        {"numbers": list(range(140_000)), "named": [{"a": 1, "b": 2}] * 1000},
+        {"empty": [[] for _ in range(300_000)]},
+        {f"{at:x}": at for at in range(70_000)},
+    ):
+        assert read(pickle.dumps(value, protocol)) == value
 
 
 def test_the_message_shows_no_value():

@@ -60,7 +60,7 @@ class Guest:
 @contextmanager
 def busy(server):
     """Let visitors write as fast as they can; check every answer when the block has ended."""
-    with visiting(server, 6) as visitors:
+    with visiting(server, 3) as visitors:
         threads = let_visit(visitors, 10**9)
         try:
             wait_until(lambda: sum(visitor.sent for visitor in visitors) > 50, "they visit")

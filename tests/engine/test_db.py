@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import stat
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -19,8 +20,8 @@ import litesess.engine
 from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLocked, StoreReadOnly
 from litesess.engine import Change, FileSystem, Put
 from litesess.engine import format as form
-from litesess.engine.fs import mounted_type
 from litesess.engine.lock import FileLock
+from litesess.engine.mounts import mounted_type
 from tests.tools.children import in_child
 from tests.tools.engines import FAR, abandon, content, delete, key, make_engine, put
 
@@ -404,12 +405,7 @@ def plant_hard_link(path: str) -> None:
     os.link(target, path)
 
 
-def plant_open_file(path: str) -> None:
-    with open(path, "w"):
-        os.chmod(path, 0o666)
-
-
-PLANTS = [plant_symlink, plant_fifo, plant_directory, plant_hard_link, plant_open_file]
+PLANTS = [plant_symlink, plant_fifo, plant_directory, plant_hard_link]
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -431,19 +427,137 @@ def test_what_was_planted_under_a_name_of_ours_is_refused_untouched(path, plant,
     )
 
 
-def test_a_directory_that_others_can_write_to_is_refused_and_not_changed(path):
-    os.mkdir(path)
-    os.chmod(path, 0o777)
-    with pytest.raises(StoreError, match="chmod 700"):
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2)], ids=str)
+def test_no_file_takes_the_place_of_a_standard_stream(path, closed):
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            for fd in closed:
+                os.close(fd)
+            engine = make_engine(path=path)
+            put(engine, "first", b"1")
+            engine.compact()
+            own = [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3) if fd not in closed]
+            own += [fd for fd in closed if os.path.exists(f"/proc/self/fd/{fd}")]
+            status = int(any(str(each).startswith(path) or each in closed for each in own))
+        finally:
+            os._exit(status)
+    assert os.waitpid(process, 0)[1] == 0
+    engine = make_engine(path=path)
+    assert engine.get(key("first")).value == b"1"
+
+
+# Modes that something besides litesess has widened.
+
+
+def modes(path):
+    return {name: stat.S_IMODE(os.stat(f"{path}/{name}").st_mode) for name in os.listdir(path)}
+
+
+def widened(path, directory, files):
+    """Let *path* hold a store, and then have modes as Kubernetes or a restored copy gives them."""
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    engine.compact()
+    put(engine, "second", b"2")
+    engine.close()
+    for name in os.listdir(path):
+        os.chmod(f"{path}/{name}", files)
+    os.chmod(path, directory)
+
+
+@pytest.mark.parametrize(
+    ("directory", "files", "expected"),
+    [
+        (0o2770, 0o660, 0o2700),  # fsGroup of Kubernetes, at each mount
+        (0o777, 0o666, 0o700),
+        (0o755, 0o644, 0o755),  # a copy that was restored
+        (0o700, 0o660, 0o700),
+    ],
+)
+def test_modes_that_were_widened_are_put_right_at_the_opening(
+    path, directory, files, expected, caplog
+):
+    widened(path, directory, files)
+    engine = make_engine(path=path)
+    assert [engine.get(key(name)).value for name in ("first", "second")] == [b"1", b"2"]
+    put(engine, "third", b"3")
+    assert set(modes(path).values()) == {0o600}
+    assert stat.S_IMODE(os.stat(path).st_mode) == expected
+    engine.close()
+    told = [record.getMessage() for record in caplog.records if "had mode" in record.getMessage()]
+    assert len(told) == len(set(told))
+    assert any(f"sessions.live had mode {files:04o}" in text for text in told)
+    caplog.clear()
+    content(make_engine(path=path))
+    assert caplog.records == []
+
+
+def test_of_a_directory_that_holds_other_files_only_the_write_bits_go(path):
+    widened(path, 0o775, 0o664)
+    with open(f"{path}/style.css", "w") as file:
+        os.chmod(file.fileno(), 0o644)
+    content(make_engine(path=path))
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
+    assert modes(path).pop("style.css") == 0o644
+
+
+def test_modes_that_are_widened_while_it_is_open_are_put_right(path, caplog):
+    now = [0.0]
+    engine = make_engine(path=path, monotonic=lambda: now[0])
+    put(engine, "first", b"1")
+    os.chmod(path, 0o2770)
+    for name in os.listdir(path):
+        os.chmod(f"{path}/{name}", 0o660)
+    now[0] += 2
+    assert engine.get(key("first")).value == b"1"
+    assert set(modes(path).values()) == {0o600}
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o2700
+    assert path in caplog.text
+
+
+def test_a_mode_that_cant_be_put_right_is_refused_with_the_cure(path, monkeypatch):
+    widened(path, 0o777, 0o666)
+    monkeypatch.setattr(os, "fchmod", lambda fd, mode: None)
+    with pytest.raises(StoreError, match=r"directory .* has mode 0777.* chmod go-w"):
         content(make_engine(path=path))
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o777
+    os.chmod(path, 0o700)
+    with pytest.raises(StoreError, match=r"mode 0666.* chmod 600") as caught:
+        content(make_engine(path=path))
+    assert "remove" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_file_that_cant_be_opened_is_named():
+    with tempfile.TemporaryDirectory() as above:
+        os.chmod(above, 0o755)
+        path = f"{above}/data"
+        widened(path, 0o700, 0o600)
+        os.chown(path, 12345, 12345)
+        process = os.fork()
+        if not process:
+            os.setuid(12345)
+            try:
+                content(make_engine(path=path))
+            except StoreError as error:
+                os._exit(0 if f"{path}/sessions." in str(error) else 2)
+            os._exit(3)
+        assert os.waitpid(process, 0)[1] == 0
+
+
+def test_a_store_that_is_only_read_is_refused_and_not_changed(path):
+    widened(path, 0o777, 0o666)
+    with pytest.raises(StoreError, match="chmod go-w"):
+        content(make_engine(path=path, read_only=True))
+    assert set(modes(path).values()) == {0o666}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_another_owner_is_refused(path):
     os.mkdir(path, 0o700)
     os.chown(path, 12345, 12345)
-    with pytest.raises(StoreError, match="uid 12345"):
+    with pytest.raises(StoreError, match=r"uid 12345.*subdirectory"):
         content(make_engine(path=path))
 
 
@@ -552,10 +666,10 @@ def test_a_directory_that_cant_be_written_is_opened_for_reading(path, caplog):
 
     class ReadOnly(FileSystem):
         @staticmethod
-        def open(directory: int, name: str, path: str, *, write: bool = True) -> int:
+        def open(directory: int, name: str, path: str, *, write: bool = True, **options) -> int:
             if write:
                 raise OSError(errno.EROFS, "Read-only file system")
-            return FileSystem.open(directory, name, path, write=False)
+            return FileSystem.open(directory, name, path, write=False, **options)
 
     reader = make_engine(ReadOnly(), path)
     assert reader.get(key("first")).value == b"1"
@@ -682,5 +796,5 @@ def test_only_one_module_of_the_engine_touches_the_disk():
             continue
         assert "open" not in calls, module
         # forks registers what happens at a fork, lock names the process.
-        assert "os" not in names or module.stem in {"forks", "lock"}, module
+        assert "os" not in names or module.stem in {"descriptors", "forks", "lock"}, module
         assert not names & {"io", "pathlib", "shutil", "tempfile", "pickle", "marshal"}, module

@@ -457,6 +457,17 @@ class TestTransition:
         site.app.close()
         assert switch(old, kind=SessionMiddleware).visit(browser) == {"user": "ada", "visits": 2}
 
+    def test_an_empty_session_is_true_as_beaker_s_is(self, old, switch):
+        def truth(session):
+            return bool(session), len(session)
+
+        seen = []
+        old.visit(lambda session: seen.append(bool(session)))
+        old.log_in(user="ada")
+        site = switch(old)
+        site.ask("", truth)
+        assert (seen, site.value) == ([True], (True, 0))
+
     def test_requests_that_come_at_once_find_one_session(self, old, switch):
         header = f"{NAME}={old.log_in(user='ada').cookies[NAME]}"
         site = switch(old)
@@ -603,7 +614,7 @@ class TestTransition:
         for visits in 1, 2:  # a TLS proxy that nobody trusts
             assert site.ask(header).all("Set-Cookie") == []
             assert site.value == {"user": "ada", "visits": visits}
-        assert "; secure;" in site.ask(header, https=True).all("Set-Cookie")[0]
+        assert "; Secure;" in site.ask(header, https=True).all("Set-Cookie")[0]
         assert site.value == {"user": "ada", "visits": 3}
 
     def test_a_secret_that_is_too_short_for_us_still_verifies(self, tmp_path, switch):

@@ -472,13 +472,43 @@ def failing(app, client):
     return app
 
 
-def test_an_exception_that_nobody_handles_commits_nothing_nor_does_its_page(failing, client):
+def test_an_exception_that_nobody_handles_keeps_what_its_page_did_and_nothing_else(failing, client):
     response = client.get("/boom")
     assert (response.status_code, response.text, said(response)) == (500, "sorry", None)
     assert response.headers["Vary"] == "Cookie"
-    assert data(failing) == [{"a": "1"}]
+    assert data(failing) == [{"a": "1", "sorry": 1}]
     client.get("/set/b/2")
-    assert data(failing) == [{"a": "1", "b": "2"}]
+    assert data(failing) == [{"a": "1", "sorry": 1, "b": "2"}]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_message_of_a_500_handler_that_redirects_is_shown(app, known):
+    @app.route("/boom")
+    def boom():
+        session.login("mallory")
+        session["half"] = flash("done") or object()
+        raise Boom
+
+    @app.errorhandler(500)
+    def sorry(_error):
+        flash("sorry")
+        return redirect("/messages")
+
+    app.add_url_rule("/messages", "/messages", lambda: get_flashed_messages())
+    client = app.test_client()
+    if known:
+        client.get("/set/a/1")
+    assert client.get("/boom", follow_redirects=True).json == ["sorry"]
+    assert [(record.owner, record.data) for _, record in app.store.records()] == (
+        [(None, {"a": "1"})] if known else []
+    )
+
+
+def test_a_page_that_cant_be_stored_may_be_answered_by_a_500_handler_with_a_message(app, client):
+    app.register_error_handler(500, lambda _error: (flash("sorry") or "sorry", 500))
+    app.add_url_rule("/bad", "/bad", lambda: session.update(bad=object()) or "bad")
+    assert client.get("/bad").text == "sorry"
+    assert data(app) == [{"_flashes": [("message", "sorry")]}]
 
 
 def test_nor_does_one_that_is_raised_on(failing, client):

@@ -9,6 +9,7 @@ import sys
 import flask
 import pytest
 from flask import Flask
+from flask_talisman import Talisman
 
 from litesess import (
     ConfigError,
@@ -99,6 +100,20 @@ def test_an_app_that_makes_every_session_permanent_begins_none_for_that_alone(la
     assert data(lasting) == [{"a": "1", "_permanent": True}]
 
 
+def test_it_ceases_to_be_also_beside_a_change_that_is_stored_at_once(lasting):
+    @lasting.route("/off")
+    def off():
+        flask.session.permanent = False
+        session.atomic(lambda held: held.update(n=1))
+        return "off"
+
+    client = lasting.test_client()
+    client.get("/stay/yes")
+    response = client.get("/off")
+    assert "max-age" not in said(response)
+    assert client.get("/look").json == {"word": "yes", "n": 1, "_permanent": False}
+
+
 def test_its_own_life_outweighs_the_configs(lasting):
     @lasting.route("/own")
     def own():
@@ -135,10 +150,17 @@ def test_an_overlapping_login_keeps_a_permanent_sessions_life(lasting):
         ({}, "path", "/"),
         ({}, "httponly", ""),
         ({}, "secure", None),
-        ({}, "samesite", None),
+        ({}, "samesite", "Lax"),
+        ({"SESSION_COOKIE_SECURE": False, "SESSION_COOKIE_SAMESITE": None}, "samesite", "Lax"),
+        ({"LITESESS_COOKIE": {"samesite": None}}, "samesite", None),
         ({}, "domain", None),
         ({"SESSION_COOKIE_DOMAIN": "example.com"}, "domain", "example.com"),
         ({"SESSION_COOKIE_DOMAIN": False}, "domain", None),
+        ({"SESSION_COOKIE_DOMAIN": ""}, "domain", None),
+        ({"SESSION_COOKIE_DOMAIN": ".example.com"}, "domain", "example.com"),
+        ({"SESSION_COOKIE_DOMAIN": "example.com:8080"}, "domain", "example.com"),
+        ({"SESSION_COOKIE_DOMAIN": "localhost"}, "domain", "localhost"),
+        ({"SESSION_COOKIE_DOMAIN": "b\u00fccher.example"}, "domain", "xn--bcher-kva.example"),
         ({"SESSION_COOKIE_PATH": "/shop"}, "path", "/shop"),
         ({"APPLICATION_ROOT": "/root"}, "path", "/root"),
         ({"SESSION_COOKIE_HTTPONLY": False}, "httponly", None),
@@ -179,6 +201,79 @@ def test_the_cookies_name_is_that_of_the_config(key):
     client = make_app(**{key: "sid"}).test_client()
     assert said(client.get("/set/a/1"), "sid") is not None
     assert client.get("/look").json == {"a": "1"}
+
+
+def test_the_cookie_has_the_names_of_litesess_if_the_config_wants_it():
+    client = make_app(LITESESS_COOKIE_NAME=None).test_client()
+    assert said(client.get("/set/a/1"), "litesess.sid") is not None
+    secure = client.get("/set/a/1", base_url="https://localhost")
+    assert "secure" in said(secure, "__Host-litesess.sid")
+
+
+def test_a_cookie_is_secure_over_https_as_by_default():
+    client = make_app().test_client()
+    cookie = said(client.get("/set/a/1", base_url="https://localhost"))
+    assert {"secure", "httponly"} <= cookie.keys()
+
+
+def test_what_the_config_says_of_the_cookie_later_counts():
+    app = make_app()
+    client = app.test_client()
+    client.get("/set/a/1")
+    app.config.update(
+        SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_NAME="sid"
+    )
+    cookie = said(client.get("/set/b/2"), "sid")
+    assert "secure" in cookie
+    assert cookie["samesite"] == "Strict"
+    assert client.get("/look").json == {"b": "2"}
+    app.config["SESSION_COOKIE_NAME"] = "session"
+    assert client.get("/look").json == {"a": "1"}
+
+
+def test_a_cookie_from_before_https_is_set_anew():
+    app = make_app(PERMANENT_SESSION_LIFETIME=600)
+    client = app.test_client()
+    client.get("/set/a/1")
+    response = client.get("/look", base_url="https://localhost")
+    assert response.json == {"a": "1"}
+    assert "secure" in said(response)
+
+
+def test_flask_talisman_makes_the_cookie_secure():
+    app = make_app()
+    Talisman(app, force_https=False)
+    assert "secure" in said(app.test_client().get("/set/a/1"))
+
+
+def test_what_the_config_says_wrongly_later_is_an_error_under_the_keys_name():
+    app = make_app()
+    app.testing = True
+    app.config["SESSION_COOKIE_SAMESITE"] = "never"
+    with pytest.raises(ConfigError, match="SESSION_COOKIE_SAMESITE 'never'"):
+        app.test_client().get("/set/a/1")
+    app.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_NAME="a b")
+    with pytest.raises(ConfigError, match="SESSION_COOKIE_NAME: cookie_name 'a b'"):
+        app.test_client().get("/set/a/1")
+
+
+def test_keys_of_flask_session_are_each_warned_of_with_what_to_do(caplog):
+    keys = {
+        "SESSION_TYPE": "LITESESS_PATH",
+        "SESSION_PERMANENT": "session.permanent = True",
+        "SESSION_FILE_DIR": "LITESESS_PATH",
+        "SESSION_REDIS": "LITESESS_STORE = RedisStore",
+        "SESSION_SQLALCHEMY_TABLE": "LITESESS_STORE",
+        "SESSION_KEY_PREFIX": "LITESESS_COLLECTION",
+    }
+    app = make_app(**dict.fromkeys(keys, "x"), SESSION_OF_OUR_OWN=1)
+    for _ in range(2):
+        app.test_client().get("/set/a/1")
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(keys)
+    for (key, advice), message in zip(keys.items(), messages, strict=True):
+        assert message.startswith(f"{key} is a key of Flask-Session's")
+        assert advice in message
 
 
 def test_a_session_is_there_outside_the_cookies_path_too():
@@ -228,8 +323,8 @@ def test_a_secret_of_its_own_takes_the_place_of_flasks():
             r"'LITESESS_ABSOLUT_TIMEOUT'; did you mean 'LITESESS_ABSOLUTE_TIMEOUT'",
         ),
         (
-            {"LITESESS_PFAD": "x"},
-            "unknown config key 'LITESESS_PFAD'; did you mean 'LITESESS_PATH'",
+            {"LITESESS_PTAH": "x"},
+            "unknown config key 'LITESESS_PTAH'; did you mean 'LITESESS_PATH'",
         ),
         ({"LITESESS_STORE": None}, "LITESESS_PATH is not set"),
         ({"LITESESS_STORE": "memory"}, "LITESESS_STORE is of type str, not a Store"),
@@ -240,12 +335,22 @@ def test_a_secret_of_its_own_takes_the_place_of_flasks():
         ({"LITESESS_COOKIE": {"max_ag": 5}}, "LITESESS_COOKIE: unknown cookie option 'max_ag'"),
         ({"LITESESS_COOKIE": 5}, "LITESESS_COOKIE: cookie is of type int"),
         ({"SESSION_COOKIE_SAMESITE": "never"}, "SESSION_COOKIE_SAMESITE 'never' is not"),
-        ({"SESSION_COOKIE_SAMESITE": "None"}, r"SESSION_COOKIE_\*: cookie samesite 'none' needs"),
+        ({"SESSION_COOKIE_DOMAIN": "a..b"}, "SESSION_COOKIE_DOMAIN: 'a..b' is not a host name"),
+        ({"SESSION_COOKIE_DOMAIN": 5}, "cookie SESSION_COOKIE_DOMAIN is of type int"),
+        (
+            {"LITESESS_COOKIE": {"samesite": "none", "secure": False}},
+            "LITESESS_COOKIE: cookie samesite 'none' needs",
+        ),
+        ({"PERMANENT_SESSION_LIFETIME": "3600"}, "PERMANENT_SESSION_LIFETIME '3600' is neither"),
+        ({"PERMANENT_SESSION_LIFETIME": 10**15}, "PERMANENT_SESSION_LIFETIME 10{15} is neither"),
+        ({"PERMANENT_SESSION_LIFETIME": None}, "PERMANENT_SESSION_LIFETIME is of type NoneType"),
+        ({"PERMANENT_SESSION_LIFETIME": -5}, "PERMANENT_SESSION_LIFETIME -5.0 s is not"),
+        ({"PERMANENT_SESSION_LIFETIME": 0}, "PERMANENT_SESSION_LIFETIME 0 s is not"),
         ({"SESSION_COOKIE_SECURE": 1}, "SESSION_COOKIE_SECURE 1 is not True, False"),
         ({"SESSION_COOKIE_NAME": "a b"}, "SESSION_COOKIE_NAME: cookie_name 'a b'"),
         ({"SESSION_COOKIE_NAME": None}, "SESSION_COOKIE_NAME is of type NoneType"),
         (
-            {"LITESESS_COOKIE_NAME": "__Host-x"},
+            {"LITESESS_COOKIE_NAME": "__Host-x", "LITESESS_COOKIE": {"secure": False}},
             "LITESESS_COOKIE_NAME: cookie_name '__Host-x' needs",
         ),
     ],

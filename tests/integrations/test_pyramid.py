@@ -344,8 +344,29 @@ def test_a_wrong_setting_is_refused_at_the_start(settings, complaint):
         config.include("litesess.integrations.pyramid")
 
 
-def test_outside_of_the_cookies_path_there_is_no_session(store):
-    site = Site(SessionFactory(secret=SECRET, store=store, cookie={"path": "/app"}))
-    with pytest.raises(ConfigError, match="not for /elsewhere"):
-        site.visit(lambda request: request.session.update(a=1), "/elsewhere")
+@pytest.mark.parametrize("path", ["/app", lambda _environ: {"path": "/app"}])
+def test_outside_of_the_cookies_path_nothing_is_kept_and_that_is_logged_once(store, path, caplog):
+    cookie = path if callable(path) else {"path": path}
+    site = Site(SessionFactory(secret=SECRET, store=store, cookie=cookie))
+    site.visit(lambda r: (r.session.peek_flash(), bool(r.session)), "/favicon.ico")
+    assert (site.value, caplog.records) == (([], False), [])
+    for _ in range(2):
+        response = site.visit(lambda request: request.session.flash("hello"), "/else\nwhere")
+        assert (response.status_int, "Set-Cookie" in response.headers) == (200, False)
+        assert response.headers["Vary"] == "Cookie"
+        site.visit(lambda request: request.session.login("ada"), "/elsewhere")
+    (record,) = caplog.records
+    assert "'/app'" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert len(store) == 0
     assert "Set-Cookie" in site.visit(lambda request: request.session.update(a=1), "/app").headers
+    assert len(store) == 1
+
+
+def test_a_logout_outside_of_the_cookies_path_is_one_all_the_same(store):
+    site = Site(SessionFactory(secret=SECRET, store=store, cookie={"path": "/app"}))
+    site.visit(login, "/app")
+    cookie = {"HTTP_COOKIE": f"litesess.sid={site.browser.cookies['litesess.sid']}"}
+    site.action = lambda request: request.session.destroy()
+    site.browser.get("/elsewhere", extra_environ=cookie)
+    assert len(store) == 0

@@ -48,6 +48,9 @@ class Site:
     def page_show(self, session: Session, _query: Mapping[str, str]) -> str:
         return shown(session)
 
+    def page_truth(self, session: Session, _query: Mapping[str, str]) -> str:
+        return str(bool(session))
+
     def page_login(self, session: Session, query: Mapping[str, str]) -> str:
         session.login(query["name"])
         return "welcome"
@@ -165,6 +168,13 @@ def test_a_look_stores_nothing_and_is_told_to_caches(site):
     assert "Set-Cookie" not in response.headers
     assert response.headers["Vary"] == "Cookie"
     assert site.records() == []
+
+
+def test_a_session_is_true_if_there_is_something_in_it(site):
+    browser = site.browser()
+    assert browser.get("/truth").text == "False"
+    browser.get("/set", {"a": "1"})
+    assert browser.get("/truth").text == "True"
 
 
 def test_a_login_gives_another_id_and_a_cookie_that_scripts_cant_read(site):

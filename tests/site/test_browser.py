@@ -351,8 +351,8 @@ class TestHttps:
         browser.visit(f"{secure}/login?ada")
         browser.visit(plain)
         assert browser.heading == "Hello stranger"
-        browser.visit(f"{plain}/login?mallory")
-        for site, user in (plain, "stranger"), (secure, "ada"):
+        browser.visit(f"{plain}/login?mallory")  # by the name for http, which counts there alone
+        for site, user in (plain, "mallory"), (secure, "ada"), (plain, "stranger"):
             browser.visit(site)
             assert browser.heading == f"Hello {user}"
 
@@ -381,6 +381,26 @@ class TestSeveralCookies:
         (cookie,) = browser.cookies
         browser.forget()
         return cookie["value"]
+
+    def test_over_https_a_neighbour_plants_nothing_that_counts(
+        self, browser: Browser, serve: Serve
+    ) -> None:
+        served = serve(trust_proxy=True)
+        site, neighbour = map(served.https, ["shop.test", "neighbour.shop.test"])
+        by_http = self.cookie_of(browser, served.http("shop.test"), "mallory")
+        by_https = self.cookie_of(browser, site, "mallory")
+        for user in "ada", None:
+            if user:
+                browser.visit(f"{site}/login?{user}")
+            for name in "__Host-litesess.sid", "litesess.sid":
+                for value in by_http, by_https:
+                    browser.visit(neighbour)
+                    for path in "/", "/login":
+                        planted = f"{name}={value}; Domain=shop.test; Path={path}; Secure"
+                        browser.set_by_script(planted)
+                    browser.visit(site)
+                    assert browser.heading == f"Hello {user or 'stranger'}"
+            browser.visit(f"{site}/logout")
 
     def test_one_that_is_not_ours_changes_nothing(self, browser: Browser, serve: Serve) -> None:
         site, neighbour = map(serve().http, ["shop.test", "neighbour.shop.test"])

@@ -327,3 +327,25 @@ def test_flask_lets_users_in_and_out_also_after_a_restart(
         thief.http.cookies.update(client.http.cookies)
         assert "<h1>Hello stranger</h1>" in client.request("POST", "/logout").text
         assert "<h1>Hello stranger</h1>" in thief.request("GET", "/").text
+
+
+def test_a_flask_login_app_logs_out_a_users_other_devices(tmp_path: Path) -> None:
+    command = gunicorn("flask_login_app:app", EXAMPLES, "-w", "2")
+    environment = {"EXAMPLE_DATA": str(tmp_path / "data"), "SESSION_SECRET": SECRET}
+    with (
+        Server(command, tmp_path, environment) as server,
+        Client(server) as here,
+        Client(server) as there,
+        Client(server) as alan,
+    ):
+        for client, name, password in (
+            (here, "ada", "engine"),
+            (there, "ada", "engine"),
+            (alan, "alan", "machine"),
+        ):
+            page = client.request("POST", "/login", data={"name": name, "password": password})
+            assert f"<h1>Hello {name}</h1>" in page.text
+        here.request("POST", "/others")
+        pages = [client.request("GET", "/").text for client in (here, there, alan)]
+    users = [re.findall("Hello (\\w+)", page) for page in pages]
+    assert users == [["ada"], ["stranger"], ["alan"]]

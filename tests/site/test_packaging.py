@@ -143,7 +143,7 @@ FRAMEWORKS = ("beaker", "bottle", "django", "flask", "paste", "pyramid", "redis"
 IMPORTED = """
 import sys
 before = {*sys.modules}
-import litesess
+from litesess import *
 print(*{name.partition(".")[0] for name in {*sys.modules} - before})
 """
 

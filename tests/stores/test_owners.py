@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from werkzeug.local import LocalProxy
 
 from litesess import (
     ConfigError,
@@ -996,7 +997,16 @@ def test_what_is_known_of_a_browser_is_kept_if_it_is_asked_for(tmp_path, clock):
 
 
 @pytest.mark.parametrize(
-    ("trust_proxy", "address"), [(None, "10.0.0.1"), (False, "10.0.0.1"), (True, "192.0.2.7")]
+    ("trust_proxy", "address"),
+    [
+        (None, "10.0.0.1"),
+        (False, "10.0.0.1"),
+        (True, "192.0.2.7"),
+        (1, "192.0.2.7"),
+        (2, "203.0.113.9"),
+        (3, "198.51.100.4"),
+        (4, "198.51.100.4"),
+    ],
 )
 def test_the_address_is_the_proxys_word_only_if_that_is_trusted(store, clock, trust_proxy, address):
     site = Site(WatchedMemoryStore(clock=clock), clock=clock, client_info=True,
@@ -1004,7 +1014,7 @@ def test_the_address_is_the_proxys_word_only_if_that_is_trusted(store, clock, tr
     site.visit(
         lambda session: session.update(a=1),
         REMOTE_ADDR="10.0.0.1",
-        HTTP_X_FORWARDED_FOR="203.0.113.9, 192.0.2.7",
+        HTTP_X_FORWARDED_FOR="198.51.100.4, 203.0.113.9, 192.0.2.7",
     )
     ((_, record),) = site.store.records()
     assert record.client["address"] == address
@@ -1031,3 +1041,16 @@ def test_verifying_looks_a_few_times_at_each_session_however_many_its_owner_has(
         )
         assert store.verify().entries == 300
     assert len(looks) <= 3 * 300
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s]], ids=["itself", "in a list"])
+def test_a_session_that_is_kept_may_come_as_flasks_proxy(wrap):
+    site = Site()
+    site.visit(lambda s: s.login("ada"))
+    site.visit(lambda s: s.login("ada"), by=site.new_browser())
+
+    def act(session):
+        return site.store.delete_owner("ada", keep=wrap(LocalProxy(lambda: session)))
+
+    assert site.visit(act).value == 1
+    assert site.visit(lambda s: s.owner).value == "ada"

@@ -168,11 +168,13 @@ def test_directory_and_files_are_private_whatever_the_umask(tmp_path, umask):
 
 
 @pytest.mark.parametrize("bits", [0o720, 0o702, 0o777])
-def test_a_directory_that_others_can_write_is_refused(tmp_path, bits):
+def test_a_directory_that_others_can_write_to_becomes_private(tmp_path, bits):
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(bits)
-    with pytest.raises(StoreError, match="others can write"):
-        WALStore(tmp_path / "data")
+    with WALStore(tmp_path / "data") as store:
+        assert mode(tmp_path / "data") == bits  # not by the constructor, which opens nothing
+        put(store)
+        assert mode(tmp_path / "data") == 0o700
 
 
 def test_a_planted_link_is_refused(tmp_path):

@@ -208,7 +208,7 @@ class SimDisk(FileSystem):
     def make_directory(self, path: str) -> None:
         """It is there."""
 
-    def open_directory(self, path: str) -> int:
+    def open_directory(self, path: str, **_options: Any) -> int:
         self._call("open_directory")
         return self._open(self.root)
 
@@ -225,7 +225,12 @@ class SimDisk(FileSystem):
         self.watch()
         return self._open(inode)
 
-    def open(self, directory: int, name: str, path: str, *, write: bool = True) -> int:
+    def is_private(self, fd: int) -> bool:
+        return True
+
+    def open(
+        self, directory: int, name: str, path: str, *, write: bool = True, **_options: Any
+    ) -> int:
         self._call("open to write" if write else "open")
         if name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")

@@ -704,9 +704,15 @@ FORWARDED = {"HTTP_X_FORWARDED_PROTO": "https"}
         (True, {}, False),
         (True, {"https": True}, True),
         (True, FORWARDED, True),
-        (True, {"HTTP_X_FORWARDED_PROTO": "https,http"}, True),
-        (True, {"HTTP_X_FORWARDED_PROTO": " HTTPS , http"}, True),
-        (True, {"HTTP_X_FORWARDED_PROTO": "http,https"}, False),
+        (True, {"HTTP_X_FORWARDED_PROTO": "https,http"}, False),
+        (True, {"HTTP_X_FORWARDED_PROTO": " http , HTTPS "}, True),
+        (True, {"HTTP_X_FORWARDED_PROTO": "https,"}, False),
+        (1, {"HTTP_X_FORWARDED_PROTO": "https,http"}, False),
+        (1, {"HTTP_X_FORWARDED_PROTO": "http,https"}, True),
+        (2, {"HTTP_X_FORWARDED_PROTO": "http,https,http"}, True),
+        (2, {"HTTP_X_FORWARDED_PROTO": "https,http,https"}, False),
+        (2, FORWARDED, True),
+        (10**30, {"HTTP_X_FORWARDED_PROTO": "https,http"}, True),
         (True, {"HTTP_X_FORWARDED_PROTO": "http", "https": True}, False),
         (True, {"HTTP_X_FORWARDED_PROTO": "bogus"}, False),
         (False, {}, False),
@@ -737,7 +743,7 @@ class TestByHttps:
         response = site.visit(write(a=1), **environ)
         assert response.said == ("set" if is_https else "")
         for cookie in response.set_cookies:
-            assert "; secure" in cookie
+            assert "; Secure" in cookie
             assert "; SameSite=None" in cookie
 
     def test_both_auto_from_a_function_agree(self, trust_proxy, environ, is_https):

@@ -143,6 +143,83 @@ def test_a_login_and_a_logout_end_the_session_by_the_other_name_too(act):
     assert site.visit(look, cookie=plain).value == {}
 
 
+def own_domain(session):
+    session["user"] = "ada"
+    session.cookie.domain = "example.org"
+
+
+def test_a_late_request_says_nothing_of_a_cookie_that_a_login_has_set_anew():
+    site = Site()
+    site.visit(own_domain, **HTTPS)
+    tab = site.new_tab()
+    site.visit(lambda s: s.login("ada"), **HTTPS)
+    assert site.visit(look, by=tab, **HTTPS).set_cookies == []
+
+
+def test_the_cookie_of_the_session_that_is_served_is_not_forgotten():
+    site = Site()
+    site.visit(own_domain, **HTTPS)
+    other = site.new_browser()
+    site.visit(write(user="eve"), by=other)
+    both = f"{site.header}; {COOKIE}={other.cookies[COOKIE]}"
+    response = site.visit(look, cookie=both, **HTTPS)
+    assert response.value == {"user": "ada"}
+    assert response.set_cookies
+    assert not any("Domain=example.org" in cookie for cookie in response.set_cookies)
+
+
+def test_a_session_known_by_both_names_keeps_its_data_at_a_login():
+    site = Site()
+    site.visit(own_domain, **HTTPS)
+    plain = site.header
+    response = site.visit(lambda s: setattr(s.cookie, "domain", None), **HTTPS)
+    assert (told(response), forgotten(response)) == ([HOST_COOKIE], {COOKIE})
+    both = f"{plain}; {HOST_COOKIE}={site.browser.cookies[HOST_COOKIE]}"
+    site.visit(lambda s: s.login("ada"), cookie=both, **HTTPS)
+    assert site.data == [{"user": "ada"}]
+
+
+def test_of_two_apps_on_one_host_neither_forgets_the_others_cookie():
+    root, shop = Site(), Site(cookie={"path": "/shop"})  # two stores, one secret
+    root.visit(write(user="ada"), **HTTPS)
+    response = shop.visit(write(cart=1), "/shop", cookie=root.header, **HTTPS)
+    assert forgotten(response) == set()
+    both = f"{root.header}; {shop.header}"
+    assert shop.visit(look, "/shop", cookie=both, **HTTPS).value == {"cart": 1}
+    assert root.visit(look, cookie=both, **HTTPS).value == {"user": "ada"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_name_for_https_never_becomes_less(scheme):
+    before = Site()
+    before.visit(write(user="ada"), **HTTPS)
+    site = Site(before.store, clock=before.clock, cookie={"secure": False})
+    response = site.visit(lambda s: s.rotate(), cookie=before.header, **{"wsgi.url_scheme": scheme})
+    assert told(response) == [HOST_COOKIE]
+    assert "secure" in response.attributes
+    assert "domain" not in response.attributes
+
+
+def test_what_lets_it_be_forgotten_is_what_browsers_take_for_its_name():
+    before = Site()
+    before.visit(write(user="ada"), **HTTPS)
+    site = Site(before.store, clock=before.clock, cookie={"secure": False, "domain": "a.test"})
+    response = site.visit(lambda s: s.destroy(), cookie=before.header, **HTTPS)
+    (cookie,) = [each for each in response.set_cookies if each.startswith(HOST_COOKIE)]
+    assert "; Secure" in cookie
+    assert "; Path=/;" in cookie
+    assert "Domain" not in cookie
+
+
+def test_of_two_spellings_of_one_id_the_one_counts_that_need_not_be_set_anew():
+    site = Site(cookie_name=COOKIE)
+    site.visit(write(user="ada"))
+    first = site.header
+    site.visit(look, **HTTPS)
+    for both in f"{first}; {site.header}", f"{site.header}; {first}":
+        assert site.visit(look, cookie=both, **HTTPS).set_cookies == []
+
+
 # A name of the app's own.
 
 

@@ -169,3 +169,24 @@ def test_threads_with_a_copy_of_flasks_context_lose_no_write():
         client = app.test_client()
         assert client.get("/").json == {"failed": 0}
         assert client.get("/look").json == {f"part{number}": "yes" for number in range(THREADS)}
+
+
+def test_threads_of_a_new_session_make_one_token_and_lose_no_message():
+    def act(session):
+        start = threading.Barrier(THREADS)
+        tokens = []
+
+        def work(number):
+            start.wait(60)
+            session.flash(number)
+            tokens.append((session.id, session.get_csrf_token()))
+
+        works = [lambda number=number: work(number) for number in range(THREADS)]
+        threads, failures = in_threads(*works)
+        for thread in threads:
+            thread.join(60)
+        assert not failures
+        return len(set(tokens)), sorted(session.pop_flash())
+
+    for _ in range(40):
+        assert Site().visit(act).value == (1, [*range(THREADS)])

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from litesess import ConfigError, HeadersSent
-from tests.tools.apps import Site, look, write
+from litesess import ConfigError, HeadersSent, StoreUnavailable
+from tests.tools.apps import Boom, Site, look, write
 
 KEY = "user_id"
 
@@ -251,3 +251,112 @@ def test_a_function_is_not_asked_for_a_page_that_only_reads(clock):
 def test_wrong_options_are_refused_by_name(options, said):
     with pytest.raises(ConfigError, match=said):
         Site(**options)
+
+
+# Between a login and its new id.
+
+
+def log_in_late(environ, start_response):
+    session = environ["litesess.session"]
+    session.get("cart")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"begun"
+    session[KEY] = "ada"
+
+
+def test_a_login_in_atomic_is_not_left_under_the_former_id_if_the_request_fails(site):
+    site.visit(write(cart=[1]))
+    planted = stolen(site)
+
+    def log_in(session):
+        session.atomic(write(**{KEY: "ada"}))
+        raise Boom
+
+    with pytest.raises(Boom):
+        site.visit(log_in)
+    assert planted() == {}
+
+
+def test_a_token_made_in_atomic_after_a_login_stays(site):
+    site.visit(write(n=0))
+
+    def log_in(session):
+        session[KEY] = "ada"
+        return session.get_csrf_token()
+
+    token = site.visit(lambda s: s.atomic(log_in)).value
+    assert site.visit(lambda s: s.check_csrf_token(token)).value is True
+
+
+def test_a_late_login_leaves_no_token_from_before_it(site):
+    before = site.visit(lambda s: s.get_csrf_token()).value
+    site.visit(shape=log_in_late)
+    assert site.visit(lambda s: s.get_csrf_token()).value != before
+    assert site.visit(lambda s: s.check_csrf_token(before)).value is False
+
+
+def test_a_due_change_of_the_id_outlives_anothers_cookie_settings(site):
+    site.visit(write(cart=1))
+    planted, tab = stolen(site), site.new_tab()
+
+    def change_settings(session):
+        session.get("cart")
+        site.visit(shape=log_in_late)
+        session.cookie.max_age = 3600
+
+    site.visit(change_settings, by=tab)
+    site.visit(look)
+    assert planted() == {}
+    assert site.visit(lambda s: (s.owner, s.cookie.original_max_age)).value == ("ada", 3600)
+
+
+def test_overlapping_requests_after_a_late_login_both_win(site):
+    site.visit(write(cart=1))
+    site.visit(shape=log_in_late)
+    browser = site.browser
+
+    def act(session):
+        session.get("cart")
+        site.visit(write(theirs=2), by=browser)
+        session["mine"] = 1
+
+    site.visit(act, by=site.new_tab())
+    assert site.visit(look).value == {"cart": 1, KEY: "ada", "theirs": 2, "mine": 1}
+
+
+def test_what_a_framework_has_just_said_is_no_other_user_than_the_app_says(site):
+    site.visit(write(cart=[1]))
+    site.visit(lambda s: s.update({KEY: "7"}) or s.login("ada"))
+    assert site.visit(lambda s: (s.owner, dict(s))).value == ("ada", {"cart": [1], KEY: "7"})
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda s: s.regenerate(),
+        lambda s: s.clear(),
+        lambda s: s.destroy() or s.regenerate(),
+        lambda s: s.reload(),
+    ],
+    ids=["regenerate", "clear", "destroy", "reload"],
+)
+def test_what_the_app_said_is_forgotten_with_what_it_was_said_of(site, end):
+    site.visit(write(cart=1))
+    planted = stolen(site)
+    site.visit(lambda s: s.login("ada") or end(s) or s.update({KEY: "bob"}))
+    assert site.visit(owner).value == "bob"
+    assert len(site.store.find("bob")) == 1
+    assert planted() == {}
+
+
+def test_an_empty_owner_is_none(site):
+    site.visit(write(**{KEY: ""}))
+    assert site.visit(owner).value is None
+
+
+def test_while_the_store_is_away_a_login_is_not_passed_over(clock):
+    site = Site(clock=clock, owner_key=KEY, if_unavailable="anonymous")
+    site.visit(write(cart=1))
+    site.store.failing["load"] = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        site.visit(write(**{KEY: "ada"}))

@@ -120,6 +120,28 @@ def test_a_message_of_a_request_whose_session_was_rotated_meanwhile_is_kept(site
     assert [record.data["_f_"] for _, record in site.store.records()] == [["late"]]
 
 
+@pytest.mark.parametrize("act", ["flash", "pop"])
+def test_messages_beside_a_rotation_that_brings_one_are_all_kept(site, act):
+    if act == "pop":
+        site.visit(flash("old"))
+    mine = flash("mine") if act == "flash" else (lambda s: s.pop_flash())
+    overlapping(site, mine, lambda s: s.flash("Password changed") or s.rotate())
+    ((_, record),) = site.store.records()
+    expected = {"flash": ["mine", "Password changed"], "pop": ["Password changed"]}
+    assert record.data["_f_"] == expected[act]
+
+
+def test_a_login_that_begins_its_own_session_takes_only_its_own_messages(site):
+    site.visit(flash("old"))
+
+    def log_in(session):
+        session.flash("welcome")
+        session.login("ada")
+
+    overlapping(site, log_in, lambda s: s.rotate())
+    assert [r.data["_f_"] for _, r in site.store.find("ada")] == [["welcome"]]
+
+
 def test_a_message_to_a_session_that_was_logged_out_meanwhile_is_dropped(site):
     overlapping(site, flash("late"), lambda s: s.destroy())
     assert [*site.store.records()] == []
@@ -139,6 +161,11 @@ def test_the_token_outlives_a_rotation_and_no_login(site):
     changed = site.visit(lambda s: s.login("ada") or s.get_csrf_token()).value
     assert changed != token
     assert site.visit(lambda s: s.new_csrf_token()).value not in (token, changed)
+
+
+def test_a_token_that_was_taken_out_is_followed_by_another(site):
+    token = site.visit(lambda s: s.get_csrf_token()).value
+    assert site.visit(lambda s: s.pop("_csrft_") and s.get_csrf_token()).value != token
 
 
 def test_the_first_tokens_of_different_sessions_and_secrets_differ():

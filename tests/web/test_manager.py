@@ -499,6 +499,73 @@ def test_a_session_with_a_value_that_cant_be_decoded_can_be_looked_through(clock
     assert site.visit(look).value == {"b": 2}
 
 
+WAYS = {
+    "in": lambda session: "a" in session,
+    "get": lambda session: session.get("a", "absent") != "absent",
+    "[]": lambda session: session["a"],
+    "iteration": lambda session: list(session),
+    "len": lambda session: len(session),
+    "truth": lambda session: bool(session),
+    "keys": lambda session: "a" in session.keys(),  # noqa: SIM118
+    "items": lambda session: list(session.items()),
+    "dict": lambda session: dict(session),
+    "pop": lambda session: session.pop("a"),
+    "popitem": lambda session: session.popitem(),
+}
+
+
+@pytest.mark.parametrize("first", WAYS)
+def test_each_way_to_look_for_a_value_that_cant_be_decoded_finds_it_absent(clock, first):
+    def ask(session):
+        for way in first, *WAYS:
+            try:
+                assert not WAYS[way](session), way
+            except KeyError:
+                assert way in {"[]", "pop", "popitem"}
+
+    site = Site(clock=clock)
+    site.visit(write(a={"x": 1}))
+    spoil(site, lambda value: value.replace(b'"x"', b'"~y'))
+    site.visit(ask)
+    # Another release may know how to read it.
+    spoil(site, lambda value: value.replace(b'"~y', b'"x"'))
+    assert site.visit(look).value == {"a": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda session: session.update(a=2),
+        lambda session: session.setdefault("a", 2),
+        lambda session: (session.get("a"), session.update(a=2)),
+    ],
+)
+def test_a_value_that_cant_be_decoded_can_be_replaced(clock, work):
+    site = Site(clock=clock)
+    site.visit(write(a={"x": 1}, b=1))
+    spoil(site, lambda value: value.replace(b'"x"', b'"~y'))
+    site.visit(work)
+    assert site.visit(look).value == {"a": 2, "b": 1}
+
+
+def test_a_value_that_cant_be_decoded_outlives_what_is_done_to_the_others(clock):
+    site = Site(clock=clock)
+    site.visit(write(a={"x": 1}, b=1))
+    spoil(site, lambda value: value.replace(b'"x"', b'"~y'))
+    site.visit(lambda session: (dict(session), session.pop("b")))
+    spoil(site, lambda value: value.replace(b'"~y', b'"x"'))
+    assert site.visit(look).value == {"a": {"x": 1}}
+
+
+def test_clear_in_an_atomic_change_takes_a_value_that_cant_be_decoded_too(clock):
+    site = Site(clock=clock)
+    site.visit(write(a={"x": 1}, b=1))
+    spoil(site, lambda value: value.replace(b'"x"', b'"~y'))
+    site.visit(lambda s: (dict(s), s.atomic(lambda s: (s.clear(), s.update(c=1)))))
+    assert b"~y" not in b"".join(record.frames.get("a", b"") for _, record in site.store.records())
+    assert site.visit(look).value == {"c": 1}
+
+
 def spoil(site, change):
     """Change the bytes that a memory store keeps for its only session."""
     entries = site.store._engine._entries
@@ -752,10 +819,18 @@ def test_a_response_has_at_most_twenty_cookies(site):
     assert ("example.com", "/") in scopes_of(response)[0]
 
 
-def test_the_host_that_a_trusted_proxy_names_counts(clock):
-    site = Site(clock=clock, trust_proxy=True)
+@pytest.mark.parametrize(
+    ("trust_proxy", "forwarded"),
+    [
+        (True, "evil.org, www.example.com"),
+        (2, "evil.org, www.example.com, 10.0.0.2"),
+        (2, "www.example.com"),
+    ],
+)
+def test_the_host_that_a_trusted_proxy_names_counts(clock, trust_proxy, forwarded):
+    site = Site(clock=clock, trust_proxy=trust_proxy)
     header = both_of(site, "ada", "mallory")
-    proxied = {"HTTP_HOST": "10.0.0.1", "HTTP_X_FORWARDED_HOST": "evil.org, www.example.com"}
+    proxied = {"HTTP_HOST": "10.0.0.1", "HTTP_X_FORWARDED_HOST": forwarded}
     expired, _ = scopes_of(site.visit(look, cookie=header, **proxied))
     assert ("example.com", "/") in expired
     assert not any(domain == "evil.org" for domain, _ in expired)

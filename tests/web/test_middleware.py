@@ -178,16 +178,6 @@ def test_an_exception_that_escapes_commits_nothing(site, shape, error):
     assert site.data == [{"user": "ada"}]
 
 
-def test_an_app_that_never_answers_commits_nothing(site):
-    def shape(environ, start_response):
-        environ[KEY]["late"] = 1
-        return []
-
-    with pytest.raises(AssertionError):
-        site.visit(shape=shape)
-    assert site.store.writes == {}
-
-
 # What happens to the session behind the headers.
 
 

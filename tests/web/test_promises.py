@@ -432,13 +432,27 @@ def test_a_change_in_place_is_noticed_at_any_depth(site, change, expected):
         look,
         write(user="ada", cart=[1, {"a": 1, "b": 2}]),
         lambda s: s["cart"].append(s["cart"].pop()),
-        lambda s: s["cart"].__setitem__(1, {"b": 2, "a": 1}),
+        lambda s: s["cart"].__setitem__(1, {"a": 1, "b": 2}),
         lambda s: s.pop("user") and s.update(user="ada"),
     ],
 )
 def test_an_equal_value_is_no_change(site, same):
     site.visit(write(user="ada", cart=[1, {"a": 1, "b": 2}]))
     assert site.writes_of(same) == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["recent"].update(a=s["recent"].pop("a")),
+        lambda s: s.update(recent={"b": 1, "a": 1}),
+    ],
+)
+def test_another_order_of_a_dict_is_a_change(site, change):
+    """Harvard django-auth-lti: of the pages that were viewed last, the wrong one was forgotten."""
+    site.visit(write(recent={"a": 1, "b": 1}))
+    site.visit(change)
+    assert list(site.visit(look).value["recent"]) == ["b", "a"]
 
 
 @pytest.mark.parametrize("other", [1, 1.0, "1", True, [1], None])

@@ -878,12 +878,21 @@ def apply(mapping, operation):
 
 
 def exact(value):
-    """Return *value* so that 1, 1.0 and True differ, and the order in a dict does not count."""
+    """Return a session or a value so that 1, 1.0 and True differ.
+
+    The order in a dict counts, but not that of the session's own keys.
+    """
     if isinstance(value, dict):
-        return {key: exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [exact(item) for item in value]
+        return {key: exact(ordered(item)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value), [exact(item) for item in value]
     return type(value), repr(sorted(value)) if isinstance(value, frozenset) else repr(value)
+
+
+def ordered(value):
+    if isinstance(value, dict):
+        return [(key, ordered(item)) for key, item in value.items()]
+    return [ordered(item) for item in value] if isinstance(value, list) else value
 
 
 def copied(value):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 import flask
-from flask.signals import got_request_exception
+from flask.signals import got_request_exception, request_tearing_down
 
 from litesess.integrations.flask.commands import commands
 from litesess.integrations.flask.config import options_of
@@ -48,17 +48,18 @@ class Litesess:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Keep the sessions of *app*, as its config says now; the store is not opened yet.
+        """Keep the sessions of *app*, as its config says; the store is not opened yet.
 
         Raises:
             ConfigError: a key is unknown, missing or wrong, or two contradict each other.
         """
-        manager = FlaskManager(app, options_of(app, app.session_interface))
+        manager = FlaskManager(app, *options_of(app, app.session_interface))
         interface = LitesessInterface(manager)
         app.session_interface = interface
         app.extensions["litesess"] = manager
         app.cli.add_command(commands)
-        got_request_exception.connect(interface.abandon, app)
+        got_request_exception.connect(interface.start_over, app)
+        request_tearing_down.connect(interface.tear_down, app)
         send_signals(manager.store)
         self._managers.add(manager)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
-from litesess.options import Options, build, parsed, suggestion, text
+from litesess.integrations.flask.cookie import ConfiguredCookie, check_cookie_name
+from litesess.integrations.flask.leftovers import warn_of_leftovers
+from litesess.integrations.flask.naming import under
+from litesess.options import Options, optional, parsed, seconds, text
 from litesess.stores.base import Store
 from litesess.stores.wal import WALOptions, WALStore
-from litesess.web import CookieSettings, ManagerOptions, Secrets, check_name, check_secrets
+from litesess.web import ManagerOptions, Secrets, check_secrets
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -22,12 +25,19 @@ _OF_STORE: Final = {item.name for item in fields(WALOptions)}
 _OF_MANAGER: Final = {item.name for item in fields(ManagerOptions)}
 _NAMES: Final = _OF_STORE | _OF_MANAGER | {"path"}
 _KEYS: Final = {PREFIX + name.upper(): name for name in sorted(_NAMES)}
+#: The attributes of the cookie that Flask has keys for.
+_FLASKS: Final = ("domain", "httponly", "partitioned", "path", "samesite", "secure")
+_SUGGESTED: Final = (*sorted(_NAMES), *(f"cookie.{name}" for name in _FLASKS))
 #: What is not as the manager has it: made of other keys, too, or checked together.
 _MADE: Final = {"secret", "store", "cookie", "cookie_name"}
 
 
-def options_of(app: Flask, flasks: SessionInterface) -> dict[str, Any]:
-    """Return the options for a manager, its store among them.
+#: Options that are asked for when they are used: ``cookie`` and ``cookie_name``, or one, or none.
+Live: TypeAlias = "dict[str, Callable[[], Any]]"
+
+
+def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Live]:
+    """Return the options for a manager, its store among them, and those that may change later.
 
     Args:
         app: whose config is read.
@@ -41,14 +51,44 @@ def options_of(app: Flask, flasks: SessionInterface) -> dict[str, Any]:
         if key in _KEYS:
             given[_KEYS[key]] = value
         elif key.startswith(PREFIX):
-            raise ConfigTypeError(f"unknown config key {key!r}{suggestion(key, _KEYS)}")
+            hint = suggestion(key.removeprefix(PREFIX).lower(), _SUGGESTED, _key)
+            raise ConfigTypeError(f"unknown config key {key!r}{hint}")
     plain = {name: value for name, value in given.items() if name in _OF_MANAGER - _MADE}
     options = _checked(ManagerOptions, plain)
     options["secret"] = _secrets(app.config, given.get("secret"))
-    options["cookie"] = _cookie(app, flasks, given.get("cookie"))
-    options["cookie_name"] = _cookie_name(app, flasks, given.get("cookie_name"), options["cookie"])
+    live = _live(app, flasks, given)
+    options |= {name: read() for name, read in live.items()}
+    if "cookie" not in live:
+        options["cookie"] = _checked(ManagerOptions, {"cookie": given["cookie"]})["cookie"]
+    key = "SESSION_COOKIE_NAME"
+    if "cookie_name" not in live:
+        key = f"{PREFIX}COOKIE_NAME"
+        options["cookie_name"] = optional(text)(key, given["cookie_name"])
+    if options["cookie_name"] is not None:
+        check_cookie_name(key, options["cookie_name"], options["cookie"])
     options["store"] = _store(given)
-    return options
+    _check_life(app)
+    warn_of_leftovers(app.config)
+    return options, live
+
+
+def _live(app: Flask, flasks: SessionInterface, given: Mapping[str, Any]) -> Live:
+    own = given.get("cookie")
+    is_whole = own is not None and not isinstance(own, Mapping)
+    configured = ConfiguredCookie(app, flasks, {} if is_whole or own is None else own)
+    live: Live = {}
+    if not is_whole:
+        live["cookie"] = configured.settings
+    if "cookie_name" not in given:
+        live["cookie_name"] = configured.name
+    return live
+
+
+def _key(name: str) -> str:
+    """Return the config key of an option, or of ``cookie.<attribute>``."""
+    of_cookie = name.removeprefix("cookie.")
+    prefix = PREFIX if of_cookie == name else "SESSION_COOKIE_"
+    return prefix + of_cookie.upper()
 
 
 def _checked(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,20 +96,9 @@ def _checked(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
     options = parsed(cls, given)
     for item in fields(cls):
         if item.name in options:
-            with _under(key := PREFIX + item.name.upper()):
+            with under(key := PREFIX + item.name.upper()):
                 item.metadata["check"](key, options[item.name])
     return options
-
-
-@contextmanager
-def _under(key: str) -> Iterator[None]:
-    """Let a complaint name the key that it is about."""
-    try:
-        yield
-    except ConfigError as error:
-        if key in str(error):
-            raise
-        raise type(error)(f"{key}: {error}") from error
 
 
 def _secrets(config: Mapping[str, Any], own: object) -> Secrets:
@@ -87,35 +116,14 @@ def _secrets(config: Mapping[str, Any], own: object) -> Secrets:
     return secrets
 
 
-def _cookie(app: Flask, flasks: SessionInterface, own: Any) -> Any:
-    """Return what LITESESS_COOKIE says, and what it leaves out as Flask's own keys have it."""
-    if own is not None and not isinstance(own, Mapping):
-        return _checked(ManagerOptions, {"cookie": own})["cookie"]
-    settings = {
-        "path": flasks.get_cookie_path(app),
-        "domain": flasks.get_cookie_domain(app) or None,
-        "secure": flasks.get_cookie_secure(app),
-        "httponly": flasks.get_cookie_httponly(app),
-        "samesite": flasks.get_cookie_samesite(app),
-        "partitioned": app.config.get("SESSION_COOKIE_PARTITIONED", False),
-    }
-    own = {**own, **parsed(CookieSettings, own)} if own else {}
-    with _under("PERMANENT_SESSION_LIFETIME"):  # the max_age of permanent sessions
-        build(CookieSettings, {"max_age": app.permanent_session_lifetime}, "cookie ")
-    for item in fields(CookieSettings):
-        if item.name in settings and item.name not in own:
-            with _under(key := f"SESSION_COOKIE_{item.name.upper()}"):
-                item.metadata["check"](key, settings[item.name])
-    with _under(f"{PREFIX}COOKIE" if own else "SESSION_COOKIE_*"):
-        return build(CookieSettings, settings | own, "cookie ")
-
-
-def _cookie_name(app: Flask, flasks: SessionInterface, own: object, cookie: object) -> str:
-    key = "SESSION_COOKIE_NAME" if own is None else f"{PREFIX}COOKIE_NAME"
-    name = text(key, flasks.get_cookie_name(app) if own is None else own)
-    with _under(key):
-        check_name(name, cookie if isinstance(cookie, CookieSettings) else CookieSettings())
-    return name
+def _check_life(app: Flask) -> None:
+    key = "PERMANENT_SESSION_LIFETIME"
+    try:
+        life: Any = app.permanent_session_lifetime
+    except (TypeError, OverflowError) as error:
+        life = app.config[key]
+        raise ConfigError(f"{key} {life!r} is neither seconds nor a timedelta") from error
+    seconds(key, life)
 
 
 def _store(given: Mapping[str, Any]) -> Store:
@@ -133,5 +141,5 @@ def _store(given: Mapping[str, Any]) -> Store:
     if path is None:
         raise ConfigError(f"{PREFIX}PATH is not set: the directory where the sessions are kept")
     options = _checked(WALOptions, own)
-    with _under(f"{PREFIX}PATH"):
+    with under(f"{PREFIX}PATH"):
         return WALStore(path, **options)

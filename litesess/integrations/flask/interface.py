@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import has_request_context, request
 from flask.sessions import SessionInterface, SessionMixin
 
+from litesess.integrations.flask.responses import Stream, announce
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
-from litesess.web import REFUSED, STORE_KEY, visit_of
+from litesess.web import REFUSED, STORE_KEY, Status, visit_of
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
@@ -52,24 +52,34 @@ class LitesessInterface(SessionInterface):
         if visit.excuses(response.status_code):  # the app's page, or Flask's
             response.status = HTTPStatus.SERVICE_UNAVAILABLE
             response.headers.update(REFUSED)
+            visit.is_abandoned = True
+        visit.heed(response.status_code)
         cookies = visit.commit(is_unset=self._is_unset(session))
-        headers = [*response.headers]
-        decorated = visit.decorate(headers, cookies)
-        if decorated is not headers:
-            response.headers.clear()
-            response.headers.extend(decorated)
-        finish = partial(self._finish, session)
+        announce(response, visit, cookies)
         if response.is_streamed and not response.direct_passthrough:
-            response.response = _Stream(response.response, session, finish)
-        # When the body is closed: behind teardown functions, too.
-        response.call_on_close(finish)
+            response.response = Stream(response, session, partial(self._finish, session))
 
-    def abandon(self, _app: object, **_signal: Any) -> None:
-        """Keep nothing of what a request did whose exception nobody handles."""
-        session = request.environ.get(_IN_HAND) if has_request_context() else None
+    def start_over(self, _app: object, **_signal: Any) -> None:
+        """Keep nothing of what a request did whose exception no handler takes.
+
+        The page for it goes on with the session as it is stored.
+        """
+        session = _session_in_hand()
         # What was committed before, for another response, is to be announced in this one.
-        if isinstance(session, FlaskSession) and not visit_of(session).is_late:
-            visit_of(session).is_abandoned = True
+        if session is not None and not visit_of(session).is_late:
+            visit_of(session).start_over()
+
+    def tear_down(self, _app: object, exc: BaseException | None = None, **_signal: Any) -> None:
+        """Commit what teardown functions have changed.
+
+        Not when the response is closed: that may be one object for many requests.
+        """
+        session = _session_in_hand() if exc is None else None
+        if session is None:
+            return
+        visit = visit_of(session)
+        if visit.is_late and visit.status is not Status.UNREAD:
+            self._finish(session)
 
     def _finish(self, session: FlaskSession) -> None:
         visit_of(session).finish_late(is_unset=self._is_unset(session))
@@ -78,38 +88,6 @@ class LitesessInterface(SessionInterface):
         return visit_of(session).environ.get(self.manager.environ_key) is None
 
 
-class _Stream:
-    """A body that is made while it is sent: committed at its end, unless it fails."""
-
-    def __init__(
-        self,
-        body: Iterable[str] | Iterable[bytes],
-        session: FlaskSession,
-        finish: Callable[[], object],
-    ) -> None:
-        self._body = body
-        self._session = session
-        self._finish = finish
-        self._items: Iterator[Any] | None = None
-
-    def __iter__(self) -> _Stream:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            if self._items is None:
-                self._items = iter(self._body)
-            return next(self._items)
-        except StopIteration:
-            # Before the client can know that it has all of it.
-            self._finish()
-            raise
-        except BaseException:
-            visit_of(self._session).is_abandoned = True
-            raise
-
-    def close(self) -> None:
-        """Close the app's body."""
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
+def _session_in_hand() -> FlaskSession | None:
+    session = request.environ.get(_IN_HAND) if has_request_context() else None
+    return session if isinstance(session, FlaskSession) else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +15,18 @@ from flask.sessions import SessionMixin
 
 from litesess import codec
 from litesess.errors import StoreError
+from litesess.integrations.flask.cookie import check_cookie_name
 from litesess.stores.base import Record
-from litesess.web import Contents, CookieSettings, Manager, Move, Session, Status, Visit
+from litesess.web import (
+    Contents,
+    CookieSettings,
+    CookieSigner,
+    Manager,
+    Move,
+    Session,
+    Status,
+    Visit,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -37,9 +48,13 @@ class FlaskSession(Session, SessionMixin):
     _visit: FlaskVisit
 
     @property
-    def new(self) -> bool:  # type: ignore[override]  # Flask: a constant; here it is known
+    def new(self) -> bool:
         """Whether nothing of it is stored yet."""
         return self.is_new
+
+    @new.setter
+    def new(self, value: bool) -> None:
+        pass  # It is known, but in Flask it can be set.
 
     @property
     def accessed(self) -> bool:
@@ -62,6 +77,20 @@ class FlaskSession(Session, SessionMixin):
     def modified(self, value: bool) -> None:
         if value and not self.is_new:
             self.touch()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name):
+            raise AttributeError(
+                f"a session has no attribute {name!r}{_nearest(name)}; a value is set by"
+                f" session[{name!r}]"
+            )
+        super().__setattr__(name, value)
+
+
+def _nearest(name: str) -> str:
+    known = [each for each in dir(FlaskSession) if not each.startswith("_")]
+    nearest = get_close_matches(name, known, n=1)
+    return f", did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class FlaskVisit(Visit):
@@ -160,7 +189,7 @@ class FlaskVisit(Visit):
 
     def has_content(self) -> bool:
         """Return whether there is anything worth keeping in the session."""
-        return len(self.contents) > (PERMANENT in self.contents)
+        return any(key != PERMANENT for key in self.contents.names())
 
 
 class FlaskManager(Manager):
@@ -171,12 +200,36 @@ class FlaskManager(Manager):
     # Flask's flash() appends to the list under this key.
     list_keys = (*Manager.list_keys, "_flashes")
 
-    def __init__(self, app: Flask, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, app: Flask, options: Mapping[str, Any], live: Mapping[str, Callable[[], Any]]
+    ) -> None:
+        self._signer: CookieSigner
+        self._live_name = live.get("cookie_name")
+        self._live_settings = live.get("cookie")
         super().__init__({"owner_key": OWNER_KEY, **options})
         self.app = app
         self.token_keys = (*self.token_keys, self.form_token_key())
-        cookie = self.options.cookie
-        self._is_secure = isinstance(cookie, CookieSettings) and cookie.secure is True
+
+    @property
+    def signer(self) -> CookieSigner:
+        """The signer of the cookie by the name that it has now."""
+        if self._live_name is not None:
+            name = self._live_name()
+            if name != self._signer.name:
+                check_cookie_name("SESSION_COOKIE_NAME", name, self._settings)
+                self._signer = CookieSigner(name, self.options.secret)
+        return self._signer
+
+    @signer.setter
+    def signer(self, signer: CookieSigner) -> None:
+        self._signer = signer
+
+    def settings_of(self, environ: Mapping[str, Any]) -> CookieSettings:
+        """Return the cookie's settings, as configured for a request."""
+        if self._live_settings is None:
+            return super().settings_of(environ)
+        settings: CookieSettings = self._live_settings()
+        return settings
 
     def form_token_key(self) -> str:
         """Return the session key, and the name in ``flask.g``, of Flask-WTF's token."""
@@ -186,7 +239,9 @@ class FlaskManager(Manager):
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         # As in Flask: SESSION_COOKIE_SECURE says that it does, whatever a proxy does not tell.
-        return self._is_secure or super().is_https(environ)
+        if self._settings is not None and self.settings_of(environ).secure is True:
+            return True
+        return super().is_https(environ)
 
 
 @lru_cache(maxsize=64)

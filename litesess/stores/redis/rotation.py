@@ -9,12 +9,13 @@ rotation itself or by a late request that the forwarding record has led there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from litesess.clocks import pauses
 from litesess.errors import StoreUnavailable, VersionConflict
-from litesess.stores.base import LATE_FOR, MOVED_FOR, Record, check_key
+from litesess.ids import check_key
+from litesess.stores.base import LATE_FOR, MOVED_FOR, Record
 from litesess.stores.changes import Changes
 from litesess.stores.redis import scripts
 from litesess.stores.redis.link import Call, Link
@@ -166,16 +167,18 @@ class Rotation:
         return outcome
 
 
-def _tries(what: str, timeout: float) -> Iterator[None]:
+def _tries(
+    what: str, timeout: float, monotonic: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
     """Yield before each try, with pauses between them.
 
     Raises:
         StoreUnavailable: *timeout* seconds have passed.
     """
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     for pause in pauses(_FIRST_WAIT, _LONGEST_WAIT):
         yield
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             raise StoreUnavailable(
                 f"other requests changed the session each time it was about to be {what}, for"
                 f" {timeout:g} s"

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple, TypeVar
 from litesess import ids
 from litesess.crypto import EncryptionKey
 from litesess.errors import StoreClosed, StoreError, StoreUnavailable
-from litesess.stores.base import Record, check_key
+from litesess.ids import check_key
+from litesess.stores.base import Record
 from litesess.stores.redis.link import Link
 from litesess.stores.redis.records import Hash, Records, records_of
 

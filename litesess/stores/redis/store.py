@@ -11,9 +11,10 @@ from litesess import ids
 from litesess.crypto import EncryptionKey
 from litesess.errors import ConfigError, VersionConflict
 from litesess.events import Event
+from litesess.ids import check_key
 from litesess.options import Options, build, option, seconds, signature, text
 from litesess.stores import options as shared
-from litesess.stores.base import KEEP, Owner, Record, Store, check_key
+from litesess.stores.base import KEEP, Owner, Record, Store
 from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
 from litesess.stores.redis import scripts
@@ -304,6 +305,11 @@ class RedisStore(Store):
         """Close the connections; later operations raise StoreClosed.  Again is harmless."""
         self._expiries.close()
         self._link.close()
+
+    @property
+    def place(self) -> object:
+        """Where the sessions are: two stores of equal places keep the same ones."""
+        return self._link.name, self._prefix
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._link.name} {self._prefix!r}>"

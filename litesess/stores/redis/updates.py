@@ -7,7 +7,8 @@ from typing import Final
 
 from litesess import ids
 from litesess.errors import VersionConflict
-from litesess.stores.base import Record, check_key
+from litesess.ids import check_key
+from litesess.stores.base import Record
 from litesess.stores.changes import Changes
 from litesess.stores.redis import scripts
 from litesess.stores.redis.link import Call, Link

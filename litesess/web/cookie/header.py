@@ -9,7 +9,7 @@ from urllib.parse import quote
 from webob.cookies import make_cookie
 
 from litesess.web.cookie.own import LAST_DATE, SessionCookie
-from litesess.web.cookie.settings import CookieSettings, is_prefixed
+from litesess.web.cookie.settings import CookieSettings, is_host_prefixed, is_prefixed
 from litesess.web.cookie.signer import CookieSigner
 
 #: Browsers ignore what a longer life says.  Source: RFC 6265bis section 5.5.
@@ -68,7 +68,9 @@ def _header(
         return None
     # The usual session has no settings of its own.
     own = cookie if cookie.changes else cookie.settings
-    secure = is_secure(own, https=https)
+    # Source: RFC 6265bis section 4.1.3: browsers refuse such names otherwise.
+    is_host = is_host_prefixed(name)
+    secure = is_prefixed(name) or is_secure(own, https=https)
     samesite = own.samesite
     if samesite == "auto" or (samesite == "none" and not secure):
         samesite = "none" if secure else "lax"
@@ -77,13 +79,17 @@ def _header(
         name,
         value,
         path=None,
-        domain=own.domain,
+        domain=None if is_host else own.domain,
         secure=secure,
         httponly=own.httponly,
         samesite=samesite.capitalize() if samesite else None,
     )
+    if secure:
+        # As RFC 6265 and most servers spell it: logs and tests look for that.
+        header = header.replace("; secure", "; Secure", 1)
     # WebOb would write a comma as \054, which browsers take as it stands.
-    header += "; Path=" + quote(own.path.encode("latin-1"), safe=_PATH_SAFE)
+    path = "/" if is_host else own.path
+    header += "; Path=" + quote(path.encode("latin-1"), safe=_PATH_SAFE)
     if ends_at is not None:
         life = min(max(ends_at - now, 0.0), LONGEST_MAX_AGE)
         header += f"; Max-Age={int(life)}; Expires={formatdate(_date(ends_at, now), usegmt=True)}"

@@ -93,9 +93,13 @@ def _instant(name: str, value: object) -> float:
         raise ConfigTypeError(
             f"cookie {name} is of type {type(value).__name__}, not an aware datetime or seconds"
         )
-    if not isfinite(value):
+    try:
+        instant = float(value)
+    except OverflowError:
+        raise ConfigError(f"cookie {name} is a number too large for a point in time") from None
+    if not isfinite(instant):
         raise ConfigError(f"cookie {name} {value} is not a point in time")
-    return float(value)
+    return instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +200,7 @@ def is_host_prefixed(name: str) -> bool:
     return name.lower().startswith("__host-")
 
 
-def may_be_host(settings: CookieSettings, own: Mapping[str, Any]) -> bool:
+def may_be_host(settings: CookieSettings, own: Mapping[str, Any], *, is_host: bool = False) -> bool:
     """Return whether a cookie can have a name that begins with ``__Host-``.
 
     Source: RFC 6265bis section 4.1.3.2: with ``Secure``, without a domain, for the path ``/``.
@@ -204,9 +208,10 @@ def may_be_host(settings: CookieSettings, own: Mapping[str, Any]) -> bool:
     Args:
         settings: the configured ones.
         own: what the session's own settings differ in.
+        is_host: the client has a cookie by such a name, which must not become less than that.
     """
     return (
-        own.get("secure", settings.secure) is not False
+        (is_host or own.get("secure", settings.secure) is not False)
         and own.get("domain", settings.domain) is None
         and own.get("path", settings.path) == "/"
     )

@@ -105,12 +105,13 @@ class CookieSigner:
         signed: bytes = self._serializers[0][is_secure].dumps(session_id)
         return signed.decode()
 
-    def csrf_token(self, session_id: str) -> str:
-        """Return the first CSRF token of a session: 160 bits in hex, of the id and the secret.
+    def csrf_token(self, session_id: str, owner: str | None) -> str:
+        """Return the first CSRF token of a session: 160 bits in hex, of the id and the owner.
 
         Nobody without the secret can make it of the id, nor the id of it.
         """
-        return hmac.digest(self._csrf_key, session_id.encode(), "sha256").hex()[:40]
+        message = f"{session_id} {owner or ''}".encode()
+        return hmac.digest(self._csrf_key, message, "sha256").hex()[:40]
 
     def verified(self, header: str) -> list[Verified]:
         """Return the different ids that a ``Cookie`` header carries and we have signed.
@@ -120,8 +121,15 @@ class CookieSigner:
         found: dict[str, Verified] = {}
         for value in values_of(self.name, header):
             verified = self._known.get(value) or self._check(value)
-            if verified is not None:
-                found.setdefault(verified.session_id, verified)
+            if verified is None:
+                continue
+            other = found.get(verified.session_id)
+            # Of several spellings of one id the one that needs not be set anew.
+            if other is None or (verified.is_stale, not verified.is_secure) < (
+                other.is_stale,
+                not other.is_secure,
+            ):
+                found[verified.session_id] = verified
         return [*found.values()]
 
     def _check(self, text: str) -> Verified | None:

@@ -1,0 +1,44 @@
+"""File systems that are mounted: which of them other machines may write to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+#: Where other machines may write, or memory and locks may not be shared as on a local disk.
+_NETWORK: Final = re.compile(
+    r"nfs4?|cifs|smb3|smbfs|ncpfs|9p|afs|coda|ceph|lustre|gpfs|glusterfs|beegfs|pvfs2|orangefs"
+    r"|virtiofs|vboxsf|vmhgfs|prl_fs|davfs"
+    r"|fuse\.(sshfs|glusterfs|ceph(-fuse)?|s3fs|s3ql|gcsfuse|rclone|juicefs|mfs|moosefs"
+    r"|davfs2?|curlftpfs|vmhgfs-fuse|grpcfuse|osxfs|beegfs|lizardfs|seaweedfs|ipfs)"
+)
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def network_type(path: str) -> str:
+    """Return the type of the network file system that *path* lies on; "" on none.
+
+    Source: proc_pid_mountinfo(5).  Where there is no such file it can't be told.
+    """
+    try:
+        mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+    kind = mounted_type(mounts.splitlines(), path)
+    return kind if _NETWORK.fullmatch(kind) else ""
+
+
+def mounted_type(mounts: Iterable[str], path: str) -> str:
+    """Return the type of the file system that *path* lies on, by the lines of mountinfo."""
+    nearest, kind = "", ""
+    for line in mounts:
+        # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields.split()[4])
+        inside = point.rstrip("/") + "/"
+        # Of those mounted upon each other the last one counts.
+        if f"{path}/".startswith(inside) and len(inside) >= len(nearest):
+            nearest, kind = inside, rest.split()[0]
+    return kind

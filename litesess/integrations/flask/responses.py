@@ -1,0 +1,122 @@
+"""What a session adds to a Flask response, which may be one object for many requests.
+
+Apps return a constant, or what ``lru_cache`` has kept.  Such an object must keep nothing of a
+request, and no visitor may get the cookie of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final
+
+from litesess.web import visit_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from flask import Response
+    from werkzeug.datastructures import Headers
+
+    from litesess.integrations.flask.session import FlaskSession
+    from litesess.web import Visit
+
+#: Where a response keeps the cookies that a request has put into its headers.
+_ADDED: Final = "litesess_cookies"
+#: Where a request has what its session adds to the headers of a shared response.
+_OWN: Final = "litesess.flask.headers"
+
+
+def announce(response: Response, visit: Visit, cookies: list[str]) -> None:
+    """Add what a session needs to the headers of *response*.
+
+    Args:
+        response: perhaps of other requests, too.
+        visit: the request's use of its session, committed.
+        cookies: what :meth:`Visit.commit` returned.
+    """
+    if _take_back(response, visit):
+        # Not into the headers, which another thread may be about to send.
+        visit.environ[_OWN] = visit, cookies  # type: ignore[index]  # it is Flask's, a dict
+        response.get_wsgi_headers = MethodType(_with_session, response)  # type: ignore[method-assign]
+        return
+    headers = [*response.headers]
+    decorated = visit.decorate(headers, cookies)
+    if decorated is not headers:
+        response.headers.clear()
+        response.headers.extend(decorated)
+        response.__dict__[_ADDED] = cookies
+
+
+def _take_back(response: Response, visit: Visit) -> bool:
+    """Take the session cookies of other requests out of *response*; return whether it is shared."""
+    added: list[str] | None = response.__dict__.get(_ADDED)
+    # Not `in`, which raises and catches an exception where the answer is the usual one.
+    foreign = [
+        (name, value)
+        for name, value in response.headers
+        if name.lower() == "set-cookie"
+        and (value in (added or ()) or visit.rules.has_signed(value))
+    ]
+    if foreign:
+        kept = [header for header in response.headers if header not in foreign]
+        response.headers.clear()
+        response.headers.extend(kept)
+    elif added is None:
+        return False
+    response.__dict__[_ADDED] = []
+    return True
+
+
+def _with_session(response: Response, environ: WSGIEnvironment) -> Headers:
+    """Return the headers of a shared response for one request."""
+    headers = type(response).get_wsgi_headers(response, environ)
+    own: tuple[Visit, list[str]] | None = environ.get(_OWN)
+    if own is not None:
+        visit, cookies = own
+        decorated = visit.decorate([*headers], cookies)
+        headers.clear()
+        headers.extend(decorated)
+    return headers
+
+
+class Stream:
+    """A body that is made while it is sent: committed at its end, unless it fails."""
+
+    def __init__(
+        self, response: Response, session: FlaskSession, finish: Callable[[], object]
+    ) -> None:
+        """Take the place of the body of *response*, until it is closed.
+
+        Args:
+            response: whose body is streamed.
+            session: of the request.
+            finish: commits what was changed since the headers have left.
+        """
+        body: Any = response.response
+        #: The app's own.
+        self.body: Iterable[str] | Iterable[bytes] = body.body if type(body) is Stream else body
+        self._response = response
+        self._session = session
+        self._finish = finish
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.body
+        except GeneratorExit:
+            raise
+        except BaseException:
+            visit_of(self._session).is_abandoned = True
+            raise
+        # Before the client can know that it has all of it.
+        self._finish()
+
+    def close(self) -> None:
+        """Close the app's body, and commit what was changed while it ran."""
+        if self._response.response is self:
+            self._response.response = self.body
+        try:
+            close = getattr(self.body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._finish()

@@ -1,0 +1,70 @@
+"""How long a session lives: by its cookie's settings, its store's, and whether it has an owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from litesess.stores.base import Record, Store
+from litesess.web.cookie import CookieSettings, life_ends_at
+
+
+class Lives:
+    """What the options say of the lives of an app's sessions.
+
+    Attributes:
+        store: where they are.
+        absolute_timeout: the longest life of a session, used or not, in seconds; None: no limit.
+    """
+
+    store: Store
+    absolute_timeout: float | None
+
+    def expiry(
+        self,
+        settings: CookieSettings,
+        own: Mapping[str, Any],
+        created_at: float,
+        now: float,
+        ttl: float,
+    ) -> float:
+        """Return when a session expires that is used at *now*, in Unix seconds.
+
+        Args:
+            settings: the configured ones.
+            own: what the session's own settings differ in.
+            created_at: when it was created, in Unix seconds.
+            now: in Unix seconds.
+            ttl: its life if the cookie's settings name none, in seconds.
+        """
+        ends_at = life_ends_at(settings, own, now)
+        if ends_at is None:
+            ends_at = now + ttl
+        if self.absolute_timeout is not None:
+            ends_at = min(ends_at, created_at + self.absolute_timeout)
+        return ends_at
+
+    def ttl_of(self, owner: str | None) -> float:
+        """Return how long a session of *owner* lives if the cookie's settings do not say."""
+        ttl = self.store.anonymous_ttl if owner is None else None
+        return self.store.ttl if ttl is None else ttl
+
+    def ends_at(self, record: Record, settings: CookieSettings) -> float:
+        """Return when a stored session ends: as it is stored, or as the options say now, if sooner.
+
+        A timeout that was made shorter holds for the sessions that there are, too.
+
+        Args:
+            record: the session.
+            settings: the configured ones.
+        """
+        ends_at, seen_at = record.expires_at, record.last_seen_at
+        if seen_at is None:  # a store of somebody else's does not know
+            return ends_at
+        own, life = record.cookie, settings.max_age
+        if own or settings.expires is not None or self.absolute_timeout is not None:
+            ttl = self.ttl_of(record.owner)
+            wanted = self.expiry(settings, own or {}, record.created_at, seen_at, ttl)
+        else:  # the same, without two calls: each request that has a session comes by here
+            wanted = seen_at + (self.ttl_of(record.owner) if life is None else life)
+        return wanted if wanted < ends_at else ends_at
