@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from contextlib import contextmanager, suppress
 
 from litesess.crypto import EncryptionKey
-from litesess.engine import forks
 from litesess.engine.backup import back_up
 from litesess.engine.chain import check_headers
 from litesess.engine.changes import Entry, Plan, ResultT
@@ -17,20 +13,14 @@ from litesess.engine.check import Salvaged, Verification, salvage, verify
 from litesess.engine.directory import Names
 from litesess.engine.fs import errors, store_error
 from litesess.engine.keys import Keys
+from litesess.engine.lifecycle import Lifecycle
 from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
-from litesess.engine.opened import EngineStats, OpenStore
+from litesess.engine.opened import EngineStats
 from litesess.engine.opening import Opener
 from litesess.engine.view import View
-from litesess.errors import StoreClosed, StoreLocked
-
-logger = logging.getLogger("litesess.engine")
-
-#: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
-#: in the very thread that has one.
-_FORK_PATIENCE: Final = 1.0
 
 
-class Engine:
+class Engine(Lifecycle):
     """A store of bytes by 32-byte keys, in one directory.
 
     Any thread of any process may call any method.
@@ -58,17 +48,9 @@ class Engine:
             encryption_key: opens the store; None: it is not encrypted.
             hooks: functions to call before and after a compaction.
         """
-        self.path = path
-        self._read_only = read_only
-        self._sleep = means.sleep
         keys = Keys(encryption_key, means.random_bytes)
-        self._opener = Opener(path, Names(collection), keys, limits, means, hooks)
-        self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
-        self._open: OpenStore | None = None
-        self._closing: OpenStore | None = None  # a fork must know of it, too
-        self._is_closed = False
-        self._refusals = 0
-        forks.register(self)
+        opener = Opener(path, Names(collection), keys, limits, means, hooks)
+        super().__init__(opener, read_only=read_only, sleep=means.sleep)
 
     def check(self) -> None:
         """Look at the files, without opening the store; the directory need not be there.
@@ -287,60 +269,3 @@ class Engine:
         """
         with errors(self.path), self._opener.looking() as files:
             return salvage(files)
-
-    def close(self) -> None:
-        """Close the store: later operations raise StoreClosed.  Again is harmless.
-
-        Nothing acknowledged depends on this; it saves the next opening a copy of the log.
-        """
-        self._is_closed = (
-            True  # before the lock: a thread that waits in there for another process ends
-        )
-        with self._opening_lock:
-            opened, self._open = self._open, None
-            self._closing = opened or self._closing
-        if opened is not None:
-            opened.close()
-            self._closing = None
-            logger.debug("closed %s", self.path)
-
-    def lock_for_fork(self, locks: ExitStack) -> None:
-        """Before a fork: let nothing be opened, written or closed until *locks* is closed."""
-        if self._opening_lock.acquire(timeout=_FORK_PATIENCE):
-            locks.callback(self._opening_lock.release)
-        opened = self._open
-        if opened is not None and opened.committer.lock(_FORK_PATIENCE):
-            locks.callback(opened.committer.release)
-
-    def forget(self) -> None:
-        """In the child, after a fork: close the parent's files, and open at the next use."""
-        self._opening_lock = threading.Lock()
-        parents = self._open, self._closing
-        self._open = self._closing = None
-        for opened in parents:
-            if opened is not None:
-                opened.forget()
-
-    def _opened(self) -> OpenStore:
-        refusals = self._refusals
-        with self._opening_lock:
-            if self._is_closed:
-                raise StoreClosed(f"store {self.path} was closed")
-            if self._open is None:
-                if self._refusals != refusals:
-                    # Another thread has waited for it while this one waited for that thread.
-                    raise StoreLocked(self.path, "is in use by another process")
-                try:
-                    with errors(self.path):
-                        self._open = self._opener.open(
-                            read_only=self._read_only, sleep=self._sleep_unless_closed
-                        )
-                except StoreLocked:
-                    self._refusals += 1
-                    raise
-            return self._open
-
-    def _sleep_unless_closed(self, seconds: float) -> None:
-        if self._is_closed:
-            raise StoreClosed(f"store {self.path} was closed")
-        self._sleep(seconds)

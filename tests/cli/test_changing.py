@@ -100,6 +100,7 @@ class TestNewKeys:
         monkeypatch.setenv("LITESESS_ENCRYPTION_KEY", OLD)
         monkeypatch.setenv("LITESESS_NEW_ENCRYPTION_KEY", NEW)
 
+    @pytest.mark.slow
     def test_passwd_lets_the_new_passphrase_open_the_store(self, cli, tmp_path):
         keys = fill(tmp_path, encryption_key=OLD)
         with WALStore(tmp_path, encryption_key=OLD) as running:
@@ -118,6 +119,7 @@ class TestNewKeys:
         assert left(tmp_path, encryption_key=OLD) == {*keys}
         assert content(tmp_path)["sessions.keys"] != before["sessions.keys"]
 
+    @pytest.mark.slow
     def test_rekey_new_replaces_the_passphrase_too(self, cli, tmp_path):
         keys = fill(tmp_path, encryption_key=OLD)
         told = cli("rekey", "--new", tmp_path)

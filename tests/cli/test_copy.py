@@ -121,6 +121,7 @@ def test_encrypted_stores_are_opened_by_a_key_each(cli, tmp_path, monkeypatch):
         ("wal:old", "redis://:secret@127.0.0.1:1/", Exit.AWAY, "redis://127.0.0.1:1"),
     ],
 )
+@pytest.mark.slow
 def test_what_cant_be_copied_is_one_line(cli, tmp_path, monkeypatch, source, dest, code, words):
     monkeypatch.chdir(tmp_path)
     with WALStore("old") as store:

@@ -240,6 +240,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.slow
 def test_no_pickle_takes_more_than_seconds(hostile):
     """The time of each went with the square of its size; at 4 MB one took a day."""
     began = time.process_time()

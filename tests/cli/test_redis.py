@@ -146,6 +146,7 @@ def test_json_of_each_command_is_valid(command, cli, address, keys, tmp_path):
 @pytest.mark.parametrize(
     "command", ["stats", "import", "copy", *(name for name in TABLE if not TABLE[name][1])]
 )
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_line_without_the_password(command, cli, tmp_path):
     line_of(tmp_path)
     BeakerSite(tmp_path / "beaker").log_in(user="ada")
@@ -363,6 +364,7 @@ class TestCopying:
         assert told.out.startswith("1 session imported")
         assert [*left(server, prefix).values()] == [{"user": "ada"}]
 
+    @pytest.mark.slow
     def test_an_export_that_is_stopped_leaves_no_file(self, server, prefix, address, tmp_path):
         with RedisStore(server.url, prefix=prefix) as store:
             store.create_all(sessions(20_000))
@@ -398,6 +400,7 @@ class TestEncryption:
 
 
 @needs_redis
+@pytest.mark.slow
 def test_a_server_with_a_password_takes_it_from_the_address_or_the_environment(tmp_path):
     with redis_server(tmp_path / "redis") as server:
         server.client.config_set("requirepass", PASSWORD)

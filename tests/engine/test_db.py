@@ -251,6 +251,7 @@ def test_a_fork_in_the_middle_of_commits_deadlocks_nobody(path):
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_signal_handler_may_fork_in_the_midst_of_a_commit(path):
     engine = make_engine(path=path)
     put(engine, "first", b"1")

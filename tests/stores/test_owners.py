@@ -434,6 +434,7 @@ def test_a_session_that_cant_be_read_stops_nothing(store, monkeypatch, caplog):
     assert "passed over" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_end_of_many_sessions_is_work_for_each_once_and_short_under_the_lock(
     store, monkeypatch
 ):

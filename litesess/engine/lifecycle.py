@@ -1,0 +1,103 @@
+"""When a store is open: from the first operation in each process, until it is closed or forked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from litesess.engine import forks
+from litesess.engine.fs import errors
+from litesess.engine.opened import OpenStore
+from litesess.engine.opening import Opener
+from litesess.errors import StoreClosed, StoreLocked
+
+logger = logging.getLogger("litesess.engine")
+
+#: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
+#: in the very thread that has one.
+_FORK_PATIENCE: Final = 1.0
+
+
+class Lifecycle:
+    """A store that is opened when it is needed."""
+
+    def __init__(
+        self, opener: Opener, *, read_only: bool, sleep: Callable[[float], object]
+    ) -> None:
+        """Take what opens the store.
+
+        Args:
+            opener: opens it.
+            read_only: change nothing, take no lock.
+            sleep: how to wait for another process.
+        """
+        self.path = opener.path
+        self._opener = opener
+        self._read_only = read_only
+        self._sleep = sleep
+        self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
+        self._open: OpenStore | None = None
+        self._closing: OpenStore | None = None  # a fork must know of it, too
+        self._is_closed = False
+        self._refusals = 0
+        forks.register(self)
+
+    def close(self) -> None:
+        """Close the store: later operations raise StoreClosed.  Again is harmless.
+
+        Nothing acknowledged depends on this; it saves the next opening a copy of the log.
+        """
+        self._is_closed = (
+            True  # before the lock: a thread that waits in there for another process ends
+        )
+        with self._opening_lock:
+            opened, self._open = self._open, None
+            self._closing = opened or self._closing
+        if opened is not None:
+            opened.close()
+            self._closing = None
+            logger.debug("closed %s", self.path)
+
+    def lock_for_fork(self, locks: ExitStack) -> None:
+        """Before a fork: let nothing be opened, written or closed until *locks* is closed."""
+        if self._opening_lock.acquire(timeout=_FORK_PATIENCE):
+            locks.callback(self._opening_lock.release)
+        opened = self._open
+        if opened is not None and opened.committer.lock(_FORK_PATIENCE):
+            locks.callback(opened.committer.release)
+
+    def forget(self) -> None:
+        """In the child, after a fork: close the parent's files, and open at the next use."""
+        self._opening_lock = threading.Lock()
+        parents = self._open, self._closing
+        self._open = self._closing = None
+        for opened in parents:
+            if opened is not None:
+                opened.forget()
+
+    def _opened(self) -> OpenStore:
+        refusals = self._refusals
+        with self._opening_lock:
+            if self._is_closed:
+                raise StoreClosed(f"store {self.path} was closed")
+            if self._open is None:
+                if self._refusals != refusals:
+                    # Another thread has waited for it while this one waited for that thread.
+                    raise StoreLocked(self.path, "is in use by another process")
+                try:
+                    with errors(self.path):
+                        self._open = self._opener.open(
+                            read_only=self._read_only, sleep=self._sleep_unless_closed
+                        )
+                except StoreLocked:
+                    self._refusals += 1
+                    raise
+            return self._open
+
+    def _sleep_unless_closed(self, seconds: float) -> None:
+        if self._is_closed:
+            raise StoreClosed(f"store {self.path} was closed")
+        self._sleep(seconds)
