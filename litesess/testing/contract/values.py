@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from litesess.errors import EncodeError, VersionConflict
@@ -179,17 +180,54 @@ class ValueTests(StoreTests):
 
     def test_overlapping_updates_of_different_keys_all_win(self) -> None:
         self.put(data={})
+        names = "abcdefgh"
+        start = threading.Barrier(len(names))
 
         def write(name: str) -> None:
+            start.wait(60)
             for number in range(10):
                 assert self.store.update(KEY, {f"{name}{number}": number}, [])
 
-        threads = [threading.Thread(target=write, args=(name,)) for name in "abcdefgh"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        threads = [threading.Thread(target=write, args=(name,)) for name in names]
+        # So often that a store without a lock is caught between its reading and its writing.
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(before)
         assert len(self.get().data) == 80
+
+    def test_an_update_that_comes_while_another_is_merged_is_not_lost(self) -> None:
+        self.put(data={})
+        late = threading.Thread(target=self.store.update, args=(KEY, {"late": 1}, []))
+
+        class Slow(dict[str, Any]):
+            """Changes that take as long to read as another update, unless that waits for a lock."""
+
+            def read(self) -> None:
+                if not late.ident:
+                    late.start()
+                    late.join(0.2)
+
+            def items(self) -> Any:
+                self.read()
+                return super().items()
+
+            def keys(self) -> Any:
+                self.read()
+                return super().keys()
+
+            def __iter__(self) -> Any:
+                self.read()
+                return super().__iter__()
+
+        self.store.update(KEY, Slow(slow=1), [])
+        late.join()
+        assert self.get().data == {"slow": 1, "late": 1}
 
     # touch
 
