@@ -259,7 +259,8 @@ class Store(ABC):
 
         From then on nothing can be loaded under the key *old*, nor rotated.  A late ``update``
         under it is done to the session for ``LATE_FOR`` seconds, and a ``delete`` for
-        ``MOVED_FOR`` seconds: a change that overlaps a rotation is not lost, a logout sticks.
+        ``MOVED_FOR`` seconds, also along a chain of keys: a change that overlaps a rotation is not
+        lost, and a logout sticks.
         A rotation with an *owner*, even the same one as before, is a login: ``created_at`` is
         now, and under the key *old* only a deletion is still done to the session, so that a
         request which started before the login can't change what the login began.  *client*, if
@@ -337,6 +338,7 @@ class Store(ABC):
         Args:
             owner: their owner, as str or int.
             keep: keys, handles or Sessions to spare, also if they are given another id meanwhile.
+                So does a former key of one: a store that forwards those overrides this method.
 
         Raises:
             ConfigTypeError: *owner* is neither str nor int, or something in *keep* is no key, no
