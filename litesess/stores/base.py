@@ -332,13 +332,12 @@ class Store(ABC):
     def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.
 
-        Those are all that had begun before the call.  One that is given another id meanwhile is
-        deleted there, whatever its owner is by then: no rotation carries a session past this.
+        Those are all that had begun before the call, whatever id or owner they get meanwhile.
 
         Args:
             owner: their owner, as str or int.
-            keep: keys, handles or Sessions to spare, also if they are given another id meanwhile.
-                So does a former key of one: a store that forwards those overrides this method.
+            keep: keys (also former ones: a store that forwards those overrides this method),
+                handles or Sessions to spare, also if they are given another id meanwhile.
 
         Raises:
             ConfigTypeError: *owner* is neither str nor int, or something in *keep* is no key, no
