@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+import litesess
+from litesess import engine, stores, web
 from litesess.cli import progress
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.reaching import nearest_directory
@@ -72,10 +74,23 @@ def become_owner(*paths: str) -> Identity | None:
     if found[0].st_uid == 0:
         return None
     identity = _identity_of(found[0])
-    # Order: import now, as only root may be able to read the modules.
-    progress.load()
+    _load_modules()  # Order: first, as only root may be able to read them.
     _become(identity)
     return identity
+
+
+def _load_modules() -> None:
+    """Import all that a command may use."""
+    # Here, as few commands are root's.
+    from litesess import primitives  # noqa: F401, PLC0415
+
+    engine.preload()
+    for package in (litesess, engine, stores, web):
+        for name in package.__all__:
+            getattr(package, name)
+    with suppress(ImportError):
+        from litesess.stores import redis  # noqa: F401, PLC0415  # optional (litesess[redis])
+    progress.load()
 
 
 def _status_of(path: str) -> os.stat_result:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from litesess.engine.check import Salvaged, Verification
     from litesess.engine.engine import Engine
     from litesess.engine.fs import DIRECTORY_MODE, FileSystem
+    from litesess.engine.lock import preload
     from litesess.engine.means import Hooks, Limits, Means
     from litesess.engine.probe import (
         closed,
@@ -58,12 +59,14 @@ __all__ = [
     "is_collection",
     "key_file",
     "new_snapshot_bytes",
+    "preload",
 ]
 
 _HOMES = {
     "check": ("Salvaged", "Verification"),
     "engine": ("Engine",),
     "fs": ("DIRECTORY_MODE", "FileSystem"),
+    "lock": ("preload",),
     "means": ("Hooks", "Limits", "Means"),
     "probe": ("closed", "collections_in", "is_collection", "key_file", "new_snapshot_bytes"),
 }

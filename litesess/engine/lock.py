@@ -39,6 +39,11 @@ def _locker() -> Callable[[int, int], object]:
     return locker
 
 
+def preload() -> None:
+    """Import all that a store on a disk needs: for a process that gives up the right to read it."""
+    _locker()
+
+
 class FileLock:
     """The locks of one store; a test passes another object with these methods."""
 

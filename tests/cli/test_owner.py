@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from litesess.cli.exits import Exit
-from litesess.cli.owner import Identity
+from litesess.cli.owner import Identity, _load_modules
 from tests.tools.commands import LITESESS, content, environment, fill, run, start
 from tests.tools.servers import PATIENCE, wait_until
 
@@ -31,6 +31,7 @@ TENANT = Identity(54399, 54399, [54399])
 @contextmanager
 def acting_as(identity):
     """Have the rights of another user in the block."""
+    _load_modules()  # before they can't be read any more
     former = os.getgroups()
     os.setgroups(identity.groups)
     os.setegid(identity.gid)

@@ -26,7 +26,7 @@ def app(environ, start_response):
     elif action == "forget":
         session.pop(argument, None)
     elif action == "login":
-        session.rotate()
+        session.login(argument)
         session["user"] = argument
     elif action == "logout":
         session.destroy()
