@@ -51,6 +51,8 @@ class Visitor:
         self.may_hold: list[dict[str, Any]] = [{}]
         self.sent = self.resets = 0
         self.is_stopped = False
+        #: A login was perhaps done whose answer was lost: by the former id nothing is kept.
+        self.may_be_late = False
         self.pids: set[int] = set()
         self.wrong: list[str] = []
 
@@ -66,6 +68,7 @@ class Visitor:
             if action.startswith("login"):
                 # Perhaps under an id that this client was never told.
                 self.may_hold.append({})
+                self.may_be_late = True
             return
         if response.status_code != 200:
             self.wrong.append(f"{action}: {response.status_code} {response.text[:200]}")
@@ -80,6 +83,10 @@ class Visitor:
         if not fits:
             self.wrong.append(f"{action}: {answer}, not one of {self.may_hold}")
         self.may_hold = fits[:1] or [answer["data"] or {}]
+        if "Set-Cookie" in response.headers:
+            self.may_be_late = False  # it knows its id again
+        if self.may_be_late:
+            self.may_hold.append({})
 
     def _choose(self) -> str:
         rng = self.rng
