@@ -230,4 +230,4 @@ def forget_django() -> None:
         # It has no other way.
         vars(connections).clear()
         connections.__init__()
-        conf.settings._wrapped = conf.empty  # noqa: SLF001
+        conf.settings._wrapped = conf.empty  # noqa: SLF001  # Django has no other way back

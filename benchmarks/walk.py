@@ -69,7 +69,7 @@ def steps_of(work: Callable[[], object], *, marker: str = "") -> list[Step]:
 
 
 def arguments(frame: FrameType) -> Iterator[object]:
-    """Yield the arguments of a call, but for the object whose method it is."""
+    """Yield the arguments of a call, without ``self`` and ``cls``."""
     code = frame.f_code
     for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
         if name not in {"self", "cls"} and name in frame.f_locals:
@@ -77,7 +77,7 @@ def arguments(frame: FrameType) -> Iterator[object]:
 
 
 def holds(value: object, marker: str) -> bool:
-    """Return whether a value, or what it is made of, has the marker in it."""
+    """Return whether *marker* is a part of *value*, or of an item in it."""
     if isinstance(value, str):
         return marker in value
     if isinstance(value, (bytes, bytearray)):
@@ -90,7 +90,7 @@ def holds(value: object, marker: str) -> bool:
 
 
 def heights() -> dict[str, tuple[int, int]]:
-    """Return how high each module lies: by its layer, then by what it imports."""
+    """Return the height of each module: its layer, then the longest chain of its imports."""
     config = ConfigParser()
     config.read(PACKAGE.parent / "setup.cfg")
     lines = config["importlinter:contract:layers"]["layers"].split("\n")

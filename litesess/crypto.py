@@ -389,3 +389,10 @@ def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
 
 def _normalised(passphrase: str) -> str:
     return unicodedata.normalize("NFC", passphrase)
+
+
+def preload() -> None:
+    """Import all that encryption needs: for a process that gives up the right to read it."""
+    from litesess import primitives
+
+    assert primitives.AESGCM is not None

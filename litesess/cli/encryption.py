@@ -34,7 +34,7 @@ _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 class Kind(enum.Enum):
     """The kind of an encryption key."""
 
-    PASSPHRASE = "a passphrase"  # noqa: S105  # words of a message, not a passphrase
+    PASSPHRASE = "a passphrase"  # noqa: S105  # the words of a message; no passphrase is here
     RAW = "32 bytes"
 
 

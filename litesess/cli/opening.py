@@ -154,7 +154,7 @@ def _kind_of_new(wanted: Wanted) -> encryption.Kind | None:
 
 def _redis() -> ModuleType:
     try:
-        from litesess.stores import redis  # noqa: PLC0415  # optional (litesess[redis])
+        from litesess.stores import redis  # noqa: PLC0415  # optional: litesess[redis]
     except ImportError:
         raise Failure(
             Exit.USAGE, "Redis needs the package redis: pip install 'litesess[redis]'"

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 import litesess
-from litesess import engine, stores, web
+from litesess import crypto, engine, stores, web
 from litesess.cli import progress
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.reaching import nearest_directory
@@ -81,15 +81,13 @@ def become_owner(*paths: str) -> Identity | None:
 
 def _load_modules() -> None:
     """Import all that a command may use."""
-    # Here, as few commands are root's.
-    from litesess import primitives  # noqa: F401, PLC0415
-
+    crypto.preload()
     engine.preload()
     for package in (litesess, engine, stores, web):
         for name in package.__all__:
             getattr(package, name)
     with suppress(ImportError):
-        from litesess.stores import redis  # noqa: F401, PLC0415  # optional (litesess[redis])
+        from litesess.stores import redis  # noqa: F401, PLC0415  # optional: litesess[redis]
     progress.load()
 
 

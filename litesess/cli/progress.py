@@ -31,7 +31,7 @@ def is_shown() -> bool:
 def load() -> None:
     """Import the modules that bars need, if a bar will be shown."""
     if is_shown():
-        import rich.progress  # noqa: F401, PLC0415  # optional (litesess[cli])
+        import rich.progress  # noqa: F401, PLC0415  # optional (litesess[cli]); for a bar alone
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def bar(
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
     # Imported here: that takes longer than most commands, which draw no bar.
-    from rich import console, progress  # noqa: PLC0415  # optional (litesess[cli])
+    from rich import console, progress  # noqa: PLC0415  # as in load()
 
     class Looking(progress.Progress):
         """A bar that looks up its progress."""

@@ -115,7 +115,7 @@ def run(
             record = current.log.encode(
                 *encode_changes(changes), sequence + 1, current.durable, offset
             )
-        except Exception as error:  # noqa: BLE001  # raised again by its own transact()
+        except Exception as error:  # noqa: BLE001  # kept for the transact() of this plan, which raises it
             ticket.error = error
             continue
         sequence += 1

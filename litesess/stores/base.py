@@ -189,7 +189,7 @@ class Store(ABC):
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
 
-    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # this one does not know
+    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # used where it is overridden
         """Return when the session that had *key* was given another one, in Unix seconds.
 
         None: none was, or more than ``MOVED_FOR`` ago, or the store does not know.  A request with

@@ -12,7 +12,8 @@ from inspect import Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from litesess import ids
+# The names of the engine are imported when a store is made: only POSIX has what they need.
+from litesess import engine, ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine import Change, Lookup, Put
@@ -33,7 +34,6 @@ from litesess.stores.expiring import remove_expired
 from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
-# The engine is imported when a store is made: only POSIX has what it needs.
 if TYPE_CHECKING:
     from litesess.engine import Engine, Salvaged, Verification
 
@@ -45,10 +45,8 @@ _REST: Final = 0.0025
 
 
 def _collection(name: str, value: object) -> str:
-    from litesess.engine import is_collection  # noqa: PLC0415  # see above
-
     collection = text(name, value)
-    if not is_collection(collection):
+    if not engine.is_collection(collection):
         raise ConfigError(f"{name} {collection!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
     return collection
 
@@ -322,16 +320,14 @@ class WALStore(EmbeddedStore):
 
 
 def _engine(path: str, options: WALOptions, **hooks: Callable[..., object]) -> Engine:
-    from litesess.engine import Engine, Hooks, Limits, Means  # noqa: PLC0415  # see above
-
-    return Engine(
+    return engine.Engine(
         path,
         options.collection,
-        Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
-        Means(random_bytes=ids.random_bytes),
+        engine.Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
+        engine.Means(random_bytes=ids.random_bytes),
         read_only=options.read_only,
         encryption_key=options.encryption_key,
-        hooks=Hooks(**hooks),
+        hooks=engine.Hooks(**hooks),
     )
 
 

@@ -157,8 +157,9 @@ class ManagerOptions(Options):
     )
     owner_key: str | Callable[..., object] | None = option(
         None,
-        "Session key whose value, a str, int or UUID, is the session's owner, as a framework's own"
-        " login sets it; or a function that gets the session and returns the owner",
+        "Session key under which a framework's login keeps the user's id, a str, int or UUID: that"
+        " id becomes the session's owner; or a function that takes the session and returns its"
+        " owner",
         check=_owner_key,
     )
     drop_at_login: tuple[str, ...] = option(
@@ -168,7 +169,8 @@ class ManagerOptions(Options):
     )
     keep_on_error: bool = option(
         True,
-        "Keep what a request did to its session if its response is an error of 500 and above",
+        "Store the changes of a request to its session even if its response has a status of 500 or"
+        " above",
         check=boolean,
     )
     client_info: bool = option(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from litesess.web import visit_of
 
@@ -36,8 +36,9 @@ def announce(response: Response, visit: Visit, cookies: list[str]) -> None:
     """
     if _take_back(response, visit):
         # Not into the headers, which another thread may be about to send.
-        visit.environ[_OWN] = visit, cookies  # type: ignore[index]  # it is Flask's, a dict
-        response.get_wsgi_headers = MethodType(_with_session, response)  # type: ignore[method-assign]
+        cast("dict[str, Any]", visit.environ)[_OWN] = visit, cookies
+        # Of this response alone, not of its class.
+        response.__dict__["get_wsgi_headers"] = MethodType(_with_session, response)
         return
     headers = [*response.headers]
     decorated = visit.decorate(headers, cookies)

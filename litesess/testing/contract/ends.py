@@ -137,6 +137,7 @@ class EndTests(StoreTests):
 
     def test_what_is_no_owner_is_refused(self) -> None:
         self.put()
+        nobody: Any = None
         wrong: tuple[Any, ...] = (True, 4.2, b"ada", object())
         for owner in wrong:
             for work in (
@@ -149,7 +150,7 @@ class EndTests(StoreTests):
                 assert _raises(ConfigTypeError, work)
         for search in self.store.find, self.store.delete_owner:
             assert _raises(EncodeError, partial(search, "\ud800"))
-            assert _raises(ConfigTypeError, partial(search, None))  # type: ignore[arg-type]
+            assert _raises(ConfigTypeError, partial(search, nobody))
         assert self.get().owner is None
 
     def test_what_is_neither_key_nor_handle_nor_session_is_not_kept(self) -> None:
