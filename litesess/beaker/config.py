@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from litesess.advice import suggestion
 from litesess.crypto import encryption_key
@@ -16,6 +16,11 @@ from litesess.errors import ConfigError, ConfigTypeError, DecryptError
 from litesess.integrations.settings import from_settings
 from litesess.options import seconds
 from litesess.web import LONGEST_MAX_AGE, check_secrets
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from litesess.beaker.keywords import BeakerKeywords
 
 logger = logging.getLogger("litesess.beaker")
 
@@ -55,7 +60,7 @@ _DIRECTORIES: Final = ("data_dir", "file_dir", "lock_dir", "dbm_dir")
 
 
 def from_beaker(
-    config: Mapping[str, Any], path: str | os.PathLike[str], **options: Any
+    config: Mapping[str, Any], path: str | os.PathLike[str], **options: Unpack[BeakerKeywords]
 ) -> dict[str, Any]:
     """Return Beaker's session options as options of :class:`litesess.SessionMiddleware`.
 

@@ -30,6 +30,9 @@ from litesess.web import (
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from typing_extensions import Unpack
+
+    from litesess.beaker.keywords import BeakerKeywords
 
 logger = logging.getLogger("litesess.beaker")
 
@@ -57,7 +60,7 @@ class BeakerTransition(SessionMiddleware):
         app: WSGIApplication,
         config: Mapping[str, Any],
         path: str | os.PathLike[str],
-        **options: Any,
+        **options: Unpack[BeakerKeywords],
     ) -> None:
         """Wrap *app*.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyramid.httpexceptions import HTTPServiceUnavailable
 from pyramid.interfaces import ISession
-from zope.interface import implementer
+from pyramid.request import Request as _Request
+from zope.interface import classImplements
 
 from litesess.errors import StoreUnavailable
 from litesess.integrations.settings import from_settings
@@ -17,10 +18,11 @@ from litesess.web import REFUSED, STORE_KEY, Manager, Session, Status, visit_of
 
 if TYPE_CHECKING:
     from pyramid.config import Configurator
-    from pyramid.request import Request
     from pyramid.response import Response
+    from typing_extensions import Unpack
 
     from litesess.web import Visit
+    from litesess.web.keywords import MiddlewareKeywords
 
 PREFIX = "litesess."
 #: Where Pyramid's SessionAuthenticationHelper and -Policy keep who is logged in.
@@ -43,7 +45,7 @@ def includeme(config: Configurator) -> None:
 class SessionFactory:
     """What Pyramid makes ``request.session`` with: ``Configurator(session_factory=...)``."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[MiddlewareKeywords]) -> None:
         """Take the options of :class:`litesess.SessionMiddleware`.
 
         Raises:
@@ -195,7 +197,6 @@ def _excuse(response: Response) -> None:
     response.headers.update(REFUSED)
 
 
-@implementer(ISession)
 class PyramidSession(Session):
     """A :class:`litesess.Session` with the names that Pyramid has for it."""
 
@@ -228,3 +229,13 @@ class PyramidSession(Session):
 
     def changed(self) -> None:
         """Do nothing: changes at any depth are noticed."""
+
+
+# Not by a decorator: it has no types, so that all of the class would count as Any.
+classImplements(PyramidSession, ISession)
+
+
+class Request(_Request):
+    """Pyramid's request, for the annotations of views: type checkers then know its session."""
+
+    session: PyramidSession

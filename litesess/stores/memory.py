@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Signature
 from threading import Lock
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from litesess.engine import UNCOUNTED, Change, Clear, Delete, Entry, Plan, Put, ResultT
 from litesess.errors import StoreClosed
@@ -20,6 +20,11 @@ from litesess.options import (
 )
 from litesess.stores import options as shared
 from litesess.stores.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from litesess.stores.keywords import MemoryKeywords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,7 @@ class MemoryStore(EmbeddedStore):
     #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(MemoryOptions)
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[MemoryKeywords]) -> None:
         """Take the options of :class:`MemoryOptions`.
 
         Raises:

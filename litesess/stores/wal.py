@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 # The names of the engine are imported when a store is made: only POSIX has what they need.
 from litesess import engine, ids
@@ -35,7 +35,10 @@ from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from litesess.engine import Engine, Salvaged, Verification
+    from litesess.stores.keywords import WALKeywords
 
 SMALLEST_WAL_LIMIT = 1 << 16
 LARGEST_WAL_LIMIT = 1 << 26
@@ -99,7 +102,7 @@ class WALStore(EmbeddedStore):
     #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(WALOptions, "path")
 
-    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str], **options: Unpack[WALKeywords]) -> None:
         """Check the options, the path and the files; no file stays open.
 
         Args:

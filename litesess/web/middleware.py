@@ -20,9 +20,10 @@ from litesess.web.rules import REFUSED, STORE_KEY, ManagerOptions
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from litesess.stores.base import Store
+    from litesess.web.keywords import MiddlewareKeywords
     from litesess.web.session import Session
     from litesess.web.visit import Visit
 
@@ -44,7 +45,7 @@ class SessionMiddleware:
     #: What a caller may pass, for help() and editors.
     __signature__: ClassVar[Signature] = signature(ManagerOptions, "app")
 
-    def __init__(self, app: WSGIApplication, **options: Any) -> None:
+    def __init__(self, app: WSGIApplication, **options: Unpack[MiddlewareKeywords]) -> None:
         """Wrap *app*.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Signature
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from litesess import ids
 from litesess.crypto import EncryptionKey
@@ -27,6 +27,11 @@ from litesess.stores.redis.rotation import Rotation
 from litesess.stores.redis.sessions import Sessions
 from litesess.stores.redis.stats import RedisStats
 from litesess.stores.redis.updates import Updates
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from litesess.stores.keywords import RedisKeywords
 
 
 def _prefix(name: str, value: object) -> str:
@@ -68,7 +73,7 @@ class RedisStore(Store):
     #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(RedisOptions, "server")
 
-    def __init__(self, server: Any, **options: Any) -> None:
+    def __init__(self, server: Any, **options: Unpack[RedisKeywords]) -> None:
         """Check the options; nothing is connected before the first operation in each process.
 
         Args:

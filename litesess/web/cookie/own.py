@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from litesess.errors import ConfigError
 from litesess.web.cookie.settings import CookieSettings, check_name
+
+if TYPE_CHECKING:
+    from litesess.web.cookie.keywords import Priority, Samesite, Secure
 
 #: 9999-12-31, the last day that a cookie date can name, in Unix seconds.
 LAST_DATE: Final = 253_402_300_799
@@ -22,18 +25,28 @@ _NO_ATTRIBUTES: Final = frozenset({"max_age", "expires", ROTATION_DUE})
 _CHECKS: Final = {item.name: item.metadata["check"] for item in fields(CookieSettings)}
 
 
-class _Attribute:
+ValueT = TypeVar("ValueT")
+GivenT = TypeVar("GivenT")
+
+
+class _Attribute(Generic[ValueT, GivenT]):
     """A cookie attribute: as configured, unless the app set it on this session."""
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
+
+    @overload
+    def __get__(self, cookie: None, _owner: type) -> _Attribute[ValueT, GivenT]: ...
+
+    @overload
+    def __get__(self, cookie: SessionCookie, _owner: type) -> ValueT: ...
 
     def __get__(self, cookie: SessionCookie | None, _owner: type) -> Any:
         if cookie is None:
             return self
         return cookie.changes.get(self._name, getattr(cookie.settings, self._name))
 
-    def __set__(self, cookie: SessionCookie, value: object) -> None:
+    def __set__(self, cookie: SessionCookie, value: GivenT) -> None:
         checked = _CHECKS[self._name](self._name, value)
         # The rules that bind attributes to each other hold for one session's cookie, too.
         if cookie.is_agreed():
@@ -54,13 +67,13 @@ class SessionCookie:
 
     __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
 
-    path = _Attribute()
-    domain = _Attribute()
-    secure = _Attribute()
-    httponly = _Attribute()
-    samesite = _Attribute()
-    partitioned = _Attribute()
-    priority = _Attribute()
+    path: _Attribute[str, str] = _Attribute()
+    domain: _Attribute[str | None, str | None] = _Attribute()
+    secure: _Attribute[bool | Literal["auto"], Secure] = _Attribute()
+    httponly: _Attribute[bool, bool] = _Attribute()
+    samesite: _Attribute[str | None, Samesite | None] = _Attribute()
+    partitioned: _Attribute[bool, bool] = _Attribute()
+    priority: _Attribute[str | None, Priority | None] = _Attribute()
 
     def __init__(
         self,

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.options import Options, boolean, build, option, optional, seconds_or_zero
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from litesess.web.cookie.keywords import CookieKeywords
 
 #: Limit on the cookie's name, path and domain, each: browsers ignore an attribute of more than 1024
 #: octets, and a cookie whose name and value have more than 4096.  Source: RFC 6265bis section 5.6.
@@ -105,6 +110,10 @@ def _instant(name: str, value: object) -> float:
 @dataclass(frozen=True, kw_only=True)
 class CookieSettings(Options):
     """The attributes of the session cookie."""
+
+    if TYPE_CHECKING:  # what they are given as; the fields say what they are once checked
+
+        def __init__(self, **given: Unpack[CookieKeywords]) -> None: ...
 
     max_age: float | None = option(
         None,

@@ -1,0 +1,14 @@
+"""The options beside Beaker's as type checkers see them; see :mod:`litesess.stores.keywords`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from litesess.stores.keywords import WALKeywords
+from litesess.web.keywords import OptionalKeywords
+
+
+class BeakerKeywords(OptionalKeywords, WALKeywords, total=False):
+    """What :func:`litesess.beaker.from_beaker` takes beside Beaker's options and the path."""
+
+    secret: str | bytes | Sequence[str | bytes]

@@ -1,0 +1,53 @@
+"""The stores' options as type checkers and editors see them; at run time nothing imports this.
+
+The declarations in :mod:`litesess.options`' sense say what an option does once it is checked; these
+say what a caller may write.  A test holds the two together, name by name.
+
+Source: PEP 692 (``Unpack`` of a ``TypedDict`` as the type of ``**keywords``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Literal, TypedDict
+
+from litesess.crypto import EncryptionKey
+
+
+class _SharedKeywords(TypedDict, total=False):
+    """What all stores take."""
+
+    ttl: float | timedelta
+    anonymous_ttl: float | timedelta | None
+    touch_interval: float | timedelta | Literal["auto"]
+    max_per_owner: int | None
+    clock: Callable[[], float]
+
+
+class MemoryKeywords(_SharedKeywords, total=False):
+    """What :class:`litesess.MemoryStore` takes."""
+
+    gc_interval: float | timedelta | None
+    max_sessions: int | None
+
+
+class WALKeywords(MemoryKeywords, total=False):
+    """What :class:`litesess.WALStore` takes beside its path."""
+
+    collection: str
+    durable: bool
+    wal_limit: int
+    compact_after_gc: bool
+    encryption_key: str | bytes | EncryptionKey | None
+    lock_timeout: float | timedelta
+    read_only: bool
+    debug: bool
+
+
+class RedisKeywords(_SharedKeywords, total=False):
+    """What :class:`litesess.stores.redis.RedisStore` takes beside its server."""
+
+    prefix: str
+    encryption_key: str | bytes | EncryptionKey | None
+    timeout: float | timedelta
