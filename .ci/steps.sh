@@ -1,0 +1,47 @@
+# What .ci/run and .ci/full have in common: a working directory, steps, and how to install.
+# shellcheck shell=bash
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export COVERAGE_FILE=$work/coverage PIP_DISABLE_PIP_VERSION_CHECK=1
+export LITESESS_SCREENSHOTS=${CI_ARTIFACTS:-$PWD/build}/screenshots
+
+step() {
+    local name=$1 start=$SECONDS status=0
+    shift
+    "$@" </dev/null >"$work/log" 2>&1 || status=$?
+    if ((status)); then
+        tail -n 400 "$work/log"
+        printf 'FAILED  %3d s  %s\n' $((SECONDS - start)) "$name"
+        exit "$status"
+    fi
+    printf 'ok      %3d s  %s\n' $((SECONDS - start)) "$name"
+}
+
+install() { # PYTHON VENV
+    "$1" -m venv "$2" && "$2/bin/pip" install --quiet -e '.[test]'
+}
+
+install_tools() (
+    # RUNLEVEL: no service is to be started.
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    apt-get update --quiet || true
+    for package in "${tools[@]}"; do
+        apt-get install --quiet --yes --no-install-recommends "$package" ||
+            echo "$package is not to be had here; its tests are skipped"
+    done
+)
+
+# The README's walk is done with curl, power cuts with btrfs; browsers, their proxy and Redis are
+# Debian's, as is what counts instructions.  Without them those tests are skipped.
+tools=(curl btrfs-progs chromium chromium-driver nginx-light redis-server valgrind)
+has_tools() {
+    command -v curl && command -v mkfs.btrfs && command -v chromium && command -v chromedriver &&
+        PATH=$PATH:/usr/sbin command -v nginx && command -v redis-server &&
+        command -v valgrind
+}
+install_missing_tools() {
+    if ! has_tools >/dev/null && command -v apt-get >/dev/null && ((EUID == 0)); then
+        step "install ${tools[*]}" install_tools
+    fi
+}
