@@ -329,23 +329,104 @@ def test_flask_lets_users_in_and_out_also_after_a_restart(
         assert "<h1>Hello stranger</h1>" in thief.request("GET", "/").text
 
 
-def test_a_flask_login_app_logs_out_a_users_other_devices(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve the example of Flask-Login and Flask-WTF by gunicorn with two workers."""
+    directory = tmp_path_factory.mktemp("flask_login")
+    environment = {"EXAMPLE_DATA": str(directory / "data"), "SESSION_SECRET": SECRET}
     command = gunicorn("flask_login_app:app", EXAMPLES, "-w", "2")
-    environment = {"EXAMPLE_DATA": str(tmp_path / "data"), "SESSION_SECRET": SECRET}
-    with (
-        Server(command, tmp_path, environment) as server,
-        Client(server) as here,
-        Client(server) as there,
-        Client(server) as alan,
-    ):
-        for client, name, password in (
-            (here, "ada", "engine"),
-            (there, "ada", "engine"),
-            (alan, "alan", "machine"),
-        ):
-            page = client.request("POST", "/login", data={"name": name, "password": password})
-            assert f"<h1>Hello {name}</h1>" in page.text
-        here.request("POST", "/others")
-        pages = [client.request("GET", "/").text for client in (here, there, alan)]
-    users = [re.findall("Hello (\\w+)", page) for page in pages]
-    assert users == [["ada"], ["stranger"], ["alan"]]
+    with Server(command, directory, environment) as server:
+        yield server
+
+
+@pytest.fixture
+def clients(site: Server) -> Iterator[list[Client]]:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(site)) for _ in range(3)]
+        yield clients
+        for client in clients:
+            TestFlaskLogin.send(client, client.request("GET", "/").text, end="Log out")
+
+
+class TestFlaskLogin:
+    @staticmethod
+    def send(client: Client, page: str, **fields: str) -> requests.Response:
+        """Send the form of *page* with these fields."""
+        found = re.search(r'name="csrf_token" type="hidden" value="([^"]+)"', page)
+        data = {**({"csrf_token": found[1]} if found else {}), **fields}
+        return client.request("POST", "/", data=data)
+
+    def log_in(self, client: Client, user: str, agent: str = "Lynx") -> str:
+        client.http.headers["User-Agent"] = agent
+        page = client.request("GET", "/").text
+        password = {"ada": "engine", "alan": "machine"}[user]
+        page = self.send(client, page, user=user, password=password, begin="Log in").text
+        assert f"<h1>Devices of {user}</h1>" in page
+        return page
+
+    @staticmethod
+    def users(clients: list[Client]) -> list[str]:
+        pages = [client.request("GET", "/").text for client in clients]
+        return ["".join(re.findall(r"<h1>Devices of (\w+)", page)) for page in pages]
+
+    def test_all_other_devices_of_a_user_are_logged_out_and_nobody_elses(
+        self, clients: list[Client]
+    ) -> None:
+        here, there, alan = clients
+        page = self.log_in(here, "ada")
+        self.log_in(there, "ada")
+        self.log_in(alan, "alan")
+        page = self.send(here, page, others="Log out all others").text
+        assert page.count("<li>") == 1
+        assert self.users(clients) == ["ada", "", "alan"]
+        self.log_in(there, "ada")
+        assert self.users(clients) == ["ada", "ada", "alan"]
+
+    def test_each_device_is_listed_with_its_browser_address_and_time(
+        self, clients: list[Client]
+    ) -> None:
+        self.log_in(clients[0], "ada", "Mosaic/1.0")
+        page = self.log_in(clients[1], "ada", "Lynx <script>")
+        assert page.count("<li>") == 2
+        assert "<li>Mosaic/1.0, 127.0.0.1, " in page
+        assert "<li>Lynx &lt;script&gt;, 127.0.0.1, " in page
+        assert len(re.findall(r"\d\d:\d\d:\d\d 20\d\d", page)) == 2
+        this = page.partition("(this one)")[0].rpartition("<li>")[2]
+        assert this.startswith("Lynx")
+
+    def test_the_old_cookie_is_no_login_after_the_logout(self, clients: list[Client]) -> None:
+        client, thief, _ = clients
+        page = self.log_in(client, "ada")
+        thief.http.cookies.update(client.http.cookies)
+        assert self.users(clients) == ["ada", "ada", ""]
+        assert "<h1>Log in</h1>" in self.send(client, page, end="Log out").text
+        assert self.users(clients) == ["", "", ""]
+
+    def test_a_form_without_this_sessions_token_does_nothing(self, clients: list[Client]) -> None:
+        client, other, _ = clients
+        before = client.request("GET", "/").text
+        foreign = other.request("GET", "/").text
+        self.log_in(client, "ada")
+        for page in "", before, foreign:
+            for fields in {"end": "Log out"}, {"others": "Log out all others"}:
+                answer = self.send(client, page, **fields)
+                assert "<h1>Devices of ada</h1>" in answer.text
+        login = {"user": "alan", "password": "machine", "begin": "Log in"}
+        assert "<h1>Log in</h1>" in self.send(other, before, **login).text
+
+    @pytest.mark.parametrize(
+        ("user", "password"),
+        [("ada", "wrong"), ("ada", ""), ("nobody", ""), ("", ""), ("ada", "\u00e9")],
+    )
+    def test_who_gives_no_right_password_stays_a_stranger(
+        self, clients: list[Client], user: str, password: str
+    ) -> None:
+        page = clients[0].request("GET", "/").text
+        page = self.send(clients[0], page, user=user, password=password, begin="Log in").text
+        assert "<h1>Log in</h1>" in page
+
+    def test_strangers_log_nobody_out(self, clients: list[Client]) -> None:
+        self.log_in(clients[0], "ada")
+        page = clients[1].request("GET", "/").text
+        self.send(clients[1], page, others="Log out all others", user="ada")
+        assert self.users(clients) == ["ada", "", ""]
