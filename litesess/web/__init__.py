@@ -3,9 +3,10 @@
 An app imports its names from ``litesess``; integrations import theirs from here.
 """
 
-from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate
+from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate, arrival_by
 from litesess.web.contents import Contents
 from litesess.web.cookie import (
+    ID,
     LONGEST_MAX_AGE,
     ROTATION_DUE,
     CookieSettings,
@@ -25,6 +26,7 @@ from litesess.web.session import Session, visit_of
 from litesess.web.visit import Visit
 
 __all__ = [
+    "ID",
     "LONGEST_MAX_AGE",
     "MAX_CANDIDATES",
     "REFUSED",
@@ -45,6 +47,7 @@ __all__ = [
     "Status",
     "Verified",
     "Visit",
+    "arrival_by",
     "check_name",
     "check_secrets",
     "values_of",

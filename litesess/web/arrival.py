@@ -20,8 +20,11 @@ Candidate: TypeAlias = "tuple[Verified, Record]"
 class Request(Protocol):
     """What has to be known of a request; :class:`litesess.web.state.State` is one."""
 
-    rules: Rules
     environ: Mapping[str, Any]
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the app."""
 
     def is_https(self) -> bool:
         """Return whether it came by https, or counts as if it had."""
@@ -53,9 +56,6 @@ _NOTHING: Final = Arrival([], (), has_cookie=False)
 def arrival_of(request: Request) -> Arrival:
     """Return what the client of a request came with.
 
-    Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
-    them must not make each request cost as many look-ups.
-
     Raises:
         StoreError: the store can't work.
     """
@@ -63,7 +63,7 @@ def arrival_of(request: Request) -> Arrival:
     if not header:
         return _NOTHING
     if rules.host_signer is None:
-        return _loaded(request, rules.signer.verified(header))
+        return arrival_by(request, rules.signer.verified(header))
     return _by_either_name(request, rules.host_signer, header)
 
 
@@ -77,15 +77,15 @@ def _by_either_name(request: Request, host_signer: CookieSigner, header: str) ->
     plain, settings = rules.signer, rules.settings_of(request.environ)
     came = _NOTHING
     if host_signer.name in header:
-        came = _loaded(request, host_signer.verified(header))
+        came = arrival_by(request, host_signer.verified(header))
         # A dead one counts only where a new one would have that name.
         if came.live or (came.has_cookie and may_be_host(settings, {})):
             # The one name ends in the other.
             if header.count(plain.name) == header.count(host_signer.name):
                 return came._replace(is_host=True)
-            others = _loaded(request, plain.verified(header))
+            others = arrival_by(request, plain.verified(header))
             return came._replace(is_host=True, ignored=_ignored(others, settings))
-    came = _loaded(request, plain.verified(header))
+    came = arrival_by(request, plain.verified(header))
     if not (came.has_cookie and request.is_https() and may_be_host(settings, {})):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
@@ -104,8 +104,15 @@ def _ignored(came: Arrival, settings: CookieSettings) -> list[str]:
     return [*came.strays, *(item.session_id for item in live)]
 
 
-def _loaded(request: Request, verified: list[Verified]) -> Arrival:
-    """Return what a client came with whose cookies carry these ids."""
+def arrival_by(request: Request, verified: list[Verified]) -> Arrival:
+    """Return what a client came with whose cookies carry these ids.
+
+    Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
+    them must not make each request cost as many look-ups.
+
+    Raises:
+        StoreError: the store can't work.
+    """
     if not verified:
         return _NOTHING
     if len(verified) > MAX_CANDIDATES:

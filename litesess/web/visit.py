@@ -45,14 +45,32 @@ class Visit(Actions):
         try:
             cookies = self._outcome(is_unset=is_unset)
         except StoreUnavailable as error:
-            self.is_refused = True
-            if self.rules.options.if_unavailable != "anonymous":
-                raise
-            log_outage("what a request has done to its session is lost", error)
-            self.is_anonymous = True
+            self._bear(error)
             cookies = []
         self.is_late = True  # not if that raised: the app may still answer otherwise
         return cookies
+
+    def commit_unannounced(self) -> None:
+        """Store what is to be stored, for a framework that tells the client of it by its own means.
+
+        The session's status says what has become of it.  The request may go on, and commit again.
+
+        Raises:
+            EncodeError: a value can't be stored; nothing is.
+            StoreError: the store can't work.
+        """
+        try:
+            self._store()
+        except StoreUnavailable as error:
+            self._bear(error)
+
+    def _bear(self, error: StoreUnavailable) -> None:
+        """Go on without a session if that is wanted while the store is away; else raise *error*."""
+        self.is_refused = True
+        if self.rules.options.if_unavailable != "anonymous":
+            raise error
+        log_outage("what a request has done to its session is lost", error)
+        self.is_anonymous = True
 
     def _outcome(self, *, is_unset: bool) -> list[str]:
         if self.is_abandoned or self.is_anonymous:
@@ -81,6 +99,13 @@ class Visit(Actions):
     def _commit(self) -> list[str]:
         if self.is_anonymous:
             return []
+        self._store()
+        # Order: no cookie may name a session that is not stored.
+        return announcing.cookies(self)
+
+    def _store(self) -> None:
+        if self.is_anonymous:
+            return
         if self.rules.owner_function is not None:
             self.ask_owner()
         if self.record is not None and self.record.cookie:
@@ -96,8 +121,6 @@ class Visit(Actions):
                 self.begin_if_possible()
             if self.is_overtaken():
                 ending.drop(self)
-        # Order: no cookie may name a session that is not stored.
-        return announcing.cookies(self)
 
     def _unset(self) -> list[str]:
         if self.rules.options.unset == "keep":

@@ -8,18 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Final
 
 import click
+from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-_NAMES: Final = ("stats", "list", "show", "verify", "revoke", "gc", "compact")
 
+def _lent() -> ModuleType:
+    from litesess.cli import lent  # noqa: PLC0415  # no worker needs it
 
-def _operator() -> ModuleType:
-    from litesess.integrations.flask import operator  # noqa: PLC0415  # no worker needs it
-
-    return operator
+    return lent
 
 
 class _Group(AppGroup):
@@ -27,24 +25,25 @@ class _Group(AppGroup):
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names of the commands."""
-        return [*_NAMES]
+        return [*_lent().NAMES]
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         """Return a command; None: there is none of that name."""
-        if name not in _NAMES:
+        if name not in _lent().NAMES:
             return None
 
         # Not click's own arguments and --help: those of the command line are the same for both.
         @click.command(
             name,
-            short_help=_operator().summary(name),
+            short_help=_lent().summary(name),
             add_help_option=False,
             context_settings={"ignore_unknown_options": True},
         )
         @click.argument("words", nargs=-1, type=click.UNPROCESSED)
         @with_appcontext
         def command(words: Sequence[str]) -> None:
-            sys.exit(_operator().run([name, *words]))
+            store = current_app.extensions["litesess"].store
+            sys.exit(_lent().run("flask litesess", store, [name, *words]))
 
         return command
 

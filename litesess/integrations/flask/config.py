@@ -10,7 +10,7 @@ from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.integrations.flask.cookie import ConfiguredCookie, check_cookie_name
 from litesess.integrations.flask.leftovers import warn_of_leftovers
-from litesess.integrations.flask.naming import under
+from litesess.integrations.naming import under
 from litesess.options import Options, optional, parsed, seconds, text
 from litesess.stores.base import Store
 from litesess.stores.wal import WALOptions, WALStore

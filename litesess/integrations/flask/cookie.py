@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask.sessions import SecureCookieSessionInterface, SessionInterface
 
 from litesess.errors import ConfigError
-from litesess.integrations.flask.naming import under
+from litesess.integrations.naming import under
 from litesess.options import build, parsed, text
 from litesess.web import CookieSettings, check_name
 

@@ -1,39 +1,46 @@
-"""The commands of ``litesess`` on the store of a Flask app, for its operator."""
+"""The commands on a store that an app has open, for a framework's own command line."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
-
-from flask import current_app
+from typing import TYPE_CHECKING, Final
 
 from litesess.cli import MODULES
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit, Failure, guarded
-from litesess.stores import Store, WALStore
+from litesess.stores.wal import WALStore
 
-_PROGRAM: Final = "flask litesess"
+if TYPE_CHECKING:
+    from litesess.stores.base import Store
+
+#: The commands that look after the store of one app.
+NAMES: Final = ("stats", "list", "show", "verify", "revoke", "gc", "compact")
 
 
 def summary(name: str) -> str:
     """Return what a command does, in a line."""
-    return _commands(None).summary(name)
+    return Commands(MODULES).summary(name)
 
 
-def _commands(store: Store | None) -> Commands:
-    return Commands(MODULES, prog=_PROGRAM, lent=store)
+def run(program: str, store: Store, words: Sequence[str]) -> int:
+    """Run a command on the store of an app; return its exit status.
 
+    Args:
+        program: what the operator has called, such as ``"flask litesess"``.
+        store: the app's.
+        words: the command and its arguments.
 
-def run(words: Sequence[str]) -> int:
-    """Run a command on the store of the app; return its exit code."""
-    store: Store = current_app.extensions["litesess"].store
+    Raises:
+        SystemExit: for ``--help`` and a wrong command line.
+    """
+    modules = {name: MODULES[name] for name in NAMES}
 
     def work() -> int:
         if isinstance(store, WALStore):
             _check_user(store.path)
-        return _commands(store).run(words)
+        return Commands(modules, prog=program, lent=store).run(words)
 
     return guarded(work)
 

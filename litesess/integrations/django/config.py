@@ -1,0 +1,213 @@
+"""What a project's settings say of its sessions, each complaint under the name of its setting."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from litesess import ids
+from litesess.advice import suggestion
+from litesess.errors import ConfigError, LitesessError
+from litesess.integrations.naming import under
+from litesess.options import Options, parsed
+from litesess.stores.base import Store
+from litesess.stores.wal import WALOptions, WALStore
+from litesess.web import CookieSettings, ManagerOptions
+
+PREFIX: Final = "LITESESS_"
+#: Where ``django.contrib.auth`` keeps who is logged in.
+OWNER_KEY: Final = "_auth_user_id"
+
+#: The options of the middleware that have a part in Django.
+_OF_MANAGER: Final = frozenset({
+    "absolute_timeout", "client_info", "clock", "drop_at_login", "if_unavailable",
+    "max_session_bytes", "on_event", "owner_key", "trust_proxy",
+})  # fmt: skip
+_EVERY_REQUEST: Final = "SESSION_SAVE_EVERY_REQUEST"
+#: What decides in place of the others.
+_INSTEAD: Final = {
+    "cache_headers": "Django's own middleware for caches decides",
+    "cookie": "set SESSION_COOKIE_SECURE, _SAMESITE, _DOMAIN, _PATH and _HTTPONLY",
+    "cookie_name": "set SESSION_COOKIE_NAME",
+    "environ_key": "the session is request.session",
+    "genid": "ids have the form that Django gives them",
+    "keep_on_error": "Django stores no session with a response of 500 and above",
+    "resave": f"set {_EVERY_REQUEST}",
+    "rolling": f"set {_EVERY_REQUEST}",
+    "save_uninitialized": f"call request.session.save(), or set {_EVERY_REQUEST}",
+    "secret": "the cookie holds a random id, as Django's does, and is not signed",
+    "ttl": "set SESSION_COOKIE_AGE",
+    "unset": "call request.session.flush()",
+}
+_WHERE: Final = (
+    f"{PREFIX}PATH is not set: the directory where the sessions are kept; or give {PREFIX}STORE, a"
+    " store or an address such as redis://HOST"
+)
+
+
+class Settings:
+    """The settings of ours, as far as they can be read, and what is wrong with the others.
+
+    Attributes:
+        problems: one sentence each.
+    """
+
+    def __init__(self, settings: Any) -> None:
+        """Read them; nothing is opened.
+
+        Args:
+            settings: Django's.
+        """
+        self.problems: list[str] = []
+        self._given: dict[str, Any] = {
+            name.removeprefix(PREFIX).lower(): getattr(settings, name)
+            for name in sorted(dir(settings))
+            if name.startswith(PREFIX) and name.isupper()
+        }
+        place = self._tried(lambda: _place_of(self._given)) or _Place(WALOptions, _no_store)
+        names = {item.name for item in fields(place.options)} - {"ttl"}
+        known = {*_OF_MANAGER, *names, "path", "store"}
+        for name in self._given:
+            if name not in known:
+                self.problems.append(_unknown(name, known, place))
+        self._place = place
+        self._of_store = self._checked(place.options, names & self._given.keys())
+        self._of_manager = self._checked(ManagerOptions, _OF_MANAGER & self._given.keys())
+
+    def open(self) -> dict[str, Any]:
+        """Return the options for a manager, its store among them, which opens no file yet.
+
+        Raises:
+            ConfigError: there is a problem.
+            StoreError: the store's files can't be used.
+        """
+        store = None
+        if not self.problems:
+            own = {name: value for name, value in self._of_store.items() if name != "clock"}
+            if "clock" in self._of_store:
+                own["clock"] = self._of_store["clock"]
+            store = self._tried(lambda: self._place.make(own))
+        if self.problems:
+            raise ConfigError("; ".join(self.problems))
+        return {
+            "owner_key": OWNER_KEY,
+            **self._of_manager,
+            "store": store,
+            # Django sends the cookie.  None of this reaches a client.
+            "secret": ids.new_secret(),
+            "cookie": CookieSettings(),
+        }
+
+    def makes_the_store(self) -> bool:
+        """Return whether the store is made of the settings, and is nobody else's."""
+        return not isinstance(self._given.get("store"), Store)
+
+    def _checked(self, cls: type[Options], names: set[str] | frozenset[str]) -> dict[str, Any]:
+        """Return what was given of the options of *cls*, text read as what each takes."""
+        given = {name: self._given[name] for name in names}
+        options = self._tried(lambda: parsed(cls, given)) or {}
+        for item in fields(cls):
+            if item.name in options:
+                key = PREFIX + item.name.upper()
+                self._tried(lambda item=item, key=key: _check(item, key, options[item.name]))
+        return options
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        """Return what *work* does, or None and note what is wrong."""
+        try:
+            return work()
+        except ConfigError as error:
+            self.problems.append(str(error))
+            return None
+
+
+class _Place:
+    """Where the sessions are to be kept: the options of such a store, and what makes one."""
+
+    def __init__(
+        self, options: type[Options], make: Callable[[Mapping[str, Any]], Store], kind: str = ""
+    ) -> None:
+        self.options = options
+        self.make = make
+        self.kind = kind
+
+
+class _NoOptions(Options):
+    """The options of a store that there is already."""
+
+
+def _place_of(given: Mapping[str, Any]) -> _Place:
+    path, store = given.get("path"), given.get("store")
+    if path is not None and store is not None:
+        raise ConfigError(f"{PREFIX}PATH and {PREFIX}STORE are both set; give one of them")
+    if isinstance(store, Store):
+        return _Place(_NoOptions, lambda _own: store, "a store")
+    if isinstance(store, str):
+        return _by_address(store)
+    if store is not None:
+        raise ConfigError(
+            f"{PREFIX}STORE is of type {type(store).__name__}, neither a Store nor an address"
+        )
+    if path is None:
+        raise ConfigError(_WHERE)
+    return _Place(WALOptions, lambda own: _wal(f"{PREFIX}PATH", path, own), "a WALStore")
+
+
+def _by_address(text: str) -> _Place:
+    from litesess.cli import address as addresses  # noqa: PLC0415  # few projects need it
+
+    key = f"{PREFIX}STORE"
+    try:
+        address = addresses.parse(text)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if isinstance(address, addresses.Directory):
+        collection = {"collection": address.collection}
+        path = address.path
+        return _Place(WALOptions, lambda own: _wal(key, path, collection | {**own}), "a WALStore")
+    try:
+        from litesess.stores.redis import RedisOptions, RedisStore  # noqa: PLC0415  # optional
+    except ImportError as error:
+        raise ConfigError(
+            f"{key} is in Redis, which needs the package redis: pip install 'litesess[redis]'"
+        ) from error
+    url, prefix = address.url, {"prefix": address.prefix}
+    return _Place(RedisOptions, lambda own: RedisStore(url, **{**prefix, **own}), "a RedisStore")
+
+
+def _wal(key: str, path: Any, options: Mapping[str, Any]) -> Store:
+    with under(key):
+        return WALStore(path, **options)
+
+
+def _no_store(_own: Mapping[str, Any]) -> Store:
+    raise ConfigError(_WHERE)
+
+
+def _unknown(name: str, known: set[str], place: _Place) -> str:
+    key = PREFIX + name.upper()
+    if name in _INSTEAD:
+        return f"{key} has no part in Django: {_INSTEAD[name]}"
+    if name in {item.name for item in fields(WALOptions)} and place.kind:
+        return f"{key} is no setting of {place.kind}, which {PREFIX}STORE names"
+    hint = suggestion(name, sorted(known), lambda each: PREFIX + each.upper())
+    return f"unknown setting {key!r}{hint}"
+
+
+def _check(item: Any, key: str, value: Any) -> bool:
+    with under(key):
+        item.metadata["check"](key, value)
+    return True
+
+
+def problems_of(settings: Any) -> list[str]:
+    """Return what is wrong with the settings, or with the store that they name."""
+    read = Settings(settings)
+    if not read.problems and read.makes_the_store():
+        try:
+            read.open()["store"].close()
+        except LitesessError as error:
+            return [str(error)]
+    return read.problems

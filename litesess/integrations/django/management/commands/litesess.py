@@ -1,0 +1,36 @@
+"""``manage.py litesess ...``: the commands of ``litesess`` on the store of the project."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from litesess.cli import lent
+from litesess.integrations.django.configured import manager
+
+
+class Command(BaseCommand):
+    """The command of ``manage.py``; its arguments are those of the command line ``litesess``."""
+
+    help = "Looks after the project's sessions."
+    requires_system_checks: list[str] = []
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run what the command line says; end the process with the command's exit status."""
+        sys.exit(lent.run(f"{argv[0]} litesess", manager().store, argv[2:]))
+
+    def add_arguments(self, parser: Any) -> None:
+        """Take the words of a command, for ``call_command()``."""
+        parser.add_argument("words", nargs="*")
+
+    def handle(self, *_arguments: Any, **options: Any) -> None:
+        """Run a command for ``call_command()``.
+
+        Raises:
+            SystemExit: it has failed.
+        """
+        status = lent.run("litesess", manager().store, options["words"])
+        if status:
+            sys.exit(status)
