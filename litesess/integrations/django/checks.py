@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
 from django.utils.module_loading import import_string
 
 from litesess.integrations.django.backend import SessionStore
 from litesess.integrations.django.config import problems_of
-from litesess.integrations.django.middleware import DjangosMiddleware, SessionMiddleware
+from litesess.integrations.django.middleware import SessionMiddleware
 
 _ENGINE: Final = "litesess.integrations.django"
 _MIDDLEWARE: Final = "litesess.integrations.django.SessionMiddleware"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
+from functools import partial
 from typing import Any, Final
 
 from litesess import ids
@@ -85,10 +86,7 @@ class Settings:
         """
         store = None
         if not self.problems:
-            own = {name: value for name, value in self._of_store.items() if name != "clock"}
-            if "clock" in self._of_store:
-                own["clock"] = self._of_store["clock"]
-            store = self._tried(lambda: self._place.make(own))
+            store = self._tried(lambda: self._place.make(self._of_store))
         if self.problems:
             raise ConfigError("; ".join(self.problems))
         return {
@@ -110,8 +108,7 @@ class Settings:
         options = self._tried(lambda: parsed(cls, given)) or {}
         for item in fields(cls):
             if item.name in options:
-                key = PREFIX + item.name.upper()
-                self._tried(lambda item=item, key=key: _check(item, key, options[item.name]))
+                self._tried(partial(_check, item, options[item.name]))
         return options
 
     def _tried(self, work: Callable[[], Any]) -> Any:
@@ -196,10 +193,9 @@ def _unknown(name: str, known: set[str], place: _Place) -> str:
     return f"unknown setting {key!r}{hint}"
 
 
-def _check(item: Any, key: str, value: Any) -> bool:
-    with under(key):
+def _check(item: Field[Any], value: Any) -> None:
+    with under(key := PREFIX + item.name.upper()):
         item.metadata["check"](key, value)
-    return True
 
 
 def problems_of(settings: Any) -> list[str]:

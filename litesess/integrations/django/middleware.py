@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -14,8 +13,6 @@ from litesess.errors import StoreUnavailable
 from litesess.integrations.django.backend import SessionStore
 from litesess.integrations.django.configured import manager
 from litesess.web import REFUSED
-
-logger = logging.getLogger("litesess.django")
 
 
 class SessionMiddleware(DjangosMiddleware):
@@ -55,10 +52,9 @@ class SessionMiddleware(DjangosMiddleware):
             return super().process_response(request, response)
         except SessionInterrupted:
             return _varying(session, response)
-        except StoreUnavailable as error:
-            if manager().options.if_unavailable != "503":
+        except StoreUnavailable:
+            if not session.excuses(500):
                 raise
-            logger.error("a request is refused: %s", error)
             return _refused(HttpResponse("Service Unavailable\n", content_type="text/plain"))
 
 

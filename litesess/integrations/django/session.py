@@ -1,4 +1,4 @@
-"""What a session is here: the web layer's, with Django's ideas of its id, its life and its owner."""
+"""A session as the web layer has it, with Django's ideas of its id, its life and its values."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class DjangoManager(Manager):
 
 
 def _lives(contents: Contents, owner: str | None, rules: DjangoManager) -> CookieSettings:
-    expiry = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None
+    expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # no get()
     if isinstance(expiry, str):
         expiry = datetime.fromisoformat(expiry)
     if isinstance(expiry, datetime):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand
 
@@ -15,7 +16,7 @@ class Command(BaseCommand):
     """The command of ``manage.py``; its arguments are those of the command line ``litesess``."""
 
     help = "Looks after the project's sessions."
-    requires_system_checks: list[str] = []
+    requires_system_checks: ClassVar[list[str]] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run what the command line says; end the process with the command's exit status."""
@@ -23,7 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: Any) -> None:
         """Take the words of a command, for ``call_command()``."""
-        parser.add_argument("words", nargs="*")
+        parser.add_argument("words", nargs=argparse.REMAINDER)
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         """Run a command for ``call_command()``.
