@@ -13,6 +13,7 @@ from typing import NamedTuple
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem
 from litesess.engine.modes import Widened
+from litesess.errors import StoreFailed
 
 WAL = "wal"
 SNAPSHOT = "snapshot"
@@ -108,7 +109,7 @@ class Listing(NamedTuple):
 class Directory:
     """The directory of one store, held open; every file is known by its name there."""
 
-    __slots__ = ("_file", "_widened", "fd", "fs", "names", "path", "read_only")
+    __slots__ = ("_file", "_given", "_widened", "fd", "fs", "names", "path", "read_only")
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class Directory:
         path: str,
         names: Names,
         *,
+        given: str = "",
         read_only: bool = False,
         widened: Widened = Widened.IGNORE,
     ) -> None:
@@ -127,6 +129,7 @@ class Directory:
             file: the open directory.
             path: its path, absolute.
             names: those of the store's files.
+            given: its path as it was given, which may lead there over links; "": *path*.
             read_only: nothing there may be changed.
             widened: what to do with a file that others can write to.
         """
@@ -134,6 +137,7 @@ class Directory:
         self.path = path
         self.names = names
         self.read_only = read_only
+        self._given = given or path
         self._widened = widened
         #: The descriptor of the directory, for its lock.
         self.fd = file.fd
@@ -146,6 +150,7 @@ class Directory:
         path: str,
         names: Names,
         *,
+        given: str = "",
         create: bool = False,
         read_only: bool = False,
         widened: Widened = Widened.REPAIR,
@@ -156,6 +161,7 @@ class Directory:
             fs: the door to the disk.
             path: of the directory, absolute.
             names: those of the store's files.
+            given: see :meth:`__init__`.
             create: make the directory if it is missing.
             read_only: nothing there may be changed.
             widened: what to do with it, or a file in it, that others can write to.
@@ -171,6 +177,7 @@ class Directory:
             OpenFile(fs.open_directory(path, is_ours=is_file_name, widened=widened), fs.close),
             path,
             names,
+            given=given,
             read_only=read_only,
             widened=widened,
         )
@@ -195,6 +202,20 @@ class Directory:
     def key_path(self) -> str:
         """The whole path of the key file, for errors."""
         return self.path_of(self.names.keys)
+
+    def check_in_place(self) -> None:
+        """Check that the directory's path, as it was given, still leads to it.
+
+        Raises:
+            StoreFailed: it does not.
+            OSError: the disk failed.
+        """
+        if not self.fs.is_at(self.fd, self._given):
+            raise StoreFailed(
+                f"{self._given} is not the directory any more that was opened: that was moved or"
+                " replaced, or something was mounted over it; restart the process to use what is"
+                " there now"
+            )
 
     def listing(self) -> Listing:
         """Return which of the store's files are there."""

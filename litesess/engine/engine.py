@@ -33,6 +33,7 @@ class Engine(Lifecycle):
         limits: Limits,
         means: Means,
         *,
+        given: str = "",
         read_only: bool = False,
         encryption_key: EncryptionKey | None = None,
         hooks: Hooks = NO_HOOKS,
@@ -44,12 +45,13 @@ class Engine(Lifecycle):
             collection: the beginning of its files' names.
             limits: sizes and times to keep to.
             means: all by which it reaches the world outside.
+            given: the path as it was given, which may lead there over links; "": *path*.
             read_only: change nothing, take no lock.
             encryption_key: opens the store; None: it is not encrypted.
             hooks: functions to call before and after a compaction.
         """
         keys = Keys(encryption_key, means.random_bytes)
-        opener = Opener(path, Names(collection), keys, limits, means, hooks)
+        opener = Opener(path, given, Names(collection), keys, limits, means, hooks)
         super().__init__(opener, read_only=read_only, sleep=means.sleep)
 
     def check(self) -> None:

@@ -11,6 +11,7 @@ anew from the directory.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from litesess.engine import format as form
@@ -47,17 +48,27 @@ class CurrentLog:
 class Follower:
     """The part of a store that a process has read; any thread may let it read on."""
 
-    def __init__(self, files: Files, chain: Chain, *, is_shared: bool, is_synced: bool) -> None:
+    def __init__(
+        self,
+        files: Files,
+        chain: Chain,
+        look: Callable[[], None],
+        *,
+        is_shared: bool,
+        is_synced: bool,
+    ) -> None:
         """Begin with the loaded files.
 
         Args:
             files: those of the store.
             chain: its loaded files.
+            look: called now and then; raises what keeps the store from being used any more.
             is_shared: other processes may write to it.
             is_synced: all of it is durable.
         """
         self.is_shared = is_shared
         self._files = files
+        self._look = look
         self._lock = threading.Lock()  # Guards: the tables, current.
         self.current = (
             CurrentLog(chain.view, chain.current.table.end, ()) if is_synced else _not_synced(chain)
@@ -97,14 +108,19 @@ class Follower:
     def is_there(self, log: Log, now: float) -> bool:
         """Return whether there is a log of that name; now and then, whether it is still this one.
 
-        Another store may have been made there.
+        Another store may have been made there, or another directory put in this one's place.
 
         Args:
             log: the last one that was followed.
             now: from the monotonic clock, in seconds.
+
+        Raises:
+            StoreFailed: the store can't be used any more.
+            OSError: the disk failed.
         """
         if now - self._linked_at < _LINKED_FOR:
             return log.is_present()
+        self._look()
         if not log.is_linked():
             return False
         self._files.directory.keep_private()

@@ -18,7 +18,7 @@ from typing import Final
 
 from litesess.engine.descriptors import above_standard, own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
-from litesess.engine.mounts import network_type
+from litesess.engine.mounts import device_name, device_of, is_at, network_type
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -227,6 +227,11 @@ class FileSystem:
 
     #: Return the type of the network file system that a path lies on; "" on none.
     network_type = staticmethod(network_type)
+    #: Return whether a path leads to an open directory.
+    is_at = staticmethod(is_at)
+    #: Return the device that an open directory lies on, and how to name one.
+    device_of = staticmethod(device_of)
+    device_name = staticmethod(device_name)
 
     @staticmethod
     def list(directory: int) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from litesess.engine import forks
 from litesess.engine.fs import errors
 from litesess.engine.opened import OpenStore
 from litesess.engine.opening import Opener
-from litesess.errors import StoreClosed, StoreLocked
+from litesess.errors import StoreClosed, StoreError, StoreLocked
 
 logger = logging.getLogger("litesess.engine")
 
@@ -43,6 +43,8 @@ class Lifecycle:
         self._closing: OpenStore | None = None  # a fork must know of it, too
         self._is_closed = False
         self._refusals = 0
+        self._watcher = opener.means.watcher
+        self._look_lock = threading.Lock()  # Held during a look; none begins after the closing.
         forks.register(self)
 
     def close(self) -> None:
@@ -57,9 +59,22 @@ class Lifecycle:
             opened, self._open = self._open, None
             self._closing = opened or self._closing
         if opened is not None:
-            opened.close()
+            self._watcher.leave(self)
+            with self._look_lock:
+                opened.close()
             self._closing = None
             logger.debug("closed %s", self.path)
+
+    def look(self) -> None:
+        """Do what an open store owes others even while nothing uses it; once a second.
+
+        What is wrong is for the next operation to say.
+        """
+        with self._look_lock:
+            opened = self._open
+            if opened is not None:
+                with suppress(OSError, StoreError):
+                    opened.look()
 
     def lock_for_fork(self, locks: ExitStack) -> None:
         """Before a fork: let nothing be opened, written or closed until *locks* is closed."""
@@ -72,6 +87,7 @@ class Lifecycle:
     def forget(self) -> None:
         """In the child, after a fork: close the parent's files, and open at the next use."""
         self._opening_lock = threading.Lock()
+        self._look_lock = threading.Lock()
         parents = self._open, self._closing
         self._open = self._closing = None
         for opened in parents:
@@ -95,6 +111,7 @@ class Lifecycle:
                 except StoreLocked:
                     self._refusals += 1
                     raise
+                self._watcher.watch(self)
             return self._open
 
     def _sleep_unless_closed(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from litesess.engine.fs import FileSystem
 from litesess.engine.lock import FileLock
+from litesess.engine.watcher import Watcher, watcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Means:
         lock: the locks between processes.
         monotonic: returns seconds that never go back.
         sleep: waits for so many seconds.
+        watcher: looks at the store once a second as long as it is open.
     """
 
     random_bytes: Callable[[int], bytes]
@@ -41,6 +43,7 @@ class Means:
     lock: FileLock = field(default_factory=FileLock)
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
+    watcher: Watcher = watcher
 
 
 def _nothing(*_arguments: object) -> None:

@@ -1,7 +1,8 @@
-"""File systems that are mounted: which of them other machines may write to."""
+"""Mounted file systems: which of them several processes may share, and what lies at a path."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,3 +43,28 @@ def mounted_type(mounts: Iterable[str], path: str) -> str:
         if f"{path}/".startswith(inside) and len(inside) >= len(nearest):
             nearest, kind = inside, rest.split()[0]
     return kind
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Return whether *path* leads to the open directory; True if that can't be told.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:  # a process that gave up rights after it had opened the directory
+        return True
+    return os.path.samestat(found, os.fstat(fd))
+
+
+def device_of(fd: int) -> int:
+    """Return the device that an open directory lies on, as a number of 64 bits."""
+    return os.fstat(fd).st_dev & ((1 << 64) - 1)
+
+
+def device_name(device: int) -> str:
+    """Return how mountinfo names a device."""
+    return f"{os.major(device)}:{os.minor(device)}"

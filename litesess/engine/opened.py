@@ -12,6 +12,7 @@ from litesess.engine.files import Files
 from litesess.engine.follow import Follower
 from litesess.engine.maintenance import Maintenance
 from litesess.engine.means import Hooks, Limits, Means
+from litesess.engine.presence import Presence
 from litesess.engine.reader import Reader
 from litesess.errors import StoreError
 
@@ -50,7 +51,7 @@ class OpenStore:
         files: Files,
         follower: Follower,
         committer: Committer,
-        locks: tuple[OpenFile, OpenFile] | None,
+        locks: tuple[Presence, OpenFile] | None,
         limits: Limits,
         means: Means,
         hooks: Hooks,
@@ -97,6 +98,10 @@ class OpenStore:
             compactions=self.compactor.count,
         )
 
+    def look(self) -> None:
+        """Do what is due even while no operation comes; see :meth:`Reader.look`."""
+        self.reader.look()
+
     def close(self) -> None:
         """Leave the store; the last process to do so marks the log's end, and notes it."""
         with self.maintenance.closing():
@@ -104,7 +109,7 @@ class OpenStore:
             self.committer.close()
             try:
                 if self._presence is not None:
-                    self._leave(self._presence.fd)
+                    self._leave(self._presence)
             except (OSError, StoreError):
                 path = self.files.directory.path
                 logger.exception("%s was not closed cleanly; nothing is lost", path)
@@ -112,17 +117,18 @@ class OpenStore:
                 # Not the logs: another thread may be reading.
                 self._close_files()
 
-    def _leave(self, presence: int) -> None:
+    def _leave(self, presence: Presence) -> None:
         lock, is_shared, gate = self._lock, self.follower.is_shared, self.files.directory.fd
         try:
             # While another process takes long to open the store, this is not the last one.
             is_alone = not is_shared or lock.acquire(gate, _GATE_TIMEOUT)
-            if is_alone and lock.take(presence):
+            if is_alone and lock.take(presence.fd):
                 slot = self.committer.finish()
+                presence.leave()
                 if slot is not None:
-                    self.files.write_slot(presence, slot)
+                    self.files.write_slot(presence.fd, slot)
         finally:
-            lock.release(presence)
+            lock.release(presence.fd)
             if is_shared:
                 lock.release(gate)
 

@@ -11,9 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
 
-from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.chain import Chain
 from litesess.engine.commit import Committer
@@ -21,29 +19,36 @@ from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory, Names
 from litesess.engine.files import Files
 from litesess.engine.follow import Follower
-from litesess.engine.fs import errors, store_error, write_all
+from litesess.engine.fs import errors, store_error
 from litesess.engine.keys import Keys
 from litesess.engine.means import Hooks, Limits, Means
 from litesess.engine.modes import Widened
 from litesess.engine.opened import OpenStore
+from litesess.engine.presence import Presence
 from litesess.engine.recovery import load_existing, open_store
 from litesess.errors import StoreLocked, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
-
-_PID_BYTES: Final = 20
 
 
 class Opener:
     """Opens one store in one directory."""
 
     def __init__(
-        self, path: str, names: Names, keys: Keys, limits: Limits, means: Means, hooks: Hooks
+        self,
+        path: str,
+        given: str,
+        names: Names,
+        keys: Keys,
+        limits: Limits,
+        means: Means,
+        hooks: Hooks,
     ) -> None:
         """Take the settings of an :class:`litesess.engine.engine.Engine`.
 
         Args:
             path: the store's directory, absolute.
+            given: as it was given, which may lead there over links.
             names: those of its files.
             keys: those that the store is encrypted under.
             limits: of the engine.
@@ -52,6 +57,7 @@ class Opener:
         """
         self.path = path
         self.names = names
+        self._given = given
         self.means = means
         self._keys = keys
         self._limits = limits
@@ -81,20 +87,24 @@ class Opener:
 
     def _open_for_writing(self, sleep: Callable[[float], object]) -> OpenStore:
         directory = self._directory(create=True)
-        opened: list[Directory | OpenFile] = [directory]
+        opened: list[Directory | OpenFile | Presence] = [directory]
         try:
-            presence = directory.open_lock(self.names.presence)
+            file = directory.open_lock(self.names.presence)
+            presence = Presence(directory, file, self.means)
             opened.append(presence)
             files = self._files(directory)
             network = self.means.fs.network_type(self.path)
-            chain, is_synced = self._enter(files, presence.fd, network, sleep)
+            chain, is_synced = self._enter(files, presence, network, sleep)
             maintenance = directory.open_lock(self.names.maintenance)
             opened.append(maintenance)
-            follower = Follower(files, chain, is_shared=not network, is_synced=is_synced)
+            follower = Follower(
+                files, chain, presence.look, is_shared=not network, is_synced=is_synced
+            )
             committer = self._committer(directory, follower)
             committer.sync()
             # Published while it was loaded, perhaps; the MARK that says so was read as history.
             follower.adopt()
+            presence.look()  # another process may have come by another device at the same time
         except BaseException:
             # At once: the exception's traceback would keep the lock for as long as it lives.
             for each in opened:
@@ -104,7 +114,8 @@ class Opener:
 
     def _open_for_reading(self) -> OpenStore:
         files = self._files(self._directory(read_only=True, widened=Widened.REFUSE))
-        follower = Follower(files, load_existing(files), is_shared=True, is_synced=True)
+        look = files.directory.check_in_place
+        follower = Follower(files, load_existing(files), look, is_shared=True, is_synced=True)
         return self._opened(files, follower, self._committer(files.directory, follower), None)
 
     def _committer(self, directory: Directory, follower: Follower) -> Committer:
@@ -117,42 +128,39 @@ class Opener:
         files: Files,
         follower: Follower,
         committer: Committer,
-        locks: tuple[OpenFile, OpenFile] | None,
+        locks: tuple[Presence, OpenFile] | None,
     ) -> OpenStore:
         generation = follower.current.log.header.generation
         logger.debug("opened %s, generation %d", self.path, generation)
         return OpenStore(files, follower, committer, locks, self._limits, self.means, self._hooks)
 
     def _enter(
-        self, files: Files, presence: int, network: str, sleep: Callable[[float], object]
+        self, files: Files, presence: Presence, network: str, sleep: Callable[[float], object]
     ) -> tuple[Chain, bool]:
         """Share the presence lock; return the store's files, and whether they are durable."""
         lock, timeout = self.means.lock, self._limits.lock_timeout
         # Guards: opening and closing.  Between learning that other processes are there and joining
         # them, the last of those can be killed, and its half-written end would stay.
-        gate = presence if network else files.directory.fd
+        gate = presence.fd if network else files.directory.fd
         if not lock.acquire(gate, timeout, sleep=sleep):
             raise StoreLocked(self.path, self._reason_locked(presence, network))
+        files.directory.check_in_place()
         if network:
-            return self._enter_alone(files, presence), True
+            presence.claim(sleep, is_unlisted=True)
+            return self._put_right(files, presence), True
         try:
-            is_first = lock.take(presence)
+            is_first = lock.take(presence.fd)
+            if is_first:
+                presence.claim(sleep, is_unlisted=False)
             chain = self._put_right(files, presence) if is_first else load_existing(files)
-            if not lock.take(presence, shared=True):
+            if not lock.take(presence.fd, shared=True):
                 raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
         finally:
             lock.release(gate)
         return chain, is_first
 
-    def _enter_alone(self, files: Files, presence: int) -> Chain:
-        """As on a network file system: the presence lock stays with this process."""
-        chain = self._put_right(files, presence)
-        pid = f"{self.means.lock.pid():<{_PID_BYTES}}".encode()
-        write_all(self.means.fs, presence, pid, form.SLOT_BYTES)
-        return chain
-
-    def _put_right(self, files: Files, presence: int) -> Chain:
-        return open_store(files, partial(files.write_slot, presence), self._lock)
+    def _put_right(self, files: Files, presence: Presence) -> Chain:
+        return open_store(files, partial(files.write_slot, presence.fd), self._lock)
 
     def _lock(self, fd: int) -> None:
         """Lock an open file that no other process may have locked, until it is closed."""
@@ -163,14 +171,13 @@ class Opener:
                 " deleted; stop that process",
             )
 
-    def _reason_locked(self, presence: int, network: str) -> str:
+    def _reason_locked(self, presence: Presence, network: str) -> str:
         limit = f"within {self._limits.lock_timeout:g} s"
         if not network:
             return f"is being opened by another process, which did not end {limit}"
-        data = self.means.fs.pread(presence, _PID_BYTES, form.SLOT_BYTES)
-        pid = data.decode("ascii", "replace").strip()
+        pid = presence.holder() or "(unknown)"
         return (
-            f"is in use by process {pid or '(unknown)'}, and was not free {limit}; on a network"
+            f"is in use by process {pid}, and was not free {limit}; on a network"
             f" file system ({network}) only one process can have it: put it on a local disk, or"
             " serve with one process and several threads"
         )
@@ -212,6 +219,7 @@ class Opener:
             self.means.fs,
             self.path,
             self.names,
+            given=self._given,
             create=create,
             read_only=read_only,
             widened=widened,

@@ -70,6 +70,22 @@ class Reader:
                 current = self._look_again(now)
         return current.view.get(key)
 
+    def look(self) -> None:
+        """Look whether the store is still there; let go of files that others have merged.
+
+        It is followed no further: that is for those who read.
+
+        Raises:
+            StoreError: it can't be used any more.
+            OSError: a file could not be read.
+        """
+        now = self._monotonic()
+        current = self._follower.current
+        # A compaction deletes the logs first; at its end none before the current one is there.
+        is_merged = not current.view.tables[-1].log.is_present()
+        if is_merged or not self._follower.is_there(current.log, now):
+            self._look_again(now)
+
     def current(self) -> CurrentLog:
         """Return the log that is written to, followed to its end.
 

@@ -126,6 +126,7 @@ class WALStore(EmbeddedStore):
         engine = _engine(
             self.path,
             checked_options,
+            given=str(Path(path).absolute()),
             before_compaction=self._collect_if_steady,
             after_compaction=self._after_compaction,
         )
@@ -322,12 +323,15 @@ class WALStore(EmbeddedStore):
         return f"<WALStore {self.path!r}>"
 
 
-def _engine(path: str, options: WALOptions, **hooks: Callable[..., object]) -> Engine:
+def _engine(
+    path: str, options: WALOptions, given: str = "", **hooks: Callable[..., object]
+) -> Engine:
     return engine.Engine(
         path,
         options.collection,
         engine.Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
         engine.Means(random_bytes=ids.random_bytes),
+        given=given,
         read_only=options.read_only,
         encryption_key=options.encryption_key,
         hooks=engine.Hooks(**hooks),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import count
@@ -24,6 +25,7 @@ from litesess.engine import (
 )
 from litesess.engine.lock import FileLock
 from litesess.engine.means import NO_HOOKS
+from litesess.engine.watcher import Watched, Watcher
 from tests.tools.simdisk import SimDisk, SimLock
 
 PATH = "/store"
@@ -49,12 +51,18 @@ def make_engine(
     lock: FileLock | None = None,
     random_bytes: Callable[[int], bytes] | None = None,
     lock_timeout: float = 0.05,
+    given: str = "",
     read_only: bool = False,
     monotonic: Callable[[], float] | None = None,
     encrypted_by: EncryptionKey | None = None,
     hooks: Hooks = NO_HOOKS,
+    sleep: Callable[[float], object] | None = None,
+    watcher: Watcher | None = None,
 ) -> Engine:
-    """Return an engine, on a simulated disk with locks of that."""
+    """Return an engine, on a simulated disk with locks of that.
+
+    Nothing waits long in it, and no thread looks at it, unless *sleep* and *watcher* are given.
+    """
     if lock is None:
         lock = SimLock(fs) if isinstance(fs, SimDisk) else FileLock()
     return Engine(
@@ -66,11 +74,25 @@ def make_engine(
             fs=fs or FileSystem(),
             lock=lock,
             monotonic=monotonic or _ticks(),
+            sleep=sleep or _sleep_briefly,
+            watcher=watcher or Nobody(),
         ),
+        given=given,
         read_only=read_only,
         encryption_key=encrypted_by or encryption_key,
         hooks=hooks,
     )
+
+
+class Nobody(Watcher):
+    """Looks at nothing: a test looks by hand, when it wants to."""
+
+    def watch(self, store: Watched) -> None:
+        pass
+
+
+def _sleep_briefly(seconds: float) -> None:
+    time.sleep(min(seconds, 0.002))
 
 
 def _ticks() -> Callable[[], float]:

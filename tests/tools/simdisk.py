@@ -205,6 +205,12 @@ class SimDisk(FileSystem):
     def network_type(self, path: str) -> str:
         return ""
 
+    def is_at(self, fd: int, path: str) -> bool:
+        return True
+
+    def device_of(self, fd: int) -> int:
+        return 1
+
     def make_directory(self, path: str) -> None:
         """It is there."""
 
