@@ -48,7 +48,7 @@ class Exit(enum.IntEnum):
     FULL = 7, "the disk is full"
     FAILED = 8, "a read, write or sync failed"
     BAD_LINE = 9, "a line or a file can't be imported"
-    AWAY = 10, "the server can't be reached"
+    AWAY = 10, "the server can't be reached, or refuses the user"
     DIFFERENT = 11, "sessions were copied, but some copies are missing or differ"
     HANGUP = 129, "the terminal was closed (SIGHUP); nothing half-done remains"
     INTERRUPTED = 130, "Ctrl-C (SIGINT); nothing half-done remains"
@@ -166,6 +166,8 @@ def _warnings_as_lines() -> Iterator[None]:
     handler.setFormatter(_Line())
     handler.setLevel(logging.WARNING)
     handler.addFilter(lambda _record: not stopping.is_stopped())
+    # The command's error says the same.
+    handler.addFilter(lambda record: record.name != "litesess.store.connection")
     logger = logging.getLogger("litesess")
     logger.addHandler(handler)
     try:

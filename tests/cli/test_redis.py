@@ -413,7 +413,7 @@ def test_a_server_with_a_password_takes_it_from_the_address_or_the_environment(t
             run("stats", f"{server.url}/0"),
             run("stats", f"{server.url}/0", env={"LITESESS_REDIS_PASSWORD": "hunter3"}),
         ):
-            assert (told.code, told.out) == (Exit.PATH, "")
+            assert (told.code, told.out) == (Exit.AWAY, "")
             assert "refuses the user or password" in told.err
             assert "hunter" not in told.err
 

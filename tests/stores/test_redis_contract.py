@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 
 import pytest
+import redis
 
 from litesess import Store
+from litesess.ids import key_of
 from litesess.stores.redis import RedisStore
 from litesess.testing import FakeClock, StoreContract
 from tests.tools.redises import PROGRAMS, needs_redis, redis_cluster, redis_server
+from tests.tools.servers import ROOT, wait_until
 
 pytestmark = [pytest.mark.slow, needs_redis]
 
 #: A prefix for each test: they share the servers.
 _numbers = count()
+
+
+def acl_rule():
+    """Return the words of the command in docs/scaling.rst."""
+    text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
+    (rule,) = re.findall(r"ACL SETUSER litesess.*?\n\n", text, re.DOTALL)
+    return rule.replace("\\", " ").split()
 
 
 @pytest.fixture(scope="module", params=[*PROGRAMS])
@@ -51,6 +62,30 @@ class TestRedisStore(InRedis):
 
 class TestRedisStoreThatIsEncrypted(InRedis):
     options = {"encryption_key": bytes(range(32))}
+
+
+class TestRedisStoreByAUserWithoutOtherRights(InRedis):
+    """The rights are those that docs/scaling.rst names."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, url):
+        rule = acl_rule()
+        assert rule[:4] == ["ACL", "SETUSER", "litesess", "reset"]
+        _, _, port = url.rpartition(":")
+        rights = ["~test*" if each == "~litesess:*" else each for each in rule]
+        with redis.Redis(port=int(port)) as client:
+            client.execute_command(*rights)
+        self.store.close()
+        self.server = f"redis://litesess:PASSWORD@127.0.0.1:{port}"
+        self.store = self.make_store(self.clock)
+
+    def test_expiries_may_be_heard_of(self):
+        (channel,) = [each for each in acl_rule() if each.startswith("&")]
+        assert channel == "&__keyevent@0__:expired"
+        self.store.listeners.append(lambda event: None)
+        self.store.load(key_of("x"))
+        with redis.Redis(port=int(self.server.rpartition(":")[2])) as client:
+            wait_until(lambda: client.client_list(_type="pubsub"), "it listens")
 
 
 class TestRedisStoreOnACluster(InRedis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -14,6 +15,12 @@ from redis.sentinel import Sentinel
 
 from litesess.errors import ConfigError
 from litesess.stores.redis.client import Client
+
+maint_notifications: ModuleType | None
+try:
+    from redis import maint_notifications
+except ImportError:  # an older client knows no such notifications
+    maint_notifications = None
 
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 
@@ -27,20 +34,39 @@ class Address(NamedTuple):
         name: of the server, for messages; it has no password.
         make_client: returns a new client.
         is_cluster: whether keys lie on several nodes.
+        is_own: whether the clients are the store's own, to be closed.
     """
 
     name: str
     make_client: Callable[[], Client]
     is_cluster: bool = False
+    is_own: bool = True
 
 
-def address_of(url: str, timeout: float) -> Address:
+def patient(share: float) -> dict[str, Any]:
+    """Return the settings of connections for which one try takes at most *share* seconds."""
+    settings: dict[str, Any] = {
+        # One try: the store tries again, and knows what may be done twice.
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": share,
+        "socket_connect_timeout": share,
+        "health_check_interval": 0,
+    }
+    if maint_notifications is not None:
+        # They let a try take longer, and a proxy may not know the command.
+        settings["maint_notifications_config"] = maint_notifications.MaintNotificationsConfig(
+            enabled=False
+        )
+    return settings
+
+
+def address_of(url: str, share: float) -> Address:
     """Return the address in *url*.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or
             ``redis+cluster://``; see :class:`~litesess.stores.redis.RedisStore`.
-        timeout: the longest wait for a connection or an answer, in seconds.
+        share: the longest wait of one try for a connection or an answer, in seconds.
 
     Raises:
         ConfigError: the URL is malformed, or has an unknown scheme.
@@ -55,13 +81,7 @@ def address_of(url: str, timeout: float) -> Address:
             f"{parts.scheme or 'what was given'}: no such scheme; known are"
             f" {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
         )
-    options: dict[str, Any] = {
-        # One try: the store tries again, and knows what may be done twice.
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "health_check_interval": 0,
-    }
+    options = patient(share)
     usual = 26379 if parts.scheme == "redis+sentinel" else 6379
     hosts = [(host, port or usual) for host, port in given]
     name = f"{parts.scheme}://{','.join(f'{host}:{port}' for host, port in hosts)}"

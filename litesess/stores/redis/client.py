@@ -21,6 +21,9 @@ class Pipeline(Protocol):
     """Commands that go to the server together."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: str | bytes) -> object:
+        """Add the call of a script by the hash of its text."""
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: str | bytes) -> object:
         """Add the call of a script."""
 
     def execute(self, *, raise_on_error: bool) -> list[Any]:
@@ -42,11 +45,22 @@ class Subscription(Protocol):
         """Hear no more."""
 
 
+class Pool(Protocol):
+    """The connections of a client."""
+
+    def disconnect(self, *, inuse_connections: bool) -> None:
+        """Close the connections; those alone that are not used if the argument is False."""
+
+
 class Client(Protocol):
     """A client of one server, of Sentinel's master, or of a cluster.
 
     The methods with *node*, *target_nodes* and :meth:`get_primaries` are a cluster's.
     """
+
+    @property
+    def connection_pool(self) -> Pool:
+        """The connections; a cluster's client has a pool for each node instead."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: str | bytes) -> Any:
         """Call a script by the hash of its text."""
@@ -54,23 +68,11 @@ class Client(Protocol):
     def eval(self, script: str, numkeys: int, *keys_and_args: str | bytes) -> Any:
         """Call a script."""
 
-    def script_load(self, script: str) -> object:
-        """Make a script known."""
-
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """Return an empty pipeline."""
 
-    def get(self, name: str) -> bytes | None:
-        """Return a value."""
-
     def set(self, name: str, value: bytes, *, nx: bool = False, px: int | None = None) -> object:
         """Set a value; with *nx* only if there is none; for *px* milliseconds."""
-
-    def hgetall(self, name: str) -> dict[bytes, bytes]:
-        """Return a hash."""
-
-    def zrange(self, name: str, start: int, end: int) -> list[bytes]:
-        """Return a part of a sorted set."""
 
     def scan(
         self, cursor: int, *, match: str, count: int, target_nodes: Node | None = None

@@ -4,55 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
+from threading import Lock
+from typing import Any, Final, NamedTuple, TypeVar
 
 import redis
-from redis.cluster import RedisCluster
 from redis.crc import key_slot
 
 from litesess.clocks import pauses
-from litesess.errors import (
-    ConfigError,
-    ConfigTypeError,
-    StoreClosed,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
+from litesess.errors import StoreClosed
 from litesess.stores.redis import scripts
-from litesess.stores.redis.address import Address, address_of
+from litesess.stores.redis.address import address_of
 from litesess.stores.redis.client import Client, Node, Pipeline
+from litesess.stores.redis.failures import ERRORS, Failure, Refused, failure_of, is_unknown_script
+from litesess.stores.redis.given import given
 from litesess.stores.redis.scripts import Script
 
-logger = logging.getLogger("litesess.store")
+logger = logging.getLogger("litesess.store.connection")
 
 ResultT = TypeVar("ResultT")
 
 _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25
-#: Errors that pass: the server restarts, fails over, loads its data, or moves slots.
-_AWAY: Final = (
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.ClusterError,
-    redis.exceptions.RedisClusterException,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.TryAgainError,
-    OSError,
-)
-#: Errors that do not pass, though the client takes them for a lost connection.
-_REFUSED: Final = (
-    redis.exceptions.AuthenticationError,
-    redis.exceptions.AuthorizationError,
-)
-_AWAY_CODES: Final = (
-    "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY ",
-)  # fmt: skip
-#: How a client is told to.
-_FROM_REPLICAS: Final = ("read_from_replicas", "load_balancing_strategy")
+#: The part of the patience that one try may take, so that three fit in.
+_SHARE: Final = 0.3
+#: No try takes longer, in seconds.  Source: select(2), whose time has an upper limit.
+_LONGEST_TRY: Final = 3600.0
+#: By the hash of each script: its name, for errors.
+_NAMES: Final = {
+    script.sha: name for name, script in vars(scripts).items() if isinstance(script, Script)
+}
 
 
 class Call(NamedTuple):
@@ -66,9 +48,12 @@ class Call(NamedTuple):
 class Link:
     """The way to Redis: each command is tried again until it answers or patience ends.
 
+    Each command may be done twice, if an answer was lost: what is sent here must bear that.
+
     Attributes:
         name: of the server, for messages; it has no password.
         is_cluster: whether keys lie on several nodes.
+        drops: how often the connections were dropped, as they led to a wrong or dead server.
     """
 
     def __init__(
@@ -88,16 +73,24 @@ class Link:
             sleep: how to wait between tries.
 
         Raises:
-            ConfigError: *server* is neither.
+            ConfigError: *server* is neither, or a client that may wait longer than *timeout*.
         """
         self._timeout = timeout
+        self._share = min(_SHARE * timeout, _LONGEST_TRY)
         self._monotonic = monotonic
         self._sleep = sleep
         self._is_closed = False
+        self._lock = Lock()  # Guards: the making and the dropping of _client.
         self._client: Client | None = None
-        self._is_own = isinstance(server, str)
-        address = address_of(server, timeout) if isinstance(server, str) else _given(server)
-        self.name, self._make_client, self.is_cluster = address
+        self._known: set[str] = set()
+        self._calls_by_hash = True
+        self._told = ""
+        self.drops = 0
+        if isinstance(server, str):
+            address = address_of(server, self._share)
+        else:
+            address = given(server, timeout, self._share)
+        self.name, self._make_client, self.is_cluster, self._is_own = address
 
     @property
     def client(self) -> Client:
@@ -105,18 +98,34 @@ class Link:
 
         A client of the package ``redis`` notices that the process was forked.
         """
-        if self._is_closed:
-            raise StoreClosed("the Redis store was closed")
-        if self._client is None:
-            self._client = self._make_client()
-        return self._client
+        client = self._client
+        if client is not None:
+            return client
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed("the Redis store was closed")
+            if self._client is None:
+                self._client = self._make_client()
+            return self._client
+
+    def new_client(self) -> Client:
+        """Return a client with connections of its own, if one can be made, to be closed later.
+
+        Of a cluster, and of a client that was given, that is :attr:`client`, which must stay open.
+        """
+        return self._make_client() if self.is_renewable else self.client
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether another client can take the place of this one."""
+        return self._is_own and not self.is_cluster
 
     def close(self) -> None:
         """Let go of the connections, but of a client's that was given.  Again is harmless."""
-        self._is_closed = True
-        if self._client is not None and self._is_own:
-            self._client.close()
-        self._client = None
+        with self._lock:
+            client, self._client, self._is_closed = self._client, None, True
+        if client is not None and self._is_own:
+            client.close()
 
     @property
     def database(self) -> int:
@@ -127,74 +136,111 @@ class Link:
         """Return whether one script may use both keys."""
         return not self.is_cluster or key_slot(one.encode()) == key_slot(other.encode())
 
-    def do(self, ask: Callable[[Client], ResultT], *, is_repeatable: bool = True) -> ResultT:
+    def do(
+        self,
+        ask: Callable[[Client], ResultT],
+        *,
+        command: str = "",
+        key: str = "",
+        on_loss: Callable[[], object] | None = None,
+    ) -> ResultT:
         """Return the result of *ask* for the client.
 
         Args:
             ask: called until it answers.
-            is_repeatable: it may be done twice, if an answer was lost.
+            command: that it sends, for errors; "": several.
+            key: that the command is about.
+            on_loss: called before a try that follows one whose answer was lost.
 
         Raises:
-            StoreUnavailable: Redis can't be reached; the commands may have been done.
+            StoreUnavailable: Redis can't be used now; the commands may have been done.
             StoreFull: it has no memory left.
             StoreError: it refuses.
         """
         began = self._monotonic()
         waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
         while True:
+            client = self.client
             try:
-                return ask(self.client)
-            except StoreError:
-                raise
-            except (redis.exceptions.RedisError, OSError) as error:
-                failure = self._failure(error)
-                left = began + self._timeout - self._monotonic()
-                if not (is_repeatable and isinstance(failure, StoreUnavailable) and left > 0):
-                    # Without its cause: that may show values of the session.
-                    raise failure from None
+                result = ask(client)
+            except ERRORS as error:
+                failure = failure_of(error, self.name, command, key)
+            else:
+                self._told = ""
+                if client is not self._client:
+                    self._disconnect(client)
+                return result
+            meaning = failure.meaning
+            if meaning.drops:
+                self._drop(client)
+            left = began + self._timeout - self._monotonic()
+            # Another try would not end in time.
+            is_late = left <= 0 or (meaning.timed_out and left < self._share)
+            if is_late or not meaning.passes:
+                self._log(failure)
+                # Without its cause: that may show values of the session.
+                raise failure.error from None
+            if failure.is_lost and on_loss is not None:
+                on_loss()
             self._sleep(min(left, next(waits)))
+
+    def ask(self, command: str, key: str, *arguments: Any, **options: Any) -> Any:
+        """Return the answer to one command, named as the client's method; raises as :meth:`do`."""
+        return self.do(
+            lambda client: getattr(client, command)(key, *arguments, **options),
+            command=command.upper(),
+            key=key,
+        )
 
     def call(
         self,
         script: Script,
         keys: Sequence[str],
         *arguments: str | bytes,
-        is_repeatable: bool = True,
+        on_loss: Callable[[], object] | None = None,
     ) -> Any:
         """Return a script's answer; raises as :meth:`do` does."""
+        call = Call(script, keys, arguments)
         return self.do(
-            lambda client: _run(client, Call(script, keys, arguments)), is_repeatable=is_repeatable
-        )
+            lambda client: self._run(client, call),
+            command=_NAMES[script.sha], key=keys[0], on_loss=on_loss,
+        )  # fmt: skip
 
-    def call_all(self, calls: Sequence[Call], *, is_repeatable: bool = True) -> list[Any]:
+    def call_all(
+        self, calls: Sequence[Call], *, on_loss: Callable[[], object] | None = None
+    ) -> list[Any]:
         """Return the scripts' answers, called in this order; in one go where that can be.
 
         Raises as :meth:`do` does; those that come first may have been done.
         """
         if not calls:
             return []
-        if self.is_cluster or len(calls) == 1:
-            # All of them again: the first ones may have been undone since.
-            return self.do(
-                lambda client: [_run(client, call) for call in calls], is_repeatable=is_repeatable
-            )
-        return self.do(lambda client: _run_all(client, calls), is_repeatable=is_repeatable)
+        if len(calls) == 1:
+            script, keys, arguments = calls[0]
+            return [self.call(script, keys, *arguments, on_loss=on_loss)]
+        run = self._run_each if self.is_cluster else self._run_all
+        # All of them again: the first ones may have been undone since.
+        return self.do(lambda client: run(client, calls), on_loss=on_loss)
 
     def pipe(self, command: str, arguments: Sequence[Sequence[str]]) -> list[Any]:
         """Return the answers to a command, in one go; raises as :meth:`do` does.
 
         Args:
             command: the client's method.
-            arguments: of each call.
+            arguments: of each call; the first is a key.
         """
 
         def ask(client: Client) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             for each in arguments:
                 getattr(pipeline, command)(*each)
-            return _answers(pipeline)
+            answers = _sent(pipeline)
+            for each, answer in zip(arguments, answers, strict=True):
+                if isinstance(answer, Exception):
+                    raise Refused(command.upper(), each[0], answer)
+            return answers
 
-        return self.do(ask) if arguments else []
+        return self.do(ask, command=command.upper()) if arguments else []
 
     def nodes(self) -> Sequence[Node | None]:
         """Return the nodes that hold keys; None stands for the only one."""
@@ -206,74 +252,107 @@ class Link:
         """Return the next cursor, 0 after the last, and the names that SCAN has found."""
         if node is None:
             found: tuple[int, list[bytes]] = self.do(
-                lambda client: client.scan(cursor, match=pattern, count=count)
+                lambda client: client.scan(cursor, match=pattern, count=count), command="SCAN"
             )
             return found
         cursors, names = self.do(
-            lambda client: client.scan(cursor, match=pattern, count=count, target_nodes=node)
+            lambda client: client.scan(cursor, match=pattern, count=count, target_nodes=node),
+            command="SCAN",
         )
         return cursors[node.name], names
 
-    def _failure(self, error: Exception) -> StoreError:
-        """Return the error to raise for one of the client's; it shows no command."""
-        text = str(error)
-        if isinstance(error, _REFUSED) or text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
-            return StoreError(f"{self.name} refuses the user or password ({type(error).__name__})")
-        if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
-            return StoreFull(f"{self.name} has no memory left (maxmemory)")
-        is_code = any(code in text for code in _AWAY_CODES)
-        if is_code or isinstance(error, _AWAY):
-            if isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in text:
-                return StoreUnavailable(f"{self.name} is a replica, or becomes one")
-            return StoreUnavailable(f"{self.name} can't be reached ({type(error).__name__})")
-        code = text.partition(" ")[0] if text.partition(" ")[0].isupper() else ""
-        return StoreError(f"{self.name} refuses: {type(error).__name__} {code}".rstrip())
+    def _run(self, client: Client, call: Call) -> Any:
+        script, keys, arguments = call
+        refusal: Exception | None = None
+        if script.sha in self._known:
+            try:
+                return client.evalsha(script.sha, len(keys), *keys, *arguments)
+            except redis.exceptions.ResponseError as error:
+                # A cluster's node that has none of them, a server that was restarted, or a user or
+                # proxy that may not call scripts by their hashes.
+                if not is_unknown_script(error):
+                    raise
+                refusal = error
+        answer = client.eval(script.text, len(keys), *keys, *arguments)
+        self._learn([call], refusal)
+        return answer
 
+    def _run_each(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+        answers = []
+        for call in calls:
+            try:
+                answers.append(self._run(client, call))
+            except redis.exceptions.ResponseError as error:
+                raise Refused(_NAMES[call.script.sha], call.keys[0], error) from None
+        return answers
 
-def _run(client: Client, call: Call) -> Any:
-    script, keys, arguments = call
-    try:
-        return client.evalsha(script.sha, len(keys), *keys, *arguments)
-    except redis.exceptions.NoScriptError:
-        # A cluster's node that has none of them, a server that was restarted.
-        return client.eval(script.text, len(keys), *keys, *arguments)
+    def _run_all(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+        answers = self._piped(client, calls, self._known)
+        # Only those: the others have been done.
+        forgotten = [at for at, answer in enumerate(answers) if _is_unknown(answer)]
+        refusal = answers[forgotten[0]] if forgotten else None
+        if forgotten:
+            again = self._piped(client, [calls[at] for at in forgotten], frozenset())
+            for at, answer in zip(forgotten, again, strict=True):
+                answers[at] = answer
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise Refused(_NAMES[call.script.sha], call.keys[0], answer)
+        self._learn(calls, refusal)
+        return answers
 
+    def _learn(self, calls: Sequence[Call], refusal: Exception | None) -> None:
+        """Note that the server has the scripts of *calls*, and whether it takes their hashes.
 
-def _run_all(client: Client, calls: Sequence[Call]) -> list[Any]:
-    def run() -> list[Any]:
+        Args:
+            calls: they have been answered.
+            refusal: of a hash among them, if there was one.
+        """
+        if refusal is not None and not isinstance(refusal, redis.exceptions.NoScriptError):
+            self._calls_by_hash = False
+        if self._calls_by_hash:
+            self._known.update(call.script.sha for call in calls)
+        else:
+            self._known.clear()
+
+    @staticmethod
+    def _piped(client: Client, calls: Sequence[Call], known: Set[str]) -> list[Any]:
         pipeline = client.pipeline(transaction=False)
         for script, keys, arguments in calls:
-            pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-        return _answers(pipeline)
+            if script.sha in known:
+                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
+            else:
+                pipeline.eval(script.text, len(keys), *keys, *arguments)
+        return _sent(pipeline)
 
-    try:
-        return run()
-    except redis.exceptions.NoScriptError:
-        # Not one by one: those before the missing one have been done, and may be done twice.
-        for script in scripts.ALL:
-            client.script_load(script.text)
-        return run()
+    def _drop(self, client: Client) -> None:
+        """Let the next try have new connections: the others may lead to the same server."""
+        with self._lock:
+            self.drops += 1
+            if self.is_renewable and self._client is client:
+                self._client = None
+            self._known.clear()
+        self._disconnect(client)
+
+    def _disconnect(self, client: Client) -> None:
+        """Close the connections of *client* that no thread uses."""
+        # The client of a cluster does that for the node alone that is away.
+        if not self.is_cluster:
+            with suppress(*ERRORS):
+                client.connection_pool.disconnect(inuse_connections=False)
+
+    def _log(self, failure: Failure) -> None:
+        """Log why Redis can't be reached, once until it answers again or the cause is another."""
+        cause = failure.cause
+        if cause and cause != self._told:
+            self._told = cause
+            logger.error("%s can't be reached: %s", self.name, cause)
 
 
-def _given(server: object) -> Address:
-    """Return the address of a client that a caller has made."""
-    if not isinstance(server, (redis.Redis, RedisCluster)):
-        raise ConfigTypeError(
-            f"server is of type {type(server).__name__}, neither a URL nor a redis client"
-        )
-    if server.get_encoder().decode_responses:
-        raise ConfigError("the redis client decodes responses; make it without")
-    if any(getattr(server, name, None) for name in _FROM_REPLICAS):
-        # A replica may not have a session that was just stored, or still have one that ended.
-        raise ConfigError("the redis client reads from replicas; make it without")
-    client = cast("Client", server)
-    return Address("redis", lambda: client, is_cluster=isinstance(server, RedisCluster))
+def _is_unknown(answer: object) -> bool:
+    return isinstance(answer, redis.exceptions.ResponseError) and is_unknown_script(answer)
 
 
-def _answers(pipeline: Pipeline) -> list[Any]:
+def _sent(pipeline: Pipeline) -> list[Any]:
     # Not raised by the pipeline: its error would show the command, and with it the values.
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
+    return pipeline.execute(raise_on_error=False)

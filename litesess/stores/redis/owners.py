@@ -64,7 +64,7 @@ class Owners:
     def keys(self, owner: str) -> list[str]:
         """Return the keys in an owner's index."""
         name = self._sessions.name("o", self.hash_of(owner))
-        return [key.decode() for key in self._link.do(lambda client: client.zrange(name, 0, -1))]
+        return [key.decode() for key in self._link.ask("zrange", name, 0, -1)]
 
     def find(self, owner: str, now: float) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""

@@ -59,20 +59,20 @@ class Sessions:
         if self._records is None:
             with self._lock:
                 if self._records is None:
-                    name, do = f"{self._prefix}keys", self._link.do
+                    name, ask = f"{self._prefix}keys", self._link.ask
                     self._records = records_of(
                         self._encryption_key,
                         self.store_name,
                         self.key_file,
-                        lambda file: do(lambda client: client.set(name, file, nx=True)),
+                        lambda file: ask("set", name, file, nx=True),
                         lambda: not any(self.keys("s")),
                     )
         return self._records
 
     def key_file(self) -> bytes | None:
         """Return the bytes that say how the store is encrypted; None: it was never used."""
-        name = f"{self._prefix}keys"
-        return self._link.do(lambda client: client.get(name))
+        file: bytes | None = self._link.ask("get", f"{self._prefix}keys")
+        return file
 
     def name(self, kind: str, key: str) -> str:
         """Return the name of a session's hash, forwarding record or waiting session.
@@ -109,8 +109,8 @@ class Sessions:
 
     def hash(self, key: str) -> Hash:
         """Return the hash under *key*; empty: there is none."""
-        name = self.name("s", check_key(key))
-        return self._link.do(lambda client: client.hgetall(name))
+        found: Hash = self._link.ask("hgetall", self.name("s", check_key(key)))
+        return found
 
     def hashes(self, kind: str, keys: Sequence[str]) -> list[Hash]:
         """Return the hash of that kind under each of *keys*, in one go."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from litesess import ids
-from litesess.errors import VersionConflict
+from litesess.errors import StoreUnavailable, VersionConflict
 from litesess.ids import check_key
 from litesess.stores.base import Record
 from litesess.stores.changes import Changes
@@ -17,6 +17,8 @@ from litesess.stores.redis.records import SETTINGS, Fields, flat
 from litesess.stores.redis.sessions import Sessions, seconds
 
 _TOKEN_BYTES: Final = 8
+#: A session has the tokens of so many writes, as ``UPDATE`` says.
+_TOKENS: Final = 8
 
 
 class Updates:
@@ -56,13 +58,14 @@ class Updates:
         """Merge *changes* into the session that has, or had, *key*; see :meth:`Store.update`."""
         now, here, led, token = changes.now, check_key(key), "0", _token()
         calls: list[Call] = []
+        lost: list[str] = []
         indexed = "", ""
         if isinstance(changes.owner, str):
             until = now + self._ttl if changes.expires_at is None else changes.expires_at
             calls, indexed = self._indexing(key, self._owners.hash_of(changes.owner), until, now)
         while True:
             call = self._merging(here, changes, token, led, indexed, is_moved=here != key)
-            answers = self._link.call_all([*calls, call], is_repeatable=changes.follows)
+            answers = self._link.call_all([*calls, call], on_loss=lambda: lost.append(token))
             what, *details = answers[-1]
             calls = []
             if what == b"done":
@@ -71,6 +74,8 @@ class Updates:
                     record.is_moved = here != key
                     record.replaced_version = record.version - 1
                 return record
+            if lost and not changes.follows and what in {b"conflict", b"moved"}:
+                _check_is_undone(what, details, changes)
             if what == b"conflict":
                 changes.check_version(int(details[0]))
             if what == b"unindexed":
@@ -137,7 +142,7 @@ class Updates:
             self._merging(key, each, _token(), "0", ("", ""), is_moved=False)
             for key, each in changes.items()
         ]
-        answers = self._link.call_all(calls, is_repeatable=False)
+        answers = self._link.call_all(calls)
         return [
             # To look after an owner's index takes another call.
             what == b"done" or (what == b"unindexed" and self._strip(key, each))
@@ -161,6 +166,17 @@ class Updates:
             if what != b"unindexed":
                 return bool(what == b"done")
             calls, indexed = self._indexing(key, details[0].decode(), expires_at, now)
+
+
+def _check_is_undone(what: bytes, details: Sequence[bytes], changes: Changes) -> None:
+    """Check that a write whose answer was lost, and that is refused now, was not done then.
+
+    Raises:
+        StoreUnavailable: it may have been: the session no longer has its token.
+    """
+    needed = changes.if_version or 0
+    if what == b"moved" or not 0 < int(details[0]) - needed < _TOKENS:
+        raise StoreUnavailable("the answer to a write was lost, and whether it was done is unknown")
 
 
 def _or_empty(value: float | None) -> str:
