@@ -21,11 +21,13 @@ pytestmark = [pytest.mark.slow, needs_redis]
 _numbers = count()
 
 
-def acl_rule():
-    """Return the words of the command in docs/scaling.rst."""
+def acl_rules():
+    """Return the words of the commands in docs/scaling.rst: for a server, and more for a cluster."""
     text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
-    (rule,) = re.findall(r"ACL SETUSER litesess.*?\n\n", text, re.DOTALL)
-    return rule.replace("\\", " ").split()
+    rules = re.findall(r"    (ACL SETUSER litesess.*?)\n\n", text, re.DOTALL)
+    server, cluster = (rule.replace("\\", " ").split() for rule in rules)
+    assert server[:4] == ["ACL", "SETUSER", "litesess", "reset"]
+    return ["~test*" if word == "~litesess:*" else word for word in server], cluster
 
 
 @pytest.fixture(scope="module", params=[*PROGRAMS])
@@ -69,19 +71,14 @@ class TestRedisStoreByAUserWithoutOtherRights(InRedis):
 
     @pytest.fixture(autouse=True)
     def _server(self, url):
-        rule = acl_rule()
-        assert rule[:4] == ["ACL", "SETUSER", "litesess", "reset"]
         _, _, port = url.rpartition(":")
-        rights = ["~test*" if each == "~litesess:*" else each for each in rule]
         with redis.Redis(port=int(port)) as client:
-            client.execute_command(*rights)
+            client.execute_command(*acl_rules()[0])
         self.store.close()
         self.server = f"redis://litesess:PASSWORD@127.0.0.1:{port}"
         self.store = self.make_store(self.clock)
 
     def test_expiries_may_be_heard_of(self):
-        (channel,) = [each for each in acl_rule() if each.startswith("&")]
-        assert channel == "&__keyevent@0__:expired"
         self.store.listeners.append(lambda event: None)
         self.store.load(key_of("x"))
         with redis.Redis(port=int(self.server.rpartition(":")[2])) as client:
@@ -102,3 +99,16 @@ class TestRedisStoreOnOneNodeOfACluster(TestRedisStoreOnACluster):
     def make_store(self, clock: FakeClock) -> Store:
         prefix = f"{{test{next(_numbers)}}}:"
         return RedisStore(self.server, prefix=prefix, clock=clock, **self.options)
+
+
+class TestRedisStoreOnAClusterByAUserWithoutOtherRights(TestRedisStoreOnACluster):
+    @pytest.fixture(autouse=True)
+    def _server(self, cluster_url):
+        places = cluster_url.removeprefix("redis+cluster://")
+        for place in places.split(","):
+            with redis.Redis(port=int(place.rpartition(":")[2])) as client:
+                for rule in acl_rules():
+                    client.execute_command(*rule)
+        self.store.close()
+        self.server = f"redis+cluster://litesess:PASSWORD@{places}"
+        self.store = self.make_store(self.clock)
