@@ -22,7 +22,7 @@ _numbers = count()
 
 
 def acl_rules():
-    """Return the words of the commands in docs/scaling.rst: for a server, and more for a cluster."""
+    """Return the words of the commands in docs/scaling.rst: of a server, and of a cluster."""
     text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
     rules = re.findall(r"    (ACL SETUSER litesess.*?)\n\n", text, re.DOTALL)
     server, cluster = (rule.replace("\\", " ").split() for rule in rules)
