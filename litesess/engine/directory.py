@@ -109,7 +109,17 @@ class Listing(NamedTuple):
 class Directory:
     """The directory of one store, held open; every file is known by its name there."""
 
-    __slots__ = ("_file", "_given", "_widened", "fd", "fs", "names", "path", "read_only")
+    __slots__ = (
+        "_file",
+        "_given",
+        "_widened",
+        "fd",
+        "fs",
+        "names",
+        "path",
+        "read_only",
+        "shares_memory",
+    )
 
     def __init__(
         self,
@@ -120,6 +130,7 @@ class Directory:
         *,
         given: str = "",
         read_only: bool = False,
+        shares_memory: bool = True,
         widened: Widened = Widened.IGNORE,
     ) -> None:
         """Take over an open directory.
@@ -131,6 +142,7 @@ class Directory:
             names: those of the store's files.
             given: its path as it was given, which may lead there over links; "": *path*.
             read_only: nothing there may be changed.
+            shares_memory: what other processes write there shows at once in mapped memory.
             widened: what to do with a file that others can write to.
         """
         self.fs = fs
@@ -138,6 +150,7 @@ class Directory:
         self.names = names
         self.read_only = read_only
         self._given = given or path
+        self.shares_memory = shares_memory
         self._widened = widened
         #: The descriptor of the directory, for its lock.
         self.fd = file.fd
@@ -153,6 +166,7 @@ class Directory:
         given: str = "",
         create: bool = False,
         read_only: bool = False,
+        shares_memory: bool = True,
         widened: Widened = Widened.REPAIR,
     ) -> Directory:
         """Open the directory at *path*; see :meth:`__init__`.
@@ -164,6 +178,7 @@ class Directory:
             given: see :meth:`__init__`.
             create: make the directory if it is missing.
             read_only: nothing there may be changed.
+            shares_memory: see :meth:`__init__`.
             widened: what to do with it, or a file in it, that others can write to.
 
         Raises:
@@ -179,6 +194,7 @@ class Directory:
             names,
             given=given,
             read_only=read_only,
+            shares_memory=shares_memory,
             widened=widened,
         )
 

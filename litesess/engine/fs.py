@@ -7,18 +7,19 @@ records.  Calls that need no more than the system's are bound to ``os`` directly
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import mmap
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-from litesess.engine.descriptors import above_standard, own_descriptor
+from litesess.engine.descriptors import own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
-from litesess.engine.mounts import device_name, device_of, is_at, network_type
+from litesess.engine.mounts import device_name, device_of, is_at, network_type, shares_memory
+from litesess.engine.system import allocate, map_file, sync
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -50,7 +51,9 @@ def store_error(error: OSError, path: str) -> StoreError:
     if is_interruption(error):
         raise error
     name = error.filename
-    if isinstance(name, str) and name not in ("", ".") and "/" not in name:
+    if isinstance(name, str) and name.startswith("/"):
+        path = name
+    elif isinstance(name, str) and name not in ("", ".") and "/" not in name:
         path = f"{path.removesuffix(f'/{name}')}/{name}"  # of the file, not only of the directory
     what = f"{path}: {error.strerror or error}"
     if error.errno in _FULL:
@@ -76,28 +79,19 @@ class _Translated:
             raise store_error(error, self._path) from error
 
 
+def unreadable(error: OSError, path: str, offset: int) -> OSError:
+    """Return *error*, of reading the file at *path*, with the place where that failed."""
+    if is_interruption(error):
+        return error
+    return OSError(error.errno, f"{error.strerror}, at offset {offset}", path)
+
+
 def errors(path: str) -> _Translated:
     """Translate an ``OSError`` that leaves the block into a ``StoreError`` about *path*.
 
     See :func:`store_error`, which the hot paths call for themselves.
     """
     return _Translated(path)
-
-
-def _full_sync(fd: int) -> None:
-    """Sync where there is no fdatasync.
-
-    Source: fsync(2) of macOS: only F_FULLFSYNC empties the drive's cache.
-    """
-    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
-    if full_sync is not None:
-        with suppress(OSError):  # not every file system there has it
-            fcntl.fcntl(fd, full_sync)
-            return
-    os.fsync(fd)
-
-
-_sync: Callable[[int], None] = getattr(os, "fdatasync", _full_sync)
 
 
 class FileSystem:
@@ -110,23 +104,12 @@ class FileSystem:
     #: Write at an offset; return how many bytes were taken.
     pwrite = staticmethod(os.pwrite)
     #: Make the file's bytes durable.
-    sync: Callable[[int], None] = staticmethod(_sync)
+    sync: Callable[[int], None] = staticmethod(sync)
     #: Make the names in a directory durable.
     sync_directory = staticmethod(os.fsync)
 
-    @staticmethod
-    def allocate(fd: int, start: int, size: int) -> None:
-        """Make room for *size* bytes at *start*, where the file system can.
-
-        Raises:
-            OSError: there is none.
-        """
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(fd, start, size)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                    raise
+    #: Make room for bytes at a place, where the file system can.
+    allocate = staticmethod(allocate)
 
     @staticmethod
     def size(fd: int) -> int:
@@ -147,11 +130,10 @@ class FileSystem:
         """
         return os.access(name, os.F_OK, dir_fd=directory, effective_ids=_EFFECTIVE)
 
-    @staticmethod
-    def map(fd: int, size: int) -> mmap.mmap:
-        """Return the file's first *size* bytes as read-only memory."""
-        with above_standard():  # it has a descriptor of its own
-            return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+    #: Return bytes of a file as memory that shows what other processes write there.
+    map_shared = staticmethod(partial(map_file, mmap.MAP_SHARED))
+    #: Return bytes of a file that never changes as memory; more file systems have this.
+    map_private = staticmethod(partial(map_file, mmap.MAP_PRIVATE))
 
     @staticmethod
     def make_directory(path: str) -> None:
@@ -232,6 +214,8 @@ class FileSystem:
     #: Return the device that an open directory lies on, and how to name one.
     device_of = staticmethod(device_of)
     device_name = staticmethod(device_name)
+    #: Return whether what other processes write below a path shows at once in mapped memory.
+    shares_memory = staticmethod(shares_memory)
 
     @staticmethod
     def list(directory: int) -> list[str]:
@@ -355,6 +339,18 @@ def _refuse_link(directory: int, name: str, path: str, access: int) -> int:
                 f"{path} is a link, device or directory; it was not made by litesess, remove it"
             ) from error
         raise
+
+
+def read(fs: FileSystem, fd: int, size: int, offset: int, path: str) -> bytes:
+    """Return *size* bytes from *offset* on; fewer only at the end of the file.
+
+    Raises:
+        OSError: the medium failed; it names file and offset.
+    """
+    try:
+        return fs.pread(fd, size, offset)
+    except OSError as error:
+        raise unreadable(error, path, offset) from error
 
 
 def write_all(fs: FileSystem, fd: int, data: bytes, offset: int) -> None:

@@ -32,6 +32,26 @@ def bucket_bits(count: int) -> int:
     return min(max((count // _BUCKET_LOAD).bit_length(), 1), MAX_BITS)
 
 
+def _widths(footer: Footer, *, is_encrypted: bool) -> tuple[int, ...]:
+    """Return how many bytes each column takes."""
+    count, owned = footer.entry_count, footer.owned_count
+    return (
+        4 * ((1 << footer.bits) + 1),
+        PREFIX_BYTES * count,
+        8 * count,
+        8 * (count + 1),
+        8 * count if is_encrypted else 0,
+        OWNER_TAG_BYTES * count if owned else 0,
+        4 * ((1 << bucket_bits(owned)) + 1) if owned else 0,
+        4 * owned,
+    )
+
+
+def index_bytes(footer: Footer, *, is_encrypted: bool) -> int:
+    """Return the length of an index; -1 if there can be none like that."""
+    return sum(_widths(footer, is_encrypted=is_encrypted)) if footer.bits <= MAX_BITS else -1
+
+
 class Index:
     """The index of an open snapshot: columns in memory, in the order of keys."""
 
@@ -45,7 +65,6 @@ class Index:
         "_prefix_base",
         "_shift",
         "count",
-        "end",
         "expiries",
         "has_owners",
         "offsets",
@@ -57,47 +76,32 @@ class Index:
     ) -> None:
         """Take the columns out of memory.
 
-        They are not looked at.  If *memory* is too short for them, :attr:`end` lies beyond it, and
-        nothing else may be used.
+        They are not looked at.
 
         Args:
-            memory: the file, or a part of it.
+            memory: of which ``index_bytes`` are the index.
             start: where the index begins in it.
             footer: of the snapshot.
             is_encrypted: the index has the versions of the entries, too.
         """
         self._map = memory
         #: How many entries there are.
-        self.count = count = footer.entry_count
+        self.count = footer.entry_count
         self.has_owners = footer.owned_count > 0
-        owned, owned_bits = footer.owned_count, bucket_bits(footer.owned_count)
-        widths = (
-            4 * ((1 << footer.bits) + 1),
-            PREFIX_BYTES * count,
-            8 * count,
-            8 * (count + 1),
-            8 * count if is_encrypted else 0,
-            OWNER_TAG_BYTES * count if owned else 0,
-            4 * ((1 << owned_bits) + 1) if owned else 0,
-            4 * owned,
-        )
-        bounds = [*accumulate(widths, initial=start)]
-        #: Where the index ends in memory.
-        self.end = bounds[-1]
-        if footer.bits <= MAX_BITS and self.end <= len(memory):
-            view = memoryview(memory)
-            columns = [view[start:end] for start, end in pairwise(bounds)]
-            self._prefix_base, self._owner_tag_base = bounds[1], bounds[5]
-            self._buckets = columns[0].cast("I")
-            #: When each entry expires, in Unix seconds.
-            self.expiries = columns[2].cast("d")
-            #: Where each entry stands in the file, and at last where they end.
-            self.offsets = columns[3].cast("Q")
-            #: The version of each entry; empty in a snapshot that is not encrypted.
-            self.versions = columns[4].cast("Q")
-            self._owned_buckets = columns[6].cast("I")
-            self._owned = columns[7].cast("I")
-            self._shift, self._owned_shift = 32 - footer.bits, 32 - owned_bits
+        bounds = [*accumulate(_widths(footer, is_encrypted=is_encrypted), initial=start)]
+        view = memoryview(memory)
+        columns = [view[start:end] for start, end in pairwise(bounds)]
+        self._prefix_base, self._owner_tag_base = bounds[1], bounds[5]
+        self._buckets = columns[0].cast("I")
+        #: When each entry expires, in Unix seconds.
+        self.expiries = columns[2].cast("d")
+        #: Where each entry stands in the file, and at last where they end.
+        self.offsets = columns[3].cast("Q")
+        #: The version of each entry; empty in a snapshot that is not encrypted.
+        self.versions = columns[4].cast("Q")
+        self._owned_buckets = columns[6].cast("I")
+        self._owned = columns[7].cast("I")
+        self._shift, self._owned_shift = 32 - footer.bits, 32 - bucket_bits(footer.owned_count)
 
     def __del__(self) -> None:
         self.release()

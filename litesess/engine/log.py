@@ -12,7 +12,7 @@ from litesess.engine import format as form
 from litesess.engine.changes import Entry
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory
-from litesess.engine.fs import FileSystem, reserve, write_all, write_zeros
+from litesess.engine.fs import FileSystem, read, reserve, write_all, write_zeros
 from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
@@ -38,6 +38,7 @@ class Log:
         "_directory",
         "_file",
         "_fs",
+        "_is_mapped",
         "_last_entry",
         "_name",
         "_window",
@@ -70,6 +71,7 @@ class Log:
         self._name = name
         self._file = file
         self._last_entry = _NO_ENTRY  # its location, its key, the entry
+        self._is_mapped = directory.shares_memory
         # The file's bytes as memory, as far as it was mapped.
         self._window: mmap.mmap | bytes = b""
 
@@ -122,8 +124,10 @@ class Log:
         if end >= size:
             return False
         try:
-            self._window = self._fs.map(self._file.fd, size)
-        except OSError:  # the file system shares no memory
+            if not self._is_mapped:
+                return self.goes_on(end)
+            self._window = self._fs.map_shared(self._file.fd, size)
+        except OSError:  # the file system shares no memory, or the medium failed
             return self.goes_on(end)
         return self._window[end] != 0
 
@@ -137,11 +141,11 @@ class Log:
         A bad record may be being written: that is the end for now.
         """
         base, at, wanted = start, 0, _FIRST_LOOK_BYTES
-        data = b""
+        data = self._read(wanted, base)
         while True:
             if at == len(data):
                 base, at = base + at, 0
-                data = self._read(wanted, base)
+                data = self.pread(wanted, base)
             if not data or not data[at]:
                 return
             found = form.decode_record(data, at, base, self.salt_crc, self.cipher)
@@ -159,8 +163,12 @@ class Log:
             wanted = min(4 * wanted, CHUNK_BYTES)
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Return *size* bytes of the file from *offset* on; fewer only at its end."""
-        return self._fs.pread(self._file.fd, size, offset)
+        """Return *size* bytes of the file from *offset* on; fewer only at its end.
+
+        Raises:
+            OSError: the medium failed; it names file and offset.
+        """
+        return read(self._fs, self._file.fd, size, offset, self.path)
 
     @property
     def size(self) -> int:
@@ -188,7 +196,7 @@ class Log:
         it back as to read.
         """
         data = self._window[offset : offset + size]
-        return data if len(data) == size else self._fs.pread(self._file.fd, size, offset)
+        return data if len(data) == size else self.pread(size, offset)
 
     def entry(self, location: int, key: bytes) -> Entry:
         """Return the entry that the record at *location* stores under *key*.

@@ -15,6 +15,8 @@ _NETWORK: Final = re.compile(
     r"|fuse\.(sshfs|glusterfs|ceph(-fuse)?|s3fs|s3ql|gcsfuse|rclone|juicefs|mfs|moosefs"
     r"|davfs2?|curlftpfs|vmhgfs-fuse|grpcfuse|osxfs|beegfs|lizardfs|seaweedfs|ipfs)"
 )
+#: Those that put one directory over another.
+_LAYERED: Final = re.compile(r"overlay(fs)?|aufs|fuse\.(fuse-overlayfs|unionfs(-fuse)?|mergerfs)")
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
@@ -23,12 +25,31 @@ def network_type(path: str) -> str:
 
     Source: proc_pid_mountinfo(5).  Where there is no such file it can't be told.
     """
+    kind = _type_of(path)
+    return kind if _NETWORK.fullmatch(kind) else ""
+
+
+def _type_of(path: str) -> str:
     try:
         mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:
         return ""
-    kind = mounted_type(mounts.splitlines(), path)
-    return kind if _NETWORK.fullmatch(kind) else ""
+    return mounted_type(mounts.splitlines(), path)
+
+
+def shares_memory(path: str, *, read_only: bool) -> bool:
+    """Return whether what other processes write below *path* shows at once in mapped memory.
+
+    In an overlay a file that is open for reading alone may be one of a lower layer: its memory
+    stays as it is when a writer copies it up.
+    Source: Linux, Documentation/filesystems/overlayfs.rst, "Non-standard behavior".
+
+    Args:
+        path: absolute.
+        read_only: the files are opened for reading alone.
+    """
+    kind = _type_of(path)
+    return not (_NETWORK.fullmatch(kind) or (read_only and _LAYERED.fullmatch(kind)))
 
 
 def mounted_type(mounts: Iterable[str], path: str) -> str:

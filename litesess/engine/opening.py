@@ -222,6 +222,7 @@ class Opener:
             given=self._given,
             create=create,
             read_only=read_only,
+            shares_memory=self.means.fs.shares_memory(self.path, read_only=read_only),
             widened=widened,
         )
 

@@ -1,22 +1,26 @@
 """Snapshots: all entries at one moment, sorted by key, with an index that stays on disk.
 
-Values are read with ``pread``: a mapped file that turns bad kills the process where a read raises.
+Values are read with ``pread``: a mapped file that turns bad may kill the process where a read
+raises.
 """
 
 from __future__ import annotations
 
+import mmap
 import random
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from typing import Final
 from zlib import crc32
 
+from litesess.crypto import Cipher
 from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.descriptors import OpenFile
-from litesess.engine.fs import FileSystem
-from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index
+from litesess.engine.fs import FileSystem, read, unreadable
+from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index, index_bytes
 from litesess.engine.snapshot_format import (
     FOOTER_BYTES,
     NO_OWNER,
@@ -99,18 +103,25 @@ class Snapshot:
             Corruption: index or footer is damaged.
             DecryptError: they were not made under the key of the head.
         """
-        size = fs.size(file.fd)
-        at = max(size - FOOTER_BYTES, form.HEADER_BYTES)
-        footer = decode_footer(fs.pread(file.fd, FOOTER_BYTES, at), path, at)
+        at = max(fs.size(file.fd) - FOOTER_BYTES, form.HEADER_BYTES)
+        footer = decode_footer(read(fs, file.fd, FOOTER_BYTES, at, path), path, at)
         start = footer.index_offset
-        index = Index(fs.map(file.fd, size), start, footer, is_encrypted=head.cipher is not None)
-        if index.end != at:
+        size = index_bytes(footer, is_encrypted=head.cipher is not None)
+        if start + size != at:
             raise Corruption(
                 path, start, f"index of {at - start} bytes for {footer.entry_count} entries"
             )
-        snapshot = cls(fs, file, path, head, footer, index)
-        snapshot._check_index(snapshot._read_index)
-        return snapshot
+        read_index = partial(_read_index, fs, file.fd, footer, size, path)
+        # Before it is mapped: what fails while it is read is an error.
+        _check_index(path, footer, head.cipher, read_index)
+        before = start % mmap.ALLOCATIONGRANULARITY
+        memory: mmap.mmap | bytes
+        try:
+            memory = fs.map_private(file.fd, before + size, start - before)
+        except OSError:  # the file system has none
+            memory, before = b"".join(read_index()), 0
+        index = Index(memory, before, footer, is_encrypted=head.cipher is not None)
+        return cls(fs, file, path, head, footer, index)
 
     @property
     def count(self) -> int:
@@ -121,13 +132,6 @@ class Snapshot:
     def counted(self) -> int:
         """How many entries are counted; the others are gone through."""
         return self.count - sum(1 for _ in self.index.owned_positions(self._uncounted))
-
-    def _read_index(self) -> Iterator[bytes]:
-        """Yield the index, a piece at a time."""
-        # By pread: through the map every page of it would count as this process's memory.
-        end = self.size - FOOTER_BYTES
-        for at in range(self._footer.index_offset, end, CHUNK_BYTES):
-            yield self._fs.pread(self._file.fd, min(CHUNK_BYTES, end - at), at)
 
     def private(self) -> Snapshot:
         """Return this snapshot with a private copy of its index, proven anew.
@@ -141,25 +145,11 @@ class Snapshot:
         """
         if self.cipher is None:
             return self
-        memory = b"".join(self._read_index())
-        self._check_index(lambda: iter([memory]))
-        index = Index(memory, 0, self._footer, is_encrypted=True)
+        footer, size = self._footer, index_bytes(self._footer, is_encrypted=True)
+        memory = b"".join(_read_index(self._fs, self._file.fd, footer, size, self.path))
+        _check_index(self.path, footer, self.cipher, lambda: iter([memory]))
+        index = Index(memory, 0, footer, is_encrypted=True)
         return Snapshot(self._fs, self._file, self.path, self._head, self._footer, index)
-
-    def _check_index(self, read: Callable[[], Iterable[bytes]]) -> None:
-        footer, start, cipher = self._footer, self._footer.index_offset, self.cipher
-        # The proof alone is enough, and takes half as long; the checksum tells rot from tampering.
-        if cipher is not None and cipher.proves(chain(read(), [footer.vouched]), footer.proof):
-            return
-        actual = 0
-        for part in read():
-            actual = crc32(part, actual)
-        if actual != footer.index_crc:
-            raise Corruption(
-                self.path, start, f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}"
-            )
-        if cipher is not None:
-            raise cipher.tampered()
 
     def close(self) -> None:
         """Close the file and release the mapped memory; reading is an error from then on."""
@@ -218,7 +208,10 @@ class Snapshot:
 
     def _entry(self, position: int) -> tuple[bytes, Entry]:
         index, offset = self.index, self.index.offsets[position]
-        data = self._fs.pread(self._file.fd, index.offsets[position + 1] - offset, offset)
+        try:
+            data = self._fs.pread(self._file.fd, index.offsets[position + 1] - offset, offset)
+        except OSError as error:
+            raise unreadable(error, self.path, offset) from error
         key, version, value = decode_entry(data, self._store_crc, self.path, offset, self._values)
         if self.cipher is not None and version != index.versions[position]:
             # An older one, from an older snapshot, is as well encrypted.
@@ -234,7 +227,8 @@ class Snapshot:
         Raises:
             Corruption: it is not the one that the index has there.
         """
-        key = self._fs.pread(self._file.fd, form.KEY_BYTES, self.index.offsets[position])
+        offset = self.index.offsets[position]
+        key = read(self._fs, self._file.fd, form.KEY_BYTES, offset, self.path)
         self._check_key(key, position)
         return key
 
@@ -311,7 +305,7 @@ class Snapshot:
         shift = writer.offset - first
         for offset in range(first, last, CHUNK_BYTES):
             size = min(CHUNK_BYTES, last - offset)
-            data = self._fs.pread(self._file.fd, size, offset)
+            data = read(self._fs, self._file.fd, size, offset, self.path)
             if len(data) != size:
                 raise Corruption(self.path, offset, f"read {len(data)} of {size} bytes")
             writer.add_bytes(data)
@@ -325,9 +319,35 @@ def check(fs: FileSystem, fd: int, path: str) -> None:
         Corruption: it was damaged.
     """
     end = fs.size(fd) - FOOTER_BYTES
-    footer = decode_footer(fs.pread(fd, FOOTER_BYTES, end), path, end)
+    footer = decode_footer(read(fs, fd, FOOTER_BYTES, end, path), path, end)
     digest = sha256()
     for at in range(0, end, CHUNK_BYTES):
-        digest.update(fs.pread(fd, min(CHUNK_BYTES, end - at), at))
+        digest.update(read(fs, fd, min(CHUNK_BYTES, end - at), at, path))
     if digest.digest() != footer.sha256:
         raise Corruption(path, 0, "SHA-256 differs from the footer's")
+
+
+def _read_index(fs: FileSystem, fd: int, footer: Footer, size: int, path: str) -> Iterator[bytes]:
+    """Yield the index, of *size* bytes, a piece at a time."""
+    end = footer.index_offset + size
+    for at in range(footer.index_offset, end, CHUNK_BYTES):
+        yield read(fs, fd, min(CHUNK_BYTES, end - at), at, path)
+
+
+def _check_index(
+    path: str, footer: Footer, cipher: Cipher | None, read_index: Callable[[], Iterable[bytes]]
+) -> None:
+    # The proof alone is enough, and takes half as long; the checksum tells rot from tampering.
+    if cipher is not None and cipher.proves(chain(read_index(), [footer.vouched]), footer.proof):
+        return
+    actual = 0
+    for part in read_index():
+        actual = crc32(part, actual)
+    if actual != footer.index_crc:
+        raise Corruption(
+            path,
+            footer.index_offset,
+            f"index checksum {actual:#010x}, stored {footer.index_crc:#010x}",
+        )
+    if cipher is not None:
+        raise cipher.tampered()

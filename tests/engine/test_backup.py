@@ -153,11 +153,13 @@ def test_a_backup_that_fails_at_any_call_leaves_nothing_and_harms_nothing(
         disk = SimDisk()
 
         def fault(call: str, disk: SimDisk = disk, at: int = at) -> None:
-            if disk.calls == at:
+            # Where there is no mapped memory the index is read.
+            if disk.calls >= at and call != "map":
+                disk.fault = lambda _call: None
                 raise OSError(28, "No space left on device")
 
         disk.fault = fault
-        with pytest.raises(StoreError, match="/copy: No space"):
+        with pytest.raises(StoreError, match=r"/copy(/[^:]*)?: No space"):
             copy_to(engine, disk)
         assert not disk.files(), f"call {at}"
         assert content(engine) == stored

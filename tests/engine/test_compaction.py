@@ -405,7 +405,7 @@ def test_a_failed_compaction_in_the_background_is_logged_and_tried_again(disk, c
     failing = True
 
     def fault(call: str) -> None:
-        if call == "map" and failing:
+        if call == "rename" and failing:
             raise OSError(errno.EIO, "Input/output error")
 
     disk.fault = fault

@@ -9,17 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.tools.counters import COUNTERS, Writer, stored_counters
+from tests.tools.disks import make_image, mounted, need_root_and
 
 pytestmark = pytest.mark.slow
 
@@ -28,42 +26,12 @@ CUTS = int(os.environ.get("LITESESS_POWER_CUTS", "15"))
 _FICLONE = 0x40049409  # linux/fs.h
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-@contextmanager
-def mounted(image: Path, where: Path) -> Iterator[Path]:
-    where.mkdir()
-    run("mount", "-o", "loop", image, where)
-    try:
-        yield where
-    finally:
-        run("umount", where)
-        where.rmdir()
-
-
-def make_image(path: Path, size: int, *command: str) -> Path:
-    path.touch()
-    os.truncate(path, size)
-    run(*command, path)
-    return path
-
-
 @pytest.fixture
 def disks(tmp_path) -> Iterator[Path]:
     """A directory whose files can be cloned."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount the disk whose power is cut")
-    missing = [tool for tool in ("mkfs.btrfs", "mkfs.ext4", "mount") if not shutil.which(tool)]
-    if missing:
-        pytest.skip(f"a file system can't be made or mounted without {', '.join(missing)}")
-    with ExitStack() as stack:
-        try:
-            image = make_image(tmp_path / "disks", 1 << 30, "mkfs.btrfs", "-q")
-            where = stack.enter_context(mounted(image, tmp_path / "clonable"))
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"no btrfs can be mounted from a file: {error.stderr.decode().strip()}")
+    need_root_and("mkfs.btrfs", "mkfs.ext4", "mount")
+    image = make_image(tmp_path / "disks", 1 << 30, "mkfs.btrfs", "-q")
+    with mounted(tmp_path / "clonable", "-o", "loop", image) as where:
         yield where
 
 
@@ -77,7 +45,7 @@ def lost_to_power_cuts(disks: Path, scratch: Path, *, sync: bool) -> tuple[int, 
     rng = random.Random(5)
     disk = make_image(disks / "disk", 64 << 20, "mkfs.ext4", "-q")
     lost = 0
-    with mounted(disk, scratch / "disk") as where:
+    with mounted(scratch / "disk", "-o", "loop", disk) as where:
         writer = Writer(str(where / "data"), (0, 3000), 1, sync=sync)
         try:
             for cut in range(CUTS):
@@ -87,7 +55,7 @@ def lost_to_power_cuts(disks: Path, scratch: Path, *, sync: bool) -> tuple[int, 
                 acknowledged = list(writer.acknowledged)
                 image = disks / f"cut-{cut}"
                 clone(disk, image)
-                with mounted(image, scratch / "cut") as left:
+                with mounted(scratch / "cut", "-o", "loop", image) as left:
                     found = stored_counters(str(left / "data"))
                 image.unlink()
                 lost += sum(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 from litesess.engine import FileSystem
-from litesess.engine.format import WAL_MAGIC
 from litesess.engine.lock import FileLock
 
 
@@ -193,14 +192,18 @@ class SimDisk(FileSystem):
     def exists(self, directory: int, name: str) -> bool:
         return name in self.names
 
-    def map(self, fd: int, size: int) -> Any:
+    def map_shared(self, fd: int, size: int, offset: int = 0) -> Any:
         self._call("map")
-        inode = self.open_files[fd]
-        if inode.content.startswith(WAL_MAGIC):
-            return Window(self, inode, size)
+        return Window(self, self.open_files[fd], size)
+
+    def map_private(self, fd: int, size: int, offset: int = 0) -> Any:
+        self._call("map")
         memory = mmap.mmap(-1, size)
-        memory[:] = bytes(inode.content[:size])
+        memory[:] = bytes(self.open_files[fd].content[offset : offset + size])
         return memory
+
+    def shares_memory(self, path: str, *, read_only: bool) -> bool:
+        return True
 
     def network_type(self, path: str) -> str:
         return ""
