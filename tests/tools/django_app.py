@@ -1,6 +1,6 @@
 """A Django project in one module, whose sessions are kept by litesess.
 
-Used in the tests' own process, and served by real servers: ``tests.tools.django_app:application``.
+Used in the tests' own process, and served by real servers: ``django_app:application``.
 ``DJANGO_DATA`` is its directory.
 """
 
@@ -120,6 +120,14 @@ def read(request: Any) -> HttpResponse:
     return JsonResponse({"said": [str(each) for each in messages.get_messages(request)]})
 
 
+def count(request: Any) -> HttpResponse:
+    def one_more(session: Any) -> int:
+        session["count"] = session.get("count", 0) + 1
+        return session["count"]
+
+    return JsonResponse({"count": request.session.atomic(one_more)})
+
+
 def fail(request: Any, status: int) -> HttpResponse:
     request.session["failed"] = status
     return HttpResponse(status=status)
@@ -173,6 +181,7 @@ urlpatterns = [
     path("cycle", cycle),
     path("say/<text>", say),
     path("read", read),
+    path("count", count),
     path("fail/<int:status>", fail),
     path("expire/<int:seconds>", expire),
     path("bare", bare),
