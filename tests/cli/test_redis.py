@@ -277,8 +277,10 @@ class TestLooking:
             "encrypted": False,
             "live": 3,
             "expired": 0,
+            "passed_over": 0,
+            "maxmemory_policy": "noeviction",
         }
-        assert "live       3\n" in cli("stats", address).out
+        assert "live              3\n" in cli("stats", address).out
 
     def test_stats_counts_what_has_expired_by_the_clock_here(self, cli, server, prefix, address):
         # Redis removes a session some time after its end.

@@ -424,7 +424,7 @@ def test_an_error_names_the_command_and_the_key_as_far_as_the_handle(server):
     with RedisStore(f"redis://web:pw@127.0.0.1:{server.port}") as store:
         with pytest.raises(StoreUnavailable) as failure:
             store.load(KEY)
-        shown = f"(HGETALL of litesess:s:{{{handle_of(KEY)}...}})"
+        shown = f"(LOAD of litesess:s:{{{handle_of(KEY)}...}})"
         assert shown in str(failure.value)
         assert "docs/scaling.rst" in str(failure.value)
         with pytest.raises(StoreUnavailable, match=r"INDEX of litesess:o:{[0-9a-f]{16}\.\.\.}"):

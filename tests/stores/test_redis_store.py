@@ -278,11 +278,12 @@ def test_no_more_sessions_than_allowed_are_left_to_an_owner(server):
     assert len(store.find("8")) == 1
 
 
+REPLACED = lambda store: store.replace(KEY, MOVED, Record({}, store.clock(), FAR))  # noqa: E731
 RENEWALS = {
     "rotated": lambda store: store.rotate(KEY, MOVED, {}, ()),
     "logged in as the same": lambda store: store.rotate(KEY, MOVED, {}, (), owner="7"),
     "logged in as another": lambda store: store.rotate(KEY, MOVED, {}, (), owner="8"),
-    "replaced": lambda store: store.replace(KEY, MOVED, Record({}, store.clock(), FAR)),
+    "replaced": REPLACED,
 }
 
 
@@ -311,7 +312,10 @@ class TestTheEndOfAnOwnersSessions:
     def test_no_new_id_carries_one_past_it(self, store, at_first, renewal):
         at_first(lambda: renewal(store))
         assert store.delete_owner("7") == 2
-        assert [key for key, _ in store.records()] == [key_of("8's")]
+        # What is begun in the place of one that has ended already is another one, of no owner.
+        expected = {key_of("8's"), MOVED} if renewal is REPLACED else {key_of("8's")}
+        assert {key for key, _ in store.records()} == expected
+        assert store.find("7") == []
 
     @pytest.mark.parametrize("name", [KEY, handle_of(KEY)], ids=["key", "handle"])
     @pytest.mark.parametrize("is_before", [False, True])
@@ -374,7 +378,7 @@ def test_a_session_that_somebody_has_spoilt_stops_no_deletion(server, caplog, sp
         server.client.hset(name, "=n", b"x" * 40)
     assert store.delete_owner("7") == 2
     assert list(store.find("7")) == [] if spoil != "string" else server.client.get(name)
-    assert ("no session of ours" if spoil == "string" else "passed over") in caplog.text
+    assert ("no session of ours" if spoil == "string" else "is damaged") in caplog.text
 
 
 @pytest.mark.parametrize("kind", "smp")
@@ -417,7 +421,7 @@ def test_several_sessions_are_deleted_in_as_many_round_trips_as_one(store):
         asked.clear()
         assert store.delete_all(keys) == count
         counts.append(len(asked))
-    assert counts == [2, 2]  # the sessions, then the owner's index
+    assert counts == [1, 1]
     assert store.find("7") == []
 
 
@@ -429,8 +433,7 @@ def test_beside_a_session_that_was_tampered_with_the_others_are_deleted_and_told
         put(store, key)
     told.clear()
     server.client.hset(f"litesess:s:{{{KEY}}}", "=a", b"x" * 40)
-    with pytest.raises(DecryptError):
-        store.delete_all([KEY, OTHER])
+    assert store.delete_all([KEY, OTHER]) == 1
     assert not server.client.exists(*(f"litesess:s:{{{key}}}" for key in (KEY, OTHER)))
     assert [(event.name, event.handle) for event in told] == [("destroyed", handle_of(OTHER))]
 
@@ -485,13 +488,16 @@ class TestEncryption:
             other.load(KEY)
 
     @pytest.mark.parametrize(("key", "field"), [(OTHER, "=role"), (KEY, "=name")])
-    def test_a_value_that_was_moved_elsewhere_is_refused(self, server, sealed, key, field):
+    def test_a_session_with_a_value_from_elsewhere_is_none(
+        self, server, sealed, caplog, key, field
+    ):
         put(sealed, KEY, role="admin", name="ada")
         put(sealed, OTHER, role="guest", name="eve")
         value = server.client.hget(f"litesess:s:{{{KEY}}}", "=role")
         server.client.hset(f"litesess:s:{{{key}}}", field, value)
-        with pytest.raises(DecryptError, match="tampered"):
-            sealed.load(key)
+        assert sealed.load(key) is None
+        assert f"{handle_of(key)} is damaged" in caplog.text
+        assert "tampered" in caplog.text
 
     def test_a_rotation_seals_for_the_new_key(self, sealed):
         put(sealed, owner="7", n=1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litesess import ConfigError, EncodeError, HeadersSent, Session, SessionGone, codec
+from litesess import EncodeError, HeadersSent, Session, SessionGone, codec
 from litesess.ids import handle_of, key_of
 from litesess.testing import FakeClock
 from tests.tools.apps import KEY, Site, WatchedWALStore, environ_of, look, write
@@ -671,10 +671,11 @@ def test_an_end_that_is_now_ends_the_session_and_its_cookie(day):
     assert len(day.store) == 0
 
 
-def test_a_life_of_zero_is_refused_with_the_cure(day):
-    with pytest.raises(ConfigError, match="None is for a cookie that ends with the browser"):
-        day.visit(lambda session: setattr(session.cookie, "max_age", 0))
-    assert len(day.store) == 1
+@pytest.mark.parametrize("life", [0, 0.0, timedelta(0)])
+def test_a_life_of_zero_ends_the_session_and_its_cookie(day, life):
+    response = day.visit(lambda session: setattr(session.cookie, "max_age", life))
+    assert response.attributes["max-age"] == "0"
+    assert len(day.store) == 0
 
 
 END = datetime(2023, 11, 15, tzinfo=timezone.utc)  # within a day of the clock

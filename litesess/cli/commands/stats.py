@@ -15,7 +15,8 @@ from litesess.stores.base import Store
 from litesess.stores.wal import WALStore
 
 _NUMBERS: Final = (
-    "live", "expired", "log_bytes", "snapshot_bytes", "generation", "is_poisoned",
+    "live", "expired", "passed_over", "maxmemory_policy", "log_bytes", "snapshot_bytes",
+    "generation", "is_poisoned",
 )  # fmt: skip
 
 

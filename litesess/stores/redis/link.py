@@ -19,7 +19,7 @@ from litesess.stores.redis.address import address_of
 from litesess.stores.redis.client import Client, Node, Pipeline
 from litesess.stores.redis.failures import ERRORS, Failure, Refused, failure_of, is_unknown_script
 from litesess.stores.redis.given import given
-from litesess.stores.redis.scripts import Script
+from litesess.stores.redis.lua import Script
 
 logger = logging.getLogger("litesess.store.connection")
 

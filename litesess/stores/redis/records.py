@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from litesess import codec, ids
-from litesess.crypto import (
-    KEY_BYTES,
-    Cipher,
-    DataKey,
-    EncryptionKey,
-    ValueCiphers,
-)
-from litesess.errors import Corruption, DecryptError
-from litesess.keyfile import KeyFile
+from litesess.crypto import Cipher, ValueCiphers
+from litesess.errors import LitesessError
 from litesess.stores.base import Record
 
 logger = logging.getLogger("litesess.store")
@@ -23,8 +17,6 @@ logger = logging.getLogger("litesess.store")
 Hash: TypeAlias = "dict[bytes, bytes]"
 Fields: TypeAlias = "list[str | bytes]"
 
-#: Stored under ``<prefix>keys`` by a store that has no encryption key.
-IN_THE_CLEAR: Final = b"in the clear"
 #: The fields of a record's attributes that a session may lack.
 SETTINGS: Final = {"owner": "o", "cookie": "k", "client": "a"}
 #: Versions begin anywhere: a session that is created again must not look as it did before.
@@ -99,13 +91,13 @@ class Records:
         return (plain if self._ciphers is None else self._ciphers.blinded(plain)[:16]).hex()
 
     def record(self, key: str, found: Hash) -> Record | None:
-        """Return the session in a hash; None, and it is logged, if there is none in it.
+        """Return the session in a hash; None, and it is logged, if it is damaged.
 
-        Raises:
-            DecryptError: it was tampered with.
+        A value that was tampered with is damaged, too.
         """
         try:
-            created_at, expires_at = float(found[b"c"]), float(found[b"e"])
+            created_at, expires_at = _time(found, b"c"), _time(found, b"e")
+            last_seen_at = expires_at - _time(found, b"l")
             frames = {
                 name[1:].decode(): self._decrypt(key, name, value)
                 for name, value in found.items()
@@ -115,18 +107,24 @@ class Records:
                 codec.decode(self._decrypt(key, name, found[name])) if name in found else None
                 for name in (b"o", b"k", b"a")
             )
+            if not all(isinstance(each, dict) for each in (cookie, client) if each is not None):
+                raise ValueError("no settings in its fields k and a")
             return Record(
                 codec.Encoded(frames),
                 created_at,
                 expires_at,
                 cookie,
                 owner,
-                int(found[b"v"]),
+                _number(found, b"v"),
                 client,
-                max(expires_at - float(found[b"l"]), created_at),
+                # Also if it never ends: what is left of that is no number.
+                last_seen_at if last_seen_at > created_at else created_at,
             )
-        except (KeyError, ValueError):
-            logger.exception("session %s can't be decoded, treated as absent", ids.handle_of(key))
+        except (ValueError, LitesessError) as error:
+            # Without a traceback: that may show values.
+            logger.error(  # noqa: TRY400
+                "session %s is damaged, treated as absent: %s", ids.handle_of(key), error
+            )
             return None
 
     def _decrypt(self, key: str, field: bytes, stored: bytes) -> bytes:
@@ -144,59 +142,23 @@ def _head(key: str, field: bytes) -> bytes:
     return bytes.fromhex(key) + field
 
 
+def _time(found: Hash, field: bytes) -> float:
+    try:
+        time = float(found[field])
+    except (KeyError, ValueError):
+        time = math.nan
+    if math.isnan(time):
+        raise ValueError(f"no time in its field {field.decode()}")
+    return time
+
+
+def _number(found: Hash, field: bytes) -> int:
+    text = found.get(field, b"")
+    if not text.isdigit():
+        raise ValueError(f"no number in its field {field.decode()}")
+    return int(text)
+
+
 def flat(answer: list[bytes]) -> Hash:
     """Return a script's answer as a hash."""
     return dict(zip(answer[::2], answer[1::2], strict=True))
-
-
-def records_of(
-    encryption_key: EncryptionKey | None,
-    store_name: str,
-    read: Callable[[], bytes | None],
-    write: Callable[[bytes], object],
-    is_empty: Callable[[], bool],
-) -> Records:
-    """Return the converter of a store, by its key file, which is made if the store is new.
-
-    Args:
-        encryption_key: the user's, or None.
-        store_name: the name of the store, for errors.
-        read: returns the key file.
-        write: stores a key file, unless there is one.
-        is_empty: returns whether the store holds no session.
-
-    Raises:
-        DecryptError: the key is wrong, or missing, or is given for an unencrypted store.
-    """
-    stored = read()
-    if stored is None:
-        if encryption_key is not None and not is_empty():
-            raise DecryptError(f"{store_name} holds sessions, but its key file is missing")
-        write(IN_THE_CLEAR if encryption_key is None else _new_key_file(encryption_key))
-        stored = read()  # another process may have been first
-    if stored is None or (stored == IN_THE_CLEAR) != (encryption_key is None):
-        raise DecryptError(
-            f"{store_name} is encrypted, and no encryption_key was given"
-            if encryption_key is None
-            else f"{store_name} is not encrypted, but an encryption_key was given; leave that out,"
-            " or begin anew under another prefix"
-        )
-    if encryption_key is None:
-        return Records(None)
-    try:
-        file = KeyFile.decode(stored, store_name)
-    except Corruption as error:
-        raise DecryptError(f"{store_name}: its key file is damaged ({error.reason})") from None
-    data_key = file.unwrap(max(file.wrapped), encryption_key, store_name)
-    return Records(ValueCiphers(data_key, b"redis" + file.store, store_name, ids.random_bytes))
-
-
-def _new_key_file(encryption_key: EncryptionKey) -> bytes:
-    derivation = encryption_key.derivation(ids.random_bytes)
-    return KeyFile.wrap(
-        ids.random_bytes(16),
-        derivation,
-        encryption_key.derive(derivation, "(new)"),
-        {1: DataKey(ids.random_bytes(KEY_BYTES), 1)},
-        ids.random_bytes,
-    ).encode()

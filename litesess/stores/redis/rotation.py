@@ -18,9 +18,10 @@ from litesess.ids import check_key
 from litesess.stores.base import LATE_FOR, MOVED_FOR, Record
 from litesess.stores.changes import Changes
 from litesess.stores.redis import scripts
-from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.link import Link
 from litesess.stores.redis.owners import Owners
-from litesess.stores.redis.sessions import Found, Sessions
+from litesess.stores.redis.records import Fields
+from litesess.stores.redis.sessions import Found, Sessions, Stored
 
 _FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.02
@@ -33,12 +34,19 @@ class Former(NamedTuple):
     version: int
     expires_at: float
     owner: str | None
+    #: The owner's generations that it is part of.
+    generations: bytes
+    #: The tokens of the last writes to it.
+    tokens: bytes
 
     @classmethod
-    def of(cls, found: Found) -> Former:
+    def of(cls, key: str, stored: Stored) -> Former:
         """Return the session as it is before it is changed."""
-        key, record = found
-        return cls(key, record.version, record.expires_at, record.owner)
+        record, found = stored
+        return cls(
+            key, record.version, record.expires_at, record.owner,
+            found.get(b"g", b""), found.get(b"w", b""),
+        )  # fmt: skip
 
 
 class Rotation:
@@ -69,18 +77,17 @@ class Rotation:
         """
         check_key(new)
         for _ in _tries("rotated", timeout):
-            stored = self._sessions.hash(old)
-            record = self._sessions.session_in(old, stored, changes.now)
-            if record is None:
+            stored = self._sessions.read(old, changes.now)
+            if stored is None:
                 return None
-            former = Former.of(Found(old, record))
+            former, record = Former.of(old, stored), stored.record
             changes.merge_into(record)
             outcome = self._move(
                 former,
                 new,
                 record,
                 changes.now,
-                tokens=stored.get(b"w", b""),
+                tokens=former.tokens,
                 # A request that started before a login can't change what the login began.
                 takes_changes=not changes.is_login,
             )
@@ -104,7 +111,7 @@ class Rotation:
             found = self._sessions.find(old, now)
             if found is None:
                 return None
-            former = Former.of(found)
+            former = Former.of(found.key, found.stored)
             outcome = self._move(former, new, record, now, tokens=b"", takes_changes=False)
             if outcome == "done":
                 return found
@@ -136,35 +143,52 @@ class Rotation:
         Raises:
             VersionConflict: *new* is taken.
         """
-        old = former.key
-        fields = self._sessions.records.fields(new, record, now, former.version + 1)
-        as_read = repr(now), str(former.version), repr(former.expires_at)
+        sessions, owners = self._sessions, self._owners
+        old, ends_at = former.key, repr(record.expires_at)
+        fields = sessions.records.fields(new, record, now, former.version + 1)
         changes_until = now + LATE_FOR if takes_changes else 0.0
-        forward = (*as_read, new, repr(changes_until), repr(now + MOVED_FOR))
-        calls, indexed = self._owners.entry(new, record.owner, record.expires_at, now)
-        fields += "f", old, "w", tokens, *indexed
-        names, new_names = self._sessions.names(old), self._sessions.names(new)
-        if self._link.are_together(names[0], new_names[0]):
-            arguments = (*forward, repr(record.expires_at), *fields)
-            calls.append(Call(scripts.MOVE, [*names, *new_names], arguments))
-            outcome: str = self._link.call_all(calls)[-1].decode()
+        forward = (
+            str(former.version), repr(former.expires_at), former.generations,
+            new, repr(changes_until), repr(now + MOVED_FOR),
+        )  # fmt: skip
+        owner_hash, old_hash = owners.hash_of(record.owner), owners.hash_of(former.owner)
+        generation: str | bytes = owners.join(new, owner_hash, record.expires_at, now)
+        fields += "f", old, "w", tokens
+        if self._link.are_together(sessions.name("s", old), sessions.name("s", new)):
+            call = sessions.step(
+                scripts.MOVE, old, now, *forward, ends_at, owner_hash, generation, *fields, new=new
+            )
+            outcome = _word(sessions.ask(call))
         else:
-            waiting = (repr(now), repr(now + MOVED_FOR), *fields)
-            calls.append(Call(scripts.WAIT, new_names, waiting))
-            outcome = self._link.call_all(calls)[-1].decode()
-            if outcome == "done":
-                outcome = self._link.call(scripts.FORWARD, names, *forward).decode()
-                if outcome != "done":
-                    # Without a forwarding record it is nothing, and would keep the key from other
-                    # sessions.
-                    self._link.pipe("unlink", [(self._sessions.name("p", new),)])
-                elif not self._link.call(scripts.LET_IN, new_names, repr(now)):
-                    outcome = "gone"
+            if owner_hash == old_hash:
+                generation = former.generations
+            fields += "g", generation
+            outcome = self._move_apart(old, new, now, forward, fields)
         if outcome == "taken":
             raise VersionConflict("the new key is taken")
-        if outcome == "done" and former.owner is not None:
-            self._link.call_all([self._owners.removal(old, self._owners.hash_of(former.owner))])
+        if outcome == "done":
+            owners.leave_all([(old, old_hash)], now)
         return outcome
+
+    def _move_apart(
+        self, old: str, new: str, now: float, forward: tuple[str | bytes, ...], fields: Fields
+    ) -> str:
+        """Do as the script ``MOVE`` does, where the keys lie on two nodes."""
+        sessions = self._sessions
+        waiting = sessions.step(scripts.WAIT, new, now, repr(now + MOVED_FOR), *fields)
+        outcome = _word(sessions.ask(waiting))
+        if outcome != "done":
+            return outcome
+        outcome = _word(sessions.ask(sessions.step(scripts.FORWARD, old, now, *forward)))
+        if outcome == "done":
+            return _word(sessions.ask(sessions.step(scripts.LET_IN, new, now)))
+        # Without a forwarding record it is nothing, and would keep the key from other sessions.
+        self._link.pipe("unlink", [(sessions.name("p", new),)])
+        return outcome
+
+
+def _word(answer: list[bytes]) -> str:
+    return answer[0].decode()
 
 
 def _tries(

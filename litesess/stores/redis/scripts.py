@@ -5,7 +5,7 @@ A session is a hash under ``<prefix>s:{<key>}``.  Values have ``=`` before their
     c  created_at      e  expires_at      l  life: e less the last request's time
     v  version         w  tokens of the last writes, so that a repeated attempt knows its own work
     o  owner           h  hash of the owner, in hex; "" is none
-    k  cookie          a  client          i  until when the owner's index is sure to have it
+    k  cookie          a  client          g  the owner's generations that the session is part of
     f  the key that it was moved from
 
 The forwarding record that a rotation leaves is a hash under ``<prefix>m:{<key>}``: ``m`` the new
@@ -13,248 +13,276 @@ key, ``t`` until when it takes changes, ``c`` when it was left, ``e`` its end.  
 about to be moved to another node of a cluster waits under ``<prefix>p:{<key>}``.  The braces let
 Redis Cluster keep the three on one node.
 
+An owner has an index, a sorted set of keys by the time until which it has them, under
+``<prefix>o:{<hash>}``, and a generation, a random token, under ``<prefix>g:{<hash>}``.  A session
+that is not part of its owner's generation, or whose owner has none, has ended.  So one write ends
+all sessions of an owner, also those that the index has lost.
+
 If Redis is out of memory, it refuses a script's first write if that needs memory, and lets all
 later ones pass.  So a write that needs memory comes first, unless it must not be refused.
+
+Redis undoes nothing of a script that fails.  So what can fail comes before the first write, and a
+value of another type, which litesess did not write, is as good as none.
 
 Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
 session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
 as was left then.
 
-Every script but ``INDEX`` and ``UNINDEX`` has the keys s, m, p of one session; ``MOVE`` has those
-of another one after them.
+The first arguments of each script are now and the mark of the key file, its last bytes.  The keys
+are s, m, p of one session, in ``MOVE`` those of another one after them, and last the prefix if one
+server has all keys: a script that has it looks after the owner's keys, too, and does nothing if the
+key file is not the caller's.  On a cluster ``INDEX``, ``UNINDEX`` and ``RENEW`` do that, with the
+keys o, g of one owner.  Each answers with an array, a word first.
 """
 
 from __future__ import annotations
 
-from hashlib import sha1
 from typing import Final
 
+from litesess.stores.redis.lua import TOKEN_DIGITS, TOKENS, Script
 
-class Script:
-    """A Lua script, called by the hash of its text."""
-
-    __slots__ = ("sha", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = _SHARED + text
-        # How Redis names scripts; nothing is proven by it.
-        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-_SHARED: Final = """
-local NOW = tonumber(ARGV[1])
-
-local function is_live(key)
-  local ends_at = redis.call('HGET', key, 'e')
-  return ends_at and tonumber(ends_at) > NOW
-end
-
-local function expire(key, ends_at)
-  -- Redis refuses what does not fit; 30 000 years do.
-  local left = math.min(math.ceil((tonumber(ends_at) - NOW) * 1000), 1e15)
-  redis.call('PEXPIRE', key, string.format('%.0f', left))
-end
-
-local function set(key, first)
-  for at = first, #ARGV, 2 do
-    redis.call('HSET', key, ARGV[at], ARGV[at + 1])
-  end
-end
-
-local function is_among(token, tokens)
-  return tokens and string.find(tokens, token, 1, true)
-end
-
--- Let in a session that waits.
-local function let_in()
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    redis.call('RENAME', KEYS[3], KEYS[1])
-    expire(KEYS[1], redis.call('HGET', KEYS[1], 'e'))
-  end
-end
-
--- Return the reason why a session is not there.  led: by the forwarding record of a rotation, which
--- makes a session that waits valid.
-local function elsewhere(led)
-  if is_live(KEYS[2]) then
-    local forward = redis.call('HMGET', KEYS[2], 'm', 't')
-    return {'moved', forward[1], forward[2]}
-  end
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    if led ~= '1' then return {'waits', redis.call('HGET', KEYS[3], 'f')} end
-    let_in()
-    if is_live(KEYS[1]) then return nil end
-  end
-  return {'gone'}
-end
-"""
-
-#: now, token, expires_at, then fields: create a session.
-CREATE: Final = Script("""
-if is_live(KEYS[1]) then
-  return is_among(ARGV[2], redis.call('HGET', KEYS[1], 'w')) and 1 or 0
-end
-if is_live(KEYS[2]) or redis.call('EXISTS', KEYS[3]) == 1 then
-  return 0
-end
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
-set(KEYS[1], 4)
-redis.call('HSET', KEYS[1], 'w', ARGV[2])
-expire(KEYS[1], ARGV[3])
-return 1
+#: Return a session.
+LOAD: Final = Script("""
+local found = ask('HGETALL', KEYS[1])
+if not found then return {'foreign'} end
+if #found == 0 then return {'none'} end
+local part = redis.call('HMGET', KEYS[1], 'h', 'g')
+if not is_current(part[1], part[2]) then return {'ended', part[2] or ''} end
+return {'session', found}
 """)
 
-#: now, token, led, if_version, expires_at, "1" if it is used, owner's hash, hash of the owner whose
-#: index has it, until when, number of fields to remove, those, then fields: merge changes into a
-#: session, by the rules of ``stores/changes.py``; "" and, for the first hash, "-": as it is.
-UPDATE: Final = Script("""
-local key, token, version, ends_at = KEYS[1], ARGV[2], ARGV[4], ARGV[5]
-local owner, indexed_for, indexed, removed = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
+#: Return of a session the time of its end alone.
+LOOK: Final = Script("""
+local found = ask('HMGET', KEYS[1], 'h', 'g', 'e')
+if not found then return {'foreign'} end
+if not found[3] then return {redis.call('EXISTS', KEYS[1]) == 1 and 'foreign' or 'none'} end
+if not is_current(found[1], found[2]) then return {'ended', found[2] or ''} end
+return {'session', {'e', found[3]}}
+""")
+
+#: Then its generations, "1" if the caller has found it in its owner's index: delete a session that
+#: is part of none but these; but not one in the index, as it is deleted, and counted, with the
+#: others there.
+END: Final = Script("""
+local stored = fields(KEYS[1], 'h', 'g')
+if (stored[2] or '') ~= ARGV[3] then return {'gone'} end
+if ARGV[4] == '1' or is_indexed(stored[1], KEYS[1]) then return {'indexed'} end
+local found = take(KEYS[1])
+return found and {'done', found} or {'gone'}
+""")
+
+#: Then token, expires_at, owner's hash, the owner's generation or a fresh one, fields: create a
+#: session.
+CREATE: Final = Script("""
+if is_live(KEYS[1]) then
+  return {is_among(ARGV[3], redis.call('HGET', KEYS[1], 'w')) and 'done' or 'taken'}
+end
+if is_there(KEYS[2]) or is_waiting() then return {'taken'} end
+local generation = join(ARGV[5], KEYS[1], ARGV[4], ARGV[6])
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
+set(KEYS[1], 7)
+redis.call('HSET', KEYS[1], 'w', ARGV[3])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'g', generation) end
+expire(KEYS[1], ARGV[4])
+return {'done'}
+""")
+
+#: Then token, led, if_version, expires_at, "1" if it is used, owner's hash, the owner's generation
+#: or a fresh one, number of fields to remove, those, fields: merge changes into a session, by the
+#: rules of ``stores/changes.py``; "" and, for the owner, "-": as it is.
+UPDATE: Final = Script(f"""
+local key, token, version, ends_at = KEYS[1], ARGV[3], ARGV[5], ARGV[6]
+local owner, removed = ARGV[8], tonumber(ARGV[10])
 if not is_live(key) then
-  local found = elsewhere(ARGV[3])
+  local found = elsewhere(ARGV[4])
   if found then return found end
 end
-local stored = redis.call('HMGET', key, 'e', 'v', 'h', 'i', 'w')
-if is_among(token, stored[5]) then return {'done', redis.call('HGETALL', key)} end
-if version ~= '' and stored[2] ~= version then return {'conflict', stored[2]} end
+local stored = fields(key, 'e', 'v', 'h', 'w')
+if is_among(token, stored[4]) then return {{'done', redis.call('HGETALL', key)}} end
+-- Redis would refuse to count it up.
+if not string.match(stored[2] or '', '^%d+$') or #stored[2] > 18 then return {{'gone'}} end
+if version ~= '' and stored[2] ~= version then return {{'conflict', stored[2]}} end
 if ends_at == '' then ends_at = stored[1] end
 local former = stored[3] or ''
 if owner == '-' then owner = former end
-if owner ~= '' then
-  local sure = owner == indexed_for and indexed or owner == former and stored[4] or '0'
-  if tonumber(sure) < tonumber(ends_at) then return {'unindexed', owner, ends_at} end
-  redis.call('HSET', key, 'i', sure)
-end
+local generation = join(owner, key, ends_at, ARGV[9])
 if owner ~= former then
-  redis.call('HSET', key, 'c', ARGV[1], 'h', owner)
+  leave(former, key)
+  redis.call('HSET', key, 'c', ARGV[1], 'h', owner, 'g', generation)
 end
-redis.call('HSET', key, 'e', ends_at, 'w', string.sub(token .. (stored[5] or ''), 1, 128))
+local tokens = string.sub(token .. (stored[4] or ''), 1, {TOKENS * TOKEN_DIGITS})
+redis.call('HSET', key, 'e', ends_at, 'w', tokens)
 for at = 11, 10 + removed do
   redis.call('HDEL', key, ARGV[at])
 end
 set(key, 11 + removed)
-if ARGV[6] == '1' then
+if ARGV[7] == '1' then
   redis.call('HSET', key, 'l', string.format('%.17g', tonumber(ends_at) - NOW))
 end
 redis.call('HINCRBY', key, 'v', 1)
 local done = redis.call('HGETALL', key)
 expire(key, ends_at)
-return {'done', done}
+return {{'done', done}}
 """)
 
-#: now, version, expires_at, hash of the owner whose index has it, until when: let a session end at
-#: another time.
+#: Then version, expires_at: let a session end at another time.
 TOUCH: Final = Script("""
-local key, version, ends_at, indexed_for, indexed = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local key, version, ends_at = KEYS[1], ARGV[3], ARGV[4]
 if not is_live(key) then return {'gone'} end
-local stored = redis.call('HMGET', key, 'v', 'h', 'i')
+local stored = fields(key, 'v', 'h', 'g')
 if version ~= '' and stored[1] ~= version then return {'gone'} end
-local owner = stored[2] or ''
-local sure = owner == indexed_for and indexed or stored[3] or '0'
-if owner ~= '' and tonumber(sure) < tonumber(ends_at) then return {'unindexed', owner} end
 -- A page that is only read is not refused for want of memory.
 redis.call('PERSIST', key)
-if owner ~= '' then redis.call('HSET', key, 'i', sure) end
 redis.call('HSET', key, 'e', ends_at)
 expire(key, ends_at)
-return {'done'}
+join(stored[2] or '', key, ends_at, stored[3] or '')
+return {'done', stored[2] or '', stored[3] or ''}
 """)
 
-#: now, led, owner's hash or "-" for any, then handles: delete a session, unless it has one of these
-#: or was moved from where one is.
+#: Then led, owner's hash or "-" for any, the generation that has ended or "", the next one,
+#: handles: delete a session, of an owner's that is given only if it is part of the former and not
+#: of the next one; unless it has one of the handles or was moved from where one is.
 DELETE: Final = Script("""
 local key = KEYS[1]
-if not is_live(key) then
-  local stale = redis.call('HGETALL', key)
-  if #stale > 0 then
-    redis.call('DEL', key)
-    return {'expired', stale}
-  end
-  local found = elsewhere(ARGV[2])
+if not is_there(key) then
+  if not ask('HMGET', key, 'e') then return {'foreign'} end
+  local stale = take(key)
+  if stale then return {'expired', stale} end
+  local found = elsewhere(ARGV[3])
   if found then return found end
 end
-local stored = redis.call('HMGET', key, 'h', 'f')
-if ARGV[3] ~= '-' and ARGV[3] ~= stored[1] then return {'gone'} end
-for at = 4, #ARGV do
+local stored = fields(key, 'h', 'f', 'g')
+if ARGV[4] ~= '-' and ARGV[4] ~= stored[1] then return {'gone'} end
+for at = 7, #ARGV do
   if stored[2] and string.sub(stored[2], 1, #ARGV[at]) == ARGV[at] then return {'gone'} end
 end
-local session = redis.call('HGETALL', key)
-redis.call('DEL', key)
-return {'done', session}
+if ARGV[5] == '' then
+  if not is_current(stored[1], stored[3]) then return {'ended', stored[3] or ''} end
+elseif ARGV[4] ~= '-' then
+  local is_over = is_among(ARGV[5], stored[3]) and not is_among(ARGV[6], stored[3])
+  -- One that ended earlier, too.
+  if PREFIX then is_over = not is_current(stored[1], stored[3]) end
+  if not is_over then return {'gone'} end
+end
+return {'done', take(key)}
 """)
 
 _FORWARD: Final = """
-local function leave_forward()
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[2], 'm', ARGV[4], 't', ARGV[5], 'c', ARGV[1], 'e', ARGV[6])
-  expire(KEYS[2], ARGV[6])
-end
-
 if not is_live(KEYS[1]) then
   -- It may have been done, and the answer lost.
-  return redis.call('HGET', KEYS[2], 'm') == ARGV[4] and 'done' or 'gone'
+  return {fields(KEYS[2], 'm')[1] == ARGV[6] and 'done' or 'gone'}
 end
-local stored = redis.call('HMGET', KEYS[1], 'v', 'e')
-if stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3] then return 'again' end
+local stored = fields(KEYS[1], 'v', 'e', 'g', 'h')
+if stored[1] ~= ARGV[3] or stored[2] ~= ARGV[4] or (stored[3] or '') ~= ARGV[5] then
+  return {'again'}
+end
+
+local function leave_forward()
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('HSET', KEYS[2], 'm', ARGV[6], 't', ARGV[7], 'c', ARGV[1], 'e', ARGV[8])
+  expire(KEYS[2], ARGV[8])
+end
 """
 
-#: now, version, expires_at, new key, until when changes follow, end of the forwarding record: leave
-#: one in the place of a session that is stored so.
+#: Then version, expires_at, generations, new key, until when changes follow, end of the forwarding
+#: record: leave one in the place of a session that is stored so.
 FORWARD: Final = Script(f"""{_FORWARD}
 leave_forward()
-return 'done'
+return {{'done'}}
 """)
 
-#: As ``FORWARD``, then the new session's expires_at and fields: move a session.
+#: As ``FORWARD``, then the new session's expires_at, owner's hash, the owner's generation or a
+#: fresh one, fields: move a session.
 MOVE: Final = Script(f"""{_FORWARD}
-if is_live(KEYS[4]) or is_live(KEYS[5]) then return 'taken' end
+if is_live(KEYS[4]) or is_there(KEYS[5]) then return {{'taken'}} end
+local generation = join(ARGV[10], KEYS[4], ARGV[9], ARGV[11])
+if stored[4] == ARGV[10] then generation = stored[3] or '' end
+leave(stored[4], KEYS[1])
 leave_forward()
 redis.call('DEL', KEYS[4])
-set(KEYS[4], 8)
-expire(KEYS[4], ARGV[7])
-return 'done'
+set(KEYS[4], 12)
+redis.call('HSET', KEYS[4], 'g', generation)
+expire(KEYS[4], ARGV[9])
+return {{'done'}}
 """)
 
-#: now, end of the wait, then fields, "f" among them: let a session wait for the forwarding record
-#: of its move.
+#: Then end of the wait, fields, "f" among them: let a session wait for the forwarding record of its
+#: move.
 WAIT: Final = Script("""
-if is_live(KEYS[1]) or is_live(KEYS[2]) then return 'taken' end
+if is_live(KEYS[1]) or is_there(KEYS[2]) then return {'taken'} end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('DEL', KEYS[3]) end
-set(KEYS[3], 3)
-expire(KEYS[3], ARGV[2])
-return 'done'
+set(KEYS[3], 4)
+expire(KEYS[3], ARGV[3])
+return {'done'}
 """)
 
-#: now: let a session in, whose forwarding record is there.
+#: Let a session in, whose forwarding record is there.
 LET_IN: Final = Script("""
 let_in()
-return redis.call('EXISTS', KEYS[1])
+return {redis.call('EXISTS', KEYS[1]) == 1 and 'done' or 'gone'}
 """)
 
-#: now: delete a session that has expired, by the caller's clock alone maybe.
+#: Delete a session that has expired, by the caller's clock alone maybe.
 COLLECT: Final = Script("""
-if is_live(KEYS[1]) then return {} end
-local stale = redis.call('HGETALL', KEYS[1])
-redis.call('DEL', KEYS[1])
-return stale
-""")
-
-#: now, until, key: have a session in its owner's index.
-INDEX: Final = Script("""
-local known = redis.call('ZSCORE', KEYS[1], ARGV[3])
-if not known or tonumber(known) < tonumber(ARGV[2]) then
-  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
+local found = ask('HMGET', KEYS[1], 'e', 'h', 'g')
+if not found then return {'foreign'} end
+local ends_at = tonumber(found[1] or '')
+if not ends_at or ends_at ~= ends_at then
+  return {redis.call('EXISTS', KEYS[1]) == 1 and 'foreign' or 'none'}
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-if last[2] then expire(KEYS[1], last[2]) end
+if ends_at <= NOW then return {'done', take(KEYS[1])} end
+if not is_current(found[2], found[3]) then return {'ended', found[3] or ''} end
+return {'live'}
 """)
 
-#: now, key: have a session that was deleted in the index no more.
+#: Then led, owner's hash, the owner's generation, its next one, handles: let a session that has one
+#: of these, or was moved from where one is, be part of that, too.
+ADOPT: Final = Script(f"""
+local key = KEYS[1]
+if not is_live(key) then
+  local found = elsewhere(ARGV[3])
+  if found then return found end
+end
+local stored = fields(key, 'h', 'g', 'f', 'e')
+if stored[1] ~= ARGV[4] or not is_among(ARGV[5], stored[2]) then return {{'gone'}} end
+for at = 7, #ARGV do
+  local handle = ARGV[at]
+  if string.sub(key_in(key), 1, #handle) == handle
+      or string.sub(stored[3] or '', 1, #handle) == handle then
+    -- This is not refused for want of memory.
+    redis.call('PERSIST', key)
+    redis.call('HSET', key, 'g', string.sub(ARGV[6] .. stored[2], 1, {TOKENS * TOKEN_DIGITS}))
+    expire(key, stored[4])
+    return {{'done', handle}}
+  end
+end
+return {{'gone'}}
+""")
+
+#: Then the owner's generation, the next one or "": let the next one take its place.
+RENEW: Final = Script("""
+if ask('GET', KEYS[2]) ~= ARGV[3] then return {'again'} end
+local left = redis.call('PTTL', KEYS[2])
+-- This is not refused for want of memory.
+redis.call('DEL', KEYS[2])
+if ARGV[4] ~= '' then
+  redis.call('SET', KEYS[2], ARGV[4], 'PX', left > 0 and left or 1)
+end
+return {'done'}
+""")
+
+#: Then key, expires_at, a fresh generation: have a session in its owner's index.
+INDEX: Final = Script("""
+return {'done', enrol(KEYS[1], KEYS[2], ARGV[3], ARGV[4], ARGV[5])}
+""")
+
+#: Then key: have a session that was deleted in the index no more.
 UNINDEX: Final = Script("""
-redis.call('ZREM', KEYS[1], ARGV[2])
+ask('ZREM', KEYS[1], ARGV[3])
+return {'done'}
 """)
 
 ALL: Final = (
-    CREATE, UPDATE, TOUCH, DELETE, FORWARD, MOVE, WAIT, LET_IN, COLLECT, INDEX, UNINDEX,
+    LOAD, LOOK, END, CREATE, UPDATE, TOUCH, DELETE, FORWARD, MOVE, WAIT, LET_IN, COLLECT, ADOPT,
+    RENEW, INDEX, UNINDEX,
 )  # fmt: skip

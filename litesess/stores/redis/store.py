@@ -17,16 +17,16 @@ from litesess.stores import options as shared
 from litesess.stores.base import KEEP, Owner, Record, Store
 from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
-from litesess.stores.redis import scripts
 from litesess.stores.redis.deletion import Deletion
 from litesess.stores.redis.expiries import Expiries
-from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.link import Link
 from litesess.stores.redis.owners import Owners
-from litesess.stores.redis.records import flat
+from litesess.stores.redis.passing import passing_over
 from litesess.stores.redis.rotation import Rotation
 from litesess.stores.redis.sessions import Sessions
 from litesess.stores.redis.stats import RedisStats
 from litesess.stores.redis.updates import Updates
+from litesess.stores.redis.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -92,18 +92,20 @@ class RedisStore(Store):
         self._max_per_owner = checked_options.max_per_owner
         shared.take_settings(self, checked_options)
         self._is_encrypted = checked_options.encryption_key is not None
-        sessions = Sessions(link, prefix, checked_options.encryption_key, repr(self))
+        sessions = Sessions(link, prefix, checked_options.encryption_key, repr(self), self.tell)
         owners = Owners(link, sessions)
         self._sessions, self._owners = sessions, owners
-        self._updates = Updates(link, sessions, owners, self.ttl)
+        self._updates = Updates(sessions, owners, self.ttl)
         self._rotation = Rotation(link, sessions, owners)
         self._deletion = Deletion(link, sessions, owners, self.tell)
+        self._upkeep = Upkeep(link, sessions.key_file, repr(self))
         self._expiries = Expiries(link, sessions.name, self._tell_expired)
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
         self._prepare()
-        return self._sessions.session_in(key, self._sessions.hash(key), self.clock())
+        stored = self._sessions.read(key, self.clock())
+        return stored and stored.record
 
     def moved_at(self, key: str) -> float | None:
         """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
@@ -229,8 +231,9 @@ class RedisStore(Store):
         Those that begin or are moved meanwhile may be left out, or come twice.
         """
         self._prepare()
-        for keys in self._sessions.keys("s"):
-            yield from self._sessions.load_each(keys, self.clock())
+        with passing_over("listed") as passed_over:
+            for keys in self._sessions.keys("s"):
+                yield from self._sessions.load_each(keys, self.clock(), passed_over)
 
     def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
@@ -263,21 +266,7 @@ class RedisStore(Store):
         alone.
         """
         self._prepare()
-        now, sessions = self.clock(), self._sessions
-        removed = 0
-        for found in sessions.keys("s"):
-            # Only sessions: Redis would refuse the whole batch for a value of another type.
-            facts = zip(found, sessions.facts(found), strict=True)
-            keys = [key for key, (_, begun) in facts if begun is not None]
-            calls = [Call(scripts.COLLECT, sessions.names(key), (repr(now),)) for key in keys]
-            for key, answer in zip(keys, self._link.call_all(calls), strict=True):
-                removed += bool(answer)
-                if not (answer and self.is_heard("expired")):
-                    continue
-                record = sessions.records.record(key, flat(answer))
-                if record is not None:
-                    self.tell(Event("expired", ids.handle_of(key), record))
-        return removed
+        return self._deletion.collect(self.clock(), is_heard=self.is_heard("expired"))
 
     @property
     def is_encrypted(self) -> bool:
@@ -290,21 +279,23 @@ class RedisStore(Store):
         Those that begin, move or end meanwhile may be left out, or counted twice.
         """
         self._prepare()
-        now, live, expired = self.clock(), 0, 0
-        for keys in self._sessions.keys("s"):
-            ends = self._sessions.ends(keys)
-            live += sum(end > now for end in ends)
-            expired += sum(end <= now for end in ends)
+        now, ends = self.clock(), list[float]()
+        with passing_over("counted") as passed_over:
+            for keys in self._sessions.keys("s"):
+                ends += self._sessions.ends(keys, now, passed_over)
+        live = sum(end > now for end in ends)
         return RedisStats(
             live=live,
-            expired=expired,
+            expired=len(ends) - live,
+            passed_over=passed_over.count,
+            maxmemory_policy=self._upkeep.policy(),
             merges=self.tally.merges,
             discarded=self.tally.discarded,
         )
 
     def key_file(self) -> bytes | None:
         """Return the bytes that say how the store is encrypted; None: it was never used."""
-        return self._sessions.key_file()
+        return self._sessions.key_file.stored()
 
     def close(self) -> None:
         """Close the connections; later operations raise StoreClosed.  Again is harmless."""
@@ -329,6 +320,7 @@ class RedisStore(Store):
         if not self._expiries.is_listening and self.is_heard("expired"):
             self._expiries.listen()
         _ = self._sessions.records
+        self._upkeep.look()
 
     def _evict(self, owner: str | None) -> None:
         """Delete the oldest sessions of *owner*, if there are too many."""

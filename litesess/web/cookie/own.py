@@ -106,6 +106,10 @@ class SessionCookie:
 
     @max_age.setter
     def max_age(self, value: float | timedelta | None) -> None:
+        if value is not False and value in (0, timedelta(0)):
+            # Of one session that is its end, as of a cookie; of all, it would be a mistake.
+            self.expires = self._clock()
+            return
         life = _CHECKS["max_age"]("max_age", value)
         if self.changes.pop("expires", None) is not None:
             self.is_changed = True
