@@ -45,8 +45,8 @@ class Unshared(FileSystem):
     """Files that no other process can use: nothing is followed, nothing locked for each write."""
 
     @staticmethod
-    def network_type(path: str) -> str:  # noqa: ARG004  # as it is called
-        """Pretend that *path* lies on some network."""
+    def type_of(path: str) -> str:  # noqa: ARG004  # as it is called
+        """Pretend that *path* lies on a file system that nothing is known of."""
         return "pretended"
 
 

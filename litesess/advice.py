@@ -25,7 +25,7 @@ PARTS: Final = {
     **dict.fromkeys(
         (
             "collection", "compact_after_gc", "debug", "durable", "gc_interval", "lock_timeout",
-            "max_sessions", "path", "read_only", "wal_limit",
+            "max_sessions", "path", "read_only", "share_anywhere", "wal_limit",
         ),
         _WAL,
     ),

@@ -18,7 +18,7 @@ from typing import Final
 
 from litesess.engine.descriptors import own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
-from litesess.engine.mounts import device_name, device_of, is_at, network_type, shares_memory
+from litesess.engine.mounts import device_name, device_of, is_at, shares_memory, type_of
 from litesess.engine.system import allocate, map_file, sync
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
@@ -207,8 +207,8 @@ class FileSystem:
         """Open a directory of any owner, to read its names and the files in it."""
         return _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    #: Return the type of the network file system that a path lies on; "" on none.
-    network_type = staticmethod(network_type)
+    #: Return the type of the file system that a path lies on; "" if that can't be told.
+    type_of = staticmethod(type_of)
     #: Return whether a path leads to an open directory.
     is_at = staticmethod(is_at)
     #: Return the device that an open directory lies on, and how to name one.

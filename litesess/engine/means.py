@@ -19,10 +19,12 @@ class Limits:
     Attributes:
         wal_limit: bytes of log after which it is compacted.
         lock_timeout: how long to wait for another process to release a lock, in seconds.
+        trusts_disk: several processes may share the store on a file system of any type.
     """
 
     wal_limit: int
     lock_timeout: float
+    trusts_disk: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

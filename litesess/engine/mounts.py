@@ -8,28 +8,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-#: Where other machines may write, or memory and locks may not be shared as on a local disk.
-_NETWORK: Final = re.compile(
-    r"nfs4?|cifs|smb3|smbfs|ncpfs|9p|afs|coda|ceph|lustre|gpfs|glusterfs|beegfs|pvfs2|orangefs"
-    r"|virtiofs|vboxsf|vmhgfs|prl_fs|davfs"
-    r"|fuse\.(sshfs|glusterfs|ceph(-fuse)?|s3fs|s3ql|gcsfuse|rclone|juicefs|mfs|moosefs"
-    r"|davfs2?|curlftpfs|vmhgfs-fuse|grpcfuse|osxfs|beegfs|lizardfs|seaweedfs|ipfs)"
-)
-#: Those that put one directory over another.
-_LAYERED: Final = re.compile(r"overlay(fs)?|aufs|fuse\.(fuse-overlayfs|unionfs(-fuse)?|mergerfs)")
+#: Where locks exclude all processes, memory is shared, and a call of a killed process ends with it.
+#: Elsewhere (a network, FUSE, a share of a virtual machine's host) some of it may not; of those
+#: fuse-overlayfs was tried, and held.
+LOCAL_TYPES: Final = frozenset({
+    "apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "fuse.fuse-overlayfs", "hfs",
+    "jfs", "nilfs2", "overlay", "ramfs", "reiserfs", "rootfs", "tmpfs", "ubifs", "ufs", "xfs",
+    "zfs",
+})  # fmt: skip
+#: Those of them that put one directory over another.
+_LAYERED: Final = frozenset({"fuse.fuse-overlayfs", "overlay"})
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
-def network_type(path: str) -> str:
-    """Return the type of the network file system that *path* lies on; "" on none.
+def type_of(path: str) -> str:
+    """Return the type of the file system that *path* lies on; "" if that can't be told.
 
-    Source: proc_pid_mountinfo(5).  Where there is no such file it can't be told.
+    Source: proc_pid_mountinfo(5).  Other systems than Linux have no such file, nor may a chroot.
     """
-    kind = _type_of(path)
-    return kind if _NETWORK.fullmatch(kind) else ""
-
-
-def _type_of(path: str) -> str:
     try:
         mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:
@@ -48,12 +44,15 @@ def shares_memory(path: str, *, read_only: bool) -> bool:
         path: absolute.
         read_only: the files are opened for reading alone.
     """
-    kind = _type_of(path)
-    return not (_NETWORK.fullmatch(kind) or (read_only and _LAYERED.fullmatch(kind)))
+    kind = type_of(path)
+    return not kind or (kind in LOCAL_TYPES and not (read_only and kind in _LAYERED))
 
 
 def mounted_type(mounts: Iterable[str], path: str) -> str:
-    """Return the type of the file system that *path* lies on, by the lines of mountinfo."""
+    """Return the type of the file system that *path* lies on, by the lines of mountinfo.
+
+    A type of FUSE may be ``fuse`` alone.
+    """
     nearest, kind = "", ""
     for line in mounts:
         # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw

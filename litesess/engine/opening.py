@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from litesess.engine.append import Appender
 from litesess.engine.chain import Chain
@@ -23,12 +24,21 @@ from litesess.engine.fs import errors, store_error
 from litesess.engine.keys import Keys
 from litesess.engine.means import Hooks, Limits, Means
 from litesess.engine.modes import Widened
+from litesess.engine.mounts import LOCAL_TYPES
 from litesess.engine.opened import OpenStore
 from litesess.engine.presence import Presence
 from litesess.engine.recovery import load_existing, open_store
 from litesess.errors import StoreLocked, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
+
+
+class _Entered(NamedTuple):
+    """A store that this process has entered."""
+
+    chain: Chain
+    is_shared: bool
+    is_synced: bool
 
 
 class Opener:
@@ -93,12 +103,11 @@ class Opener:
             presence = Presence(directory, file, self.means)
             opened.append(presence)
             files = self._files(directory)
-            network = self.means.fs.network_type(self.path)
-            chain, is_synced = self._enter(files, presence, network, sleep)
+            chain, is_shared, is_synced = self._enter(files, presence, sleep)
             maintenance = directory.open_lock(self.names.maintenance)
             opened.append(maintenance)
             follower = Follower(
-                files, chain, presence.look, is_shared=not network, is_synced=is_synced
+                files, chain, presence.look, is_shared=is_shared, is_synced=is_synced
             )
             committer = self._committer(directory, follower)
             committer.sync()
@@ -135,29 +144,66 @@ class Opener:
         return OpenStore(files, follower, committer, locks, self._limits, self.means, self._hooks)
 
     def _enter(
-        self, files: Files, presence: Presence, network: str, sleep: Callable[[float], object]
-    ) -> tuple[Chain, bool]:
-        """Share the presence lock; return the store's files, and whether they are durable."""
+        self, files: Files, presence: Presence, sleep: Callable[[float], object]
+    ) -> _Entered:
+        """Share the presence lock, or keep it where one process must have the store alone."""
         lock, timeout = self.means.lock, self._limits.lock_timeout
+        unlisted = self._unlisted_type()
+        is_alone = bool(unlisted) and not self._limits.trusts_disk
+        if is_alone and not self._is_shared(presence):
+            if not lock.acquire(presence.fd, timeout, sleep=sleep):
+                raise StoreLocked(self.path, self._reason_alone(presence, unlisted))
+            return self._enter_alone(files, presence, sleep)
         # Guards: opening and closing.  Between learning that other processes are there and joining
         # them, the last of those can be killed, and its half-written end would stay.
-        gate = presence.fd if network else files.directory.fd
+        gate = files.directory.fd
         if not lock.acquire(gate, timeout, sleep=sleep):
-            raise StoreLocked(self.path, self._reason_locked(presence, network))
-        files.directory.check_in_place()
-        if network:
-            presence.claim(sleep, is_unlisted=True)
-            return self._put_right(files, presence), True
+            raise StoreLocked(
+                self.path,
+                f"is being opened by another process, which did not end within {timeout:g} s",
+            )
         try:
             is_first = lock.take(presence.fd)
+            if is_first and is_alone:  # the others have left
+                return self._enter_alone(files, presence, sleep)
+            files.directory.check_in_place()
             if is_first:
-                presence.claim(sleep, is_unlisted=False)
+                presence.claim(sleep, is_unlisted=bool(unlisted))
             chain = self._put_right(files, presence) if is_first else load_existing(files)
             if not lock.take(presence.fd, shared=True):
                 raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
         finally:
             lock.release(gate)
-        return chain, is_first
+        return _Entered(chain, is_shared=True, is_synced=is_first)
+
+    def _enter_alone(
+        self, files: Files, presence: Presence, sleep: Callable[[float], object]
+    ) -> _Entered:
+        files.directory.check_in_place()
+        presence.claim(sleep, is_unlisted=True)
+        return _Entered(self._put_right(files, presence), is_shared=False, is_synced=True)
+
+    def _unlisted_type(self) -> str:
+        """Return the type of the file system, if it is told, and not a local one."""
+        kind = self.means.fs.type_of(self.path)
+        if not kind:
+            logger.info(
+                "%s: the type of its file system can't be told; it is taken for a local one, which"
+                " several processes may share",
+                self.path,
+            )
+        return "" if kind in LOCAL_TYPES else kind
+
+    def _is_shared(self, presence: Presence) -> bool:
+        """Return whether other processes share the store; if nobody has it open, this one has it.
+
+        They do if the operator says that they can, and a command need not be told that anew.
+        """
+        lock = self.means.lock
+        if lock.take(presence.fd) or not lock.take(presence.fd, shared=True):
+            return False
+        lock.release(presence.fd)
+        return True
 
     def _put_right(self, files: Files, presence: Presence) -> Chain:
         return open_store(files, partial(files.write_slot, presence.fd), self._lock)
@@ -171,15 +217,12 @@ class Opener:
                 " deleted; stop that process",
             )
 
-    def _reason_locked(self, presence: Presence, network: str) -> str:
-        limit = f"within {self._limits.lock_timeout:g} s"
-        if not network:
-            return f"is being opened by another process, which did not end {limit}"
-        pid = presence.holder() or "(unknown)"
+    def _reason_alone(self, presence: Presence, unlisted: str) -> str:
         return (
-            f"is in use by process {pid}, and was not free {limit}; on a network"
-            f" file system ({network}) only one process can have it: put it on a local disk, or"
-            " serve with one process and several threads"
+            f"is in use by process {presence.holder() or '(unknown)'}, and was not free within"
+            f" {self._limits.lock_timeout:g} s; its file system is of type {unlisted}, which is not"
+            " known to be safe for several processes: put it on a local disk, serve with one"
+            " process and several threads, or, if you know better, set share_anywhere=True"
         )
 
     @contextmanager

@@ -42,6 +42,7 @@ class WALKeywords(MemoryKeywords, total=False):
     encryption_key: str | bytes | EncryptionKey | None
     lock_timeout: float | timedelta
     read_only: bool
+    share_anywhere: bool
     debug: bool
 
 

@@ -88,6 +88,11 @@ class WALOptions(Options):
     read_only: bool = option(
         False, "Change nothing, take no lock; what others write shows", check=boolean
     )
+    share_anywhere: bool = option(
+        False,
+        "Let several processes share it on a file system of any type: docs/deploy.rst",
+        check=boolean,
+    )
     debug: bool = option(
         False,
         "Log at DEBUG level what the store does, to stderr if nothing is set up",
@@ -329,7 +334,11 @@ def _engine(
     return engine.Engine(
         path,
         options.collection,
-        engine.Limits(wal_limit=options.wal_limit, lock_timeout=options.lock_timeout),
+        engine.Limits(
+            wal_limit=options.wal_limit,
+            lock_timeout=options.lock_timeout,
+            trusts_disk=options.share_anywhere,
+        ),
         engine.Means(random_bytes=ids.random_bytes),
         given=given,
         read_only=options.read_only,

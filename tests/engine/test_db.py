@@ -21,7 +21,7 @@ from litesess import Corruption, StoreClosed, StoreError, StoreFailed, StoreLock
 from litesess.engine import Change, FileSystem, Put
 from litesess.engine import format as form
 from litesess.engine.lock import FileLock
-from litesess.engine.mounts import mounted_type
+from litesess.engine.mounts import LOCAL_TYPES, mounted_type
 from tests.tools.children import in_child
 from tests.tools.engines import FAR, abandon, content, delete, key, make_engine, put
 
@@ -79,7 +79,7 @@ def test_files_are_private_whatever_the_umask(path, umask):
 class OnNetwork(FileSystem):
     """A directory that other machines may write to."""
 
-    network_type = staticmethod(lambda _path: "nfs4")
+    type_of = staticmethod(lambda _path: "nfs4")
 
 
 def test_on_a_network_a_second_process_is_refused_with_path_owner_and_cure(path):
@@ -138,8 +138,8 @@ def test_the_type_of_a_file_system_is_that_of_its_nearest_mount(path, kind):
     assert mounted_type(mounts.splitlines(), path) == kind
 
 
-def test_the_directory_of_this_test_is_on_no_network(tmp_path):
-    assert FileSystem.network_type(str(tmp_path)) == ""
+def test_the_directory_of_this_test_is_on_a_local_disk(tmp_path):
+    assert FileSystem.type_of(str(tmp_path)) in LOCAL_TYPES
 
 
 def test_two_engines_on_one_directory_in_one_process_share_it(path):

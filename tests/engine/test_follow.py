@@ -391,9 +391,9 @@ def test_who_can_t_make_durable_what_is_there_lets_nobody_build_on_it(two, disk)
             put(engine, "third", b"3")
 
 
-@pytest.mark.parametrize("network", ["", "nfs4"])
-def test_a_seal_that_was_written_though_the_write_failed_stands(disk, network):
-    disk.network_type = lambda _path: network
+@pytest.mark.parametrize("kind", ["ext4", "nfs4"])
+def test_a_seal_that_was_written_though_the_write_failed_stands(disk, kind):
+    disk.type_of = lambda _path: kind
     engine = make_engine(disk)
     put(engine, "first", b"1")
     real = disk.pwrite
@@ -414,7 +414,7 @@ def test_a_seal_that_was_written_though_the_write_failed_stands(disk, network):
 
 
 def test_where_only_one_process_writes_nothing_is_made_of_mapped_memory(disk):
-    disk.network_type = lambda _path: "9p"
+    disk.type_of = lambda _path: "9p"
     disk.map_shared = lambda fd, size: bytes(disk.pread(fd, size, 0))  # and so for ever
     engine = make_engine(disk)
     for number in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import time
 
 from litesess.engine import Entry, Put
 from tests.tools.engines import content, key, make_engine
@@ -21,7 +22,7 @@ def count_until_killed(
     """Count up, and say so on a pipe after each commit."""
     rng = random.Random(seed)
     wal_limit = 1 << 16 if sizes[1] < 4096 else 1 << 20
-    engine = make_engine(path=path, wal_limit=wal_limit, lock_timeout=30)
+    engine = make_engine(path=path, wal_limit=wal_limit, lock_timeout=30, sleep=time.sleep)
     while True:
         name = rng.randrange(COUNTERS)
 

@@ -51,6 +51,7 @@ def make_engine(
     lock: FileLock | None = None,
     random_bytes: Callable[[int], bytes] | None = None,
     lock_timeout: float = 0.05,
+    trusts_disk: bool = False,
     given: str = "",
     read_only: bool = False,
     monotonic: Callable[[], float] | None = None,
@@ -68,7 +69,7 @@ def make_engine(
     return Engine(
         path,
         "sessions",
-        Limits(wal_limit=wal_limit, lock_timeout=lock_timeout),
+        Limits(wal_limit=wal_limit, lock_timeout=lock_timeout, trusts_disk=trusts_disk),
         Means(
             random_bytes=random_bytes or (os.urandom if fs is None else _salts.randbytes),
             fs=fs or FileSystem(),

@@ -205,8 +205,8 @@ class SimDisk(FileSystem):
     def shares_memory(self, path: str, *, read_only: bool) -> bool:
         return True
 
-    def network_type(self, path: str) -> str:
-        return ""
+    def type_of(self, path: str) -> str:
+        return "ext4"
 
     def is_at(self, fd: int, path: str) -> bool:
         return True

@@ -47,6 +47,7 @@ MemoryStore(clock=0.0)  # wrong: arg-type | reportArgumentType
 WALStore("data")
 WALStore("data", collection="a", durable=False, wal_limit=65_536, lock_timeout=LIFE, debug=True)
 WALStore("data", read_only=True, compact_after_gc=True, encryption_key="a long passphrase")
+WALStore("data", share_anywhere=True)
 WALStore("data", encryption_key=bytes(32))
 WALStore()  # wrong: call-arg | reportCallIssue
 WALStore("data", tll=5)  # wrong: call-arg | reportCallIssue
@@ -56,6 +57,7 @@ WALStore("data", wal_limit=1e6)  # wrong: arg-type | reportArgumentType
 WALStore("data", lock_timeout=None)  # wrong: arg-type | reportArgumentType
 WALStore("data", read_only=None)  # wrong: arg-type | reportArgumentType
 WALStore("data", debug="on")  # wrong: arg-type | reportArgumentType
+WALStore("data", share_anywhere="fuse")  # wrong: arg-type | reportArgumentType
 WALStore("data", compact_after_gc="on")  # wrong: arg-type | reportArgumentType
 WALStore("data", encryption_key=5)  # wrong: arg-type | reportArgumentType
 
