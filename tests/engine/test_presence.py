@@ -16,8 +16,8 @@ from litesess.engine import FileSystem
 from litesess.engine.watcher import Watcher
 from tests.tools.children import in_child
 from tests.tools.engines import abandon, content, key, make_engine, put, small_files
-from tests.tools.mounts import bindfs, mounted, need_root, overlay
 from tests.tools.simdisk import SimDisk, SimLock
+from tests.tools.views import bindfs, covered, layered
 
 
 class Clock:
@@ -156,10 +156,9 @@ def test_a_directory_that_is_moved_while_it_is_opened_is_not_used(place):
 
 
 def test_a_file_system_that_is_mounted_over_it_is_noticed(place, clock):
-    need_root()
     engine = make_engine(path=str(place), monotonic=clock)
     put(engine, "first", b"1")
-    with mounted(["mount", "-t", "tmpfs", "tmpfs", place], place):
+    with covered(place, "mount", "-t", "tmpfs", "none", place):
         clock.now += 1.0
         with pytest.raises(StoreFailed, match="mounted over"):
             put(engine, "second", b"2")
@@ -338,10 +337,10 @@ def opened_elsewhere(path: str) -> Iterator[int]:
         os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("view", [overlay, bindfs])
+@pytest.mark.parametrize("view", [layered, bindfs])
 def test_an_idle_process_that_came_by_a_view_is_known(tmp_path, view):
     (tmp_path / "upper").mkdir()
-    way = overlay(tmp_path) if view is overlay else bindfs(tmp_path / "upper", tmp_path / "view")
+    way = layered(tmp_path) if view is layered else bindfs(tmp_path / "upper", tmp_path / "view")
     with way as where:
         for one, other in ((where, tmp_path / "upper"), (tmp_path / "upper", where)):
             engine = make_engine(path=f"{other}/data", sleep=time.sleep)
@@ -354,13 +353,13 @@ def test_an_idle_process_that_came_by_a_view_is_known(tmp_path, view):
 
 
 def test_after_a_kill_and_another_mount_a_store_opens(tmp_path):
-    with overlay(tmp_path) as where:
+    with layered(tmp_path) as where:
         before = where.stat().st_dev
         with opened_elsewhere(f"{where}/data") as pid:
             os.kill(pid, signal.SIGKILL)
     # In between, something else gets the number of the device.
     between = tmp_path / "between"
-    with mounted(["mount", "-t", "tmpfs", "tmpfs", between], between), overlay(tmp_path) as where:
+    with covered(between, "mount", "-t", "tmpfs", "none", between), layered(tmp_path) as where:
         assert where.stat().st_dev != before
         engine = make_engine(path=f"{where}/data", sleep=time.sleep)
         assert engine.get(key("first")).value == b"1"

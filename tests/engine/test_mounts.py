@@ -14,8 +14,8 @@ from litesess.engine import FileSystem, mounts
 from tests.tools.children import in_child
 from tests.tools.counters import COUNTERS, Writer, stored_counters
 from tests.tools.engines import content, key, make_engine, put
-from tests.tools.mounts import bindfs, gocryptfs, need_root
 from tests.tools.servers import wait_until
+from tests.tools.views import bindfs, gocryptfs
 
 #: LITESESS_FUSE_KILLS sets how often a worker is killed (docs/testing.rst).
 KILLS = int(os.environ.get("LITESESS_FUSE_KILLS", "4"))
@@ -120,7 +120,6 @@ def test_these_take_one_process(tmp_path, mount):
 @pytest.mark.slow
 @pytest.mark.parametrize("mount", [bindfs, gocryptfs])
 def test_there_nothing_is_lost_when_the_one_process_is_killed_and_two_wait(tmp_path, mount):
-    need_root()
     (tmp_path / "source").mkdir()
     with mount(tmp_path / "source", tmp_path / "view") as view:
         seeds = iter(range(2, KILLS + 10))
