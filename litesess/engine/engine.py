@@ -18,6 +18,7 @@ from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
 from litesess.engine.opened import EngineStats
 from litesess.engine.opening import Opener
 from litesess.engine.view import View
+from litesess.errors import StoreReadOnly
 
 
 class Engine(Lifecycle):
@@ -87,6 +88,10 @@ class Engine(Lifecycle):
             outcome = opened.committer.transact(plan, sync=sync)
         except OSError as error:
             raise store_error(error, self.path) from error
+        except StoreReadOnly:
+            if self._opened_anew(opened) is None:
+                raise
+            return self.transact(plan, sync=sync)
         compactor = opened.compactor
         if compactor.is_over_limit:
             compactor.compact_soon()
@@ -192,6 +197,8 @@ class Engine(Lifecycle):
     @contextmanager
     def maintenance(self) -> Iterator[bool]:
         """Take the maintenance lock for the block, if it is free; yield whether it was taken."""
+        with suppress(StoreReadOnly):
+            self._opened_to_write()
         with self._opened().maintenance.locked(0) as is_ours:
             yield is_ours
 
@@ -202,7 +209,7 @@ class Engine(Lifecycle):
             StoreLocked: another process was at it for too long.
             StoreError: it could not be done; the store is as good as before.
         """
-        self._opened().compactor.compact()
+        self._opened_to_write().compactor.compact()
 
     def rekey(self) -> None:
         """Encrypt everything anew, under a new data key; the old one is gone then.
@@ -214,7 +221,7 @@ class Engine(Lifecycle):
             DecryptError: the store is not encrypted, or under another encryption key by now.
             StoreError: it could not be done; the store is as good as before.
         """
-        self._opened().compactor.rekey()
+        self._opened_to_write().compactor.rekey()
 
     def change_key(self, new: EncryptionKey) -> None:
         """Let *new* open the store from now on, and the former encryption key no more.
@@ -226,7 +233,7 @@ class Engine(Lifecycle):
             DecryptError: the store is not encrypted, or under another encryption key by now.
             StoreError: it could not be done; the old one opens it still.
         """
-        opened = self._opened()
+        opened = self._opened_to_write()
         with opened.maintenance.required(), errors(self.path):
             opened.files.keys.change(opened.files.directory, new)
 
@@ -240,7 +247,7 @@ class Engine(Lifecycle):
             StoreLocked: another process was at it for too long.
             StoreError: it could not be done; nothing remains there.
         """
-        opened = self._opened()
+        opened = self._opened_to_write()
         with opened.maintenance.required(), self._opener.copying_to(path) as target:
             return back_up(opened.files, opened.follower, target, opened.maintenance.pause)
 

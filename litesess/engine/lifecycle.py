@@ -19,6 +19,8 @@ logger = logging.getLogger("litesess.engine")
 #: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
 #: in the very thread that has one.
 _FORK_PATIENCE: Final = 1.0
+#: A store that could not be written is tried so seldom, in seconds.
+_TRY_EVERY: Final = 1.0
 
 
 class Lifecycle:
@@ -43,6 +45,7 @@ class Lifecycle:
         self._closing: OpenStore | None = None  # a fork must know of it, too
         self._is_closed = False
         self._refusals = 0
+        self._tried_at = float("-inf")  # when it was last opened for writing, in vain
         self._watcher = opener.means.watcher
         self._look_lock = threading.Lock()  # Held during a look; none begins after the closing.
         forks.register(self)
@@ -113,6 +116,40 @@ class Lifecycle:
                     raise
                 self._watcher.watch(self)
             return self._open
+
+    def _opened_to_write(self) -> OpenStore:
+        """Return the open store; see :meth:`_opened_anew`."""
+        opened = self._open or self._opened()
+        return self._opened_anew(opened) or opened
+
+    def _opened_anew(self, opened: OpenStore) -> OpenStore | None:
+        """Open the store for writing, if it was opened only for reading because it had to be.
+
+        Its files' rights may have been put right, or the disk mounted anew.
+
+        Returns:
+            The store that is open by now in place of *opened*; None if that is not to be, or not
+            yet, as it was tried less than a second ago.
+
+        Raises:
+            StoreError: it can't be opened for writing; reading goes on.
+        """
+        if self._read_only or not opened.is_read_only:
+            return None
+        with self._opening_lock:
+            if self._open is not opened:  # another thread was faster, or has closed it
+                return self._open
+            now = self._opener.means.monotonic()
+            if now - self._tried_at < _TRY_EVERY:
+                return None
+            self._tried_at = now
+            with errors(self.path):
+                again = self._opener.open_for_writing(self._sleep_unless_closed)
+            logger.warning("%s can be written again", self.path)
+            # The other one is not closed: threads may be reading there, and its files close with
+            # the last of them.
+            self._open = again
+            return again
 
     def _sleep_unless_closed(self, seconds: float) -> None:
         if self._is_closed:

@@ -79,6 +79,11 @@ class OpenStore:
         self._presence = presence
         self._lock = means.lock
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened only for reading."""
+        return self.files.directory.read_only
+
     def stats(self) -> EngineStats:
         """Return the store in numbers.
 

@@ -88,14 +88,15 @@ class Opener:
         """
         if not read_only:
             try:
-                return self._open_for_writing(sleep)
+                return self.open_for_writing(sleep)
             except OSError as error:
                 if not isinstance(store_error(error, self.path), StoreReadOnly):
                     raise
                 logger.warning("%s can't be written (%s), opened for reading", self.path, error)
         return self._open_for_reading()
 
-    def _open_for_writing(self, sleep: Callable[[float], object]) -> OpenStore:
+    def open_for_writing(self, sleep: Callable[[float], object]) -> OpenStore:
+        """Open the store; see :meth:`open`."""
         directory = self._directory(create=True)
         opened: list[Directory | OpenFile | Presence] = [directory]
         try:
