@@ -22,6 +22,16 @@ install() { # PYTHON VENV
     "$1" -m venv "$2" && "$2/bin/pip" install --quiet -e '.[test]'
 }
 
+# The lowest versions that setup.cfg allows go before those of the environment.
+install_lowest() {
+    "$bin/python" -m tests.tools.lowest |
+        xargs "$bin/pip" install --quiet --no-deps --target "$work/lowest"
+}
+
+with_lowest() { # TESTS
+    PYTHONPATH=$work/lowest "$bin/python" -m pytest -q -n auto -m 'not slow' "$@"
+}
+
 install_tools() (
     # RUNLEVEL: no service is to be started.
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
@@ -29,6 +39,11 @@ install_tools() (
     for package in "${tools[@]}"; do
         apt-get install --quiet --yes --no-install-recommends "$package" ||
             echo "$package is not to be had here; its tests are skipped"
+    done
+    for minor in 15 14 13; do
+        if apt-get install --quiet --yes --no-install-recommends "python3.$minor-venv"; then
+            break
+        fi
     done
 )
 

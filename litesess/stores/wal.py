@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from inspect import Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -121,9 +123,10 @@ class WALStore(EmbeddedStore):
             DecryptError: *encryption_key* is wrong or missing, or the store is unencrypted;
                 nothing was changed.
         """
-        if os.name != "posix":
+        if find_spec("fcntl") is None:
             raise ConfigError(
-                f"WALStore needs POSIX, and this is {os.name}; use a RedisStore, or a MemoryStore"
+                f"WALStore needs POSIX, and this is {sys.platform}; use a RedisStore, or a"
+                " MemoryStore"
             )
         checked_options = build(WALOptions, options)
         self.path = _directory(path, read_only=checked_options.read_only)

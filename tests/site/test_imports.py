@@ -168,7 +168,6 @@ def test_on_windows_all_but_the_store_on_disk_can_be_used():
         serve(MemoryStore())
         from litesess.stores.fallback import FallbackStore
         from litesess.stores.redis import RedisStore
-        os.name = "nt"
         try:
             WALStore("data")
         except Exception as error:
