@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from litesess.engine.changes import Change, Clear, Delete, Entry, Plan, Put, Touch
 from litesess.engine.follow import CurrentLog
 from litesess.engine.format import encode_changes
 from litesess.engine.view import View
-from litesess.errors import StoreError, StoreFull
+from litesess.errors import LitesessError, StoreError, StoreFailed, StoreFull
 
-#: The changes that may be written on a full disk.
-_FREEING: Final = (Delete, Clear)
+
+def _is_freeing(change: Change) -> bool:
+    """Return whether the change may use the room that is kept for deletions on a full disk.
+
+    It is kept for logouts: what has expired can wait, and there may be any number of that.
+    """
+    return isinstance(change, Clear) or (isinstance(change, Delete) and not change.expired)
 
 
 class Ticket:
     """One waiting transaction."""
 
-    __slots__ = ("done", "error", "is_committed", "plan", "result", "sequence", "sync", "wake")
+    __slots__ = (
+        "done", "error", "is_committed", "is_written", "leads_itself", "plan", "result", "sequence",
+        "sync", "wake",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
         """Begin to wait.
@@ -41,6 +49,10 @@ class Ticket:
         #: The plan need not be run any more.
         self.done = False
         self.is_committed = False
+        #: Its record stands in the log, and a leader was interrupted before it said so.
+        self.is_written = False
+        #: Only its own thread runs the plan.
+        self.leads_itself = False
         #: Released to wake the thread that waits.
         self.wake = threading.Lock()
         self.wake.acquire()
@@ -89,34 +101,46 @@ class Draft:
 
 
 def run(
-    batch: list[Ticket], current: CurrentLog, *, deletes_only: StoreFull | None = None
+    batch: list[Ticket],
+    current: CurrentLog,
+    leading: Ticket,
+    *,
+    deletes_only: StoreFull | None = None,
 ) -> bytes:
     """Run the plans of *batch*; return their records, for the end of *current*.
 
-    The error of a plan is kept in its ticket: it must not fail the others.
+    The error of a plan is kept in its ticket: it must not fail the others.  One that is none of
+    litesess may come from a signal handler of the leading thread, so that the plan is left to its
+    own thread.
 
     Args:
         batch: the transactions, in the order in which their records are to stand.
         current: the log that is written to, followed to its end.
+        leading: the transaction of the leading thread.
         deletes_only: the error for plans that need room; None if there is room.
     """
     draft = Draft(current.view)
     records = []
     sequence, offset = current.table.sequence, current.table.end
     for ticket in batch:
+        if ticket.is_written:
+            continue
         ticket.error = None
         ticket.sequence = 0
         try:
             changes, ticket.result = ticket.plan(draft)
             if not changes:
                 continue
-            if deletes_only and not all(isinstance(item, _FREEING) for item in changes):
+            if deletes_only and not all(map(_is_freeing, changes)):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
             record = current.log.encode(
                 *encode_changes(changes), sequence + 1, current.durable, offset
             )
         except Exception as error:  # noqa: BLE001  # kept for the transact() of this plan, which raises it
-            ticket.error = error
+            if ticket is leading or isinstance(error, LitesessError):
+                ticket.error = error
+            else:
+                ticket.leads_itself = True
             continue
         sequence += 1
         offset += len(record)
@@ -135,6 +159,11 @@ def wake(ticket: Ticket) -> None:
         return
 
 
+def unknown_outcome() -> StoreFailed:
+    """Return the error of a transaction that an interrupted leader may have written."""
+    return StoreFailed("the commit was interrupted; its outcome is unknown")
+
+
 def fail(batch: list[Ticket], error: StoreError, cause: BaseException | None) -> None:
     """Let each transaction of *batch* fail that did not fail by itself.
 
@@ -144,7 +173,10 @@ def fail(batch: list[Ticket], error: StoreError, cause: BaseException | None) ->
         cause: the cause of that.
     """
     for ticket in batch:
-        if ticket.error is None:
+        if ticket.is_written and not isinstance(error, StoreFailed):
+            ticket.error = unknown_outcome()
+            ticket.error.__cause__ = error
+        elif ticket.error is None:
             # One for each thread: a shared one would collect all their tracebacks.
             own = error.__class__.__new__(error.__class__, *error.args)
             own.args = error.args

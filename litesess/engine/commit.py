@@ -10,6 +10,7 @@ still says what the log says.
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.batch import Ticket, fail, run, wake
+from litesess.engine.batch import Ticket, fail, run, unknown_outcome, wake
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
-from litesess.engine.fs import errors, store_error
+from litesess.engine.fs import errors, is_interruption, store_error
 from litesess.engine.log import DELETE_RESERVE
 from litesess.errors import (
     Corruption,
@@ -39,6 +40,16 @@ from litesess.errors import (
 _LOOK_UP_INTERVAL: Final = 0.05
 
 
+class _Progress(enum.Enum):
+    """How far the commit of a batch has come; only a leader that was interrupted leaves one."""
+
+    NONE = enum.auto()
+    #: Whether its records stand in the log is not known.
+    WRITING = enum.auto()
+    #: Those of the tickets that have a number do.
+    WRITTEN = enum.auto()
+
+
 class Committer:
     """The writing side of an open store."""
 
@@ -53,6 +64,9 @@ class Committer:
         #: How many transactions have changed something.
         self.commit_count = 0
         self._waiting: deque[Ticket] = deque()
+        # Of the batch that is being committed.  Guarded by _append_lock, too.
+        self._batch: list[Ticket] = []
+        self._progress = _Progress.NONE
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -85,7 +99,7 @@ class Committer:
             finally:
                 ticket.error = None  # the traceback would keep this frame alive
         if not ticket.is_committed:
-            raise StoreFailed("the commit was interrupted; its outcome is unknown")
+            raise unknown_outcome()
         return ticket.result, ticket.sequence
 
     def reach_end(self) -> None:
@@ -221,9 +235,15 @@ class Committer:
                 continue
             batch: list[Ticket] = []
             with self._append_lock:
+                if self._progress is not _Progress.NONE:
+                    self._settle()
                 if not ticket.done:
-                    batch = [other for other in [*self._waiting] if not other.done]
-                    self._lead(batch)
+                    batch = [
+                        other
+                        for other in [*self._waiting]
+                        if not other.done and (other is ticket or not other.leads_itself)
+                    ]
+                    self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:
                     wake(other)
@@ -238,23 +258,46 @@ class Committer:
         except IndexError:  # it has found that by itself
             return
 
-    def _lead(self, batch: list[Ticket]) -> None:
-        """Commit all of *batch*, the first that wait; they leave the queue when they are done."""
+    def _lead(self, batch: list[Ticket], leading: Ticket) -> None:
+        """Commit all of *batch*, the first that wait; they leave the queue when they are done.
+
+        Args:
+            batch: the transactions.
+            leading: the one of this thread.
+        """
+        self._batch = batch
         try:
-            self.check_writable()
-            self._commit(batch)
+            try:
+                self.check_writable()
+                self._commit(batch, leading)
+            except StoreError as error:
+                fail(batch, error, error.__cause__)
+            except OSError as error:
+                fail(batch, store_error(error, self._follower.current.log.path), error)
             for ticket in batch:
-                ticket.is_committed = ticket.error is None
-                self.commit_count += ticket.sequence > 0
-        except StoreError as error:
-            fail(batch, error, error.__cause__)
-        except OSError as error:
-            fail(batch, store_error(error, self._follower.current.log.path), error)
+                if ticket is leading or not ticket.leads_itself:
+                    self.commit_count += ticket.sequence > 0
+                    ticket.is_committed = ticket.error is None
+                    ticket.done = True
+            self._progress = _Progress.NONE
         finally:
-            for ticket in batch:
-                ticket.done = True
+            # Also if this was interrupted: no thread waits for this one any more.
+            leading.done = True
             while self._waiting and self._waiting[0].done:
                 self._waiting.popleft()
+
+    def _settle(self) -> None:
+        """Note what an interrupted leader has written; again is harmless."""
+        if self._progress is _Progress.WRITTEN:
+            for ticket in self._batch:
+                ticket.is_written = ticket.sequence > 0
+        else:
+            # It was interrupted a second time where it looked what stands in the log.
+            for ticket in self._batch:
+                if ticket.sequence and not ticket.done:
+                    ticket.error = unknown_outcome()
+                    ticket.done = True
+        self._progress = _Progress.NONE
 
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; an error of the system leaves as one of ours."""
@@ -264,11 +307,11 @@ class Committer:
         finally:
             self._wake_next()
 
-    def _commit(self, batch: list[Ticket]) -> None:
+    def _commit(self, batch: list[Ticket], leading: Ticket) -> None:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
         current, end = self._appender.at_end(
-            lambda current: (current, self._write_batch(current, batch))
+            lambda current: (current, self._write_batch(current, batch, leading))
         )
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
         if any(ticket.sync for ticket in batch):
@@ -308,10 +351,10 @@ class Committer:
         header = current.log.header
         return form.Slot(header.store, header.generation, end)
 
-    def _write_batch(self, current: CurrentLog, batch: list[Ticket]) -> int:
+    def _write_batch(self, current: CurrentLog, batch: list[Ticket], leading: Ticket) -> int:
         """Write the changes of *batch*; return where the log ends then."""
         start = current.table.end
-        data = run(batch, current)
+        data = run(batch, current, leading)
         if data:
             try:
                 current.log.reserve(start + len(data) + DELETE_RESERVE)
@@ -319,15 +362,33 @@ class Committer:
                 full = store_error(error, current.log.path)
                 if not isinstance(full, StoreFull):
                     raise
-                data = run(batch, current, deletes_only=full)
+                data = run(batch, current, leading, deletes_only=full)
         if not data:
             return start
         try:
-            return self._appender.write(current, data)
+            self._progress = _Progress.WRITING
+            end = self._appender.write(current, data)
+            self._progress = _Progress.WRITTEN
         except OSError as error:
+            if is_interruption(error):
+                self._look_what_is_written(current, batch)
+                raise
             refusal = store_error(error, current.log.path)
             last = current.table.sequence
             # And all after the first that is refused: they have seen its changes.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             fail(refused, refusal, error)
+            self._progress = _Progress.WRITTEN
             return current.table.end
+        except BaseException:
+            self._look_what_is_written(current, batch)
+            raise
+        return end
+
+    def _look_what_is_written(self, current: CurrentLog, batch: list[Ticket]) -> None:
+        # Order: as long as the log is locked, so that no other process has written there.
+        self._follower.catch_up()
+        for ticket in batch:
+            if ticket.sequence > current.table.sequence:
+                ticket.sequence = 0
+        self._progress = _Progress.WRITTEN

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from litesess import engine, ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine import Change, Lookup, Put
-from litesess.errors import ConfigError, ConfigTypeError
+from litesess.errors import ConfigError, ConfigTypeError, StoreFull
 from litesess.options import (
     Options,
     boolean,
@@ -187,7 +188,7 @@ class WALStore(EmbeddedStore):
         Raises:
             StoreError: it could not be done; the store is as good as before.
         """
-        self.collect()
+        self._collect_if_room()
         self._engine.compact()
 
     def change_key(self, new: str | bytes) -> None:
@@ -235,6 +236,11 @@ class WALStore(EmbeddedStore):
     def _collect_if_steady(self) -> None:
         # This collection begins by itself: a clock that jumped must not end all sessions.
         if self._guard.is_steady():
+            self._collect_if_room()
+
+    def _collect_if_room(self) -> None:
+        # On a full disk the room that is left is for logouts; a compaction can make more.
+        with suppress(StoreFull):
             self.collect()
 
     def _after_compaction(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from litesess import StoreClosed, StoreError, StoreFailed, StoreFull
-from litesess.engine import Clear, Entry, Put, Touch, batch, log
+from litesess.engine import Clear, Delete, Entry, Put, Touch, batch, log
 from litesess.engine import format as form
 from litesess.engine.replay import replay
 from tests.tools.engines import (
@@ -242,6 +242,18 @@ def test_on_a_full_disk_sessions_can_still_be_deleted(engine, disk):
         put(engine, "another", b"x")
     disk.fault = lambda call: None
     put(engine, "another", b"x")
+
+
+def test_the_room_for_logouts_is_not_for_what_has_expired(engine, disk):
+    disk.fault = lambda call: fail("allocate", errno.ENOSPC)(call)
+    with pytest.raises(StoreFull):
+        for number in range(100):
+            put(engine, number, b"x" * 50)
+    with pytest.raises(StoreFull):
+        change(engine, Delete(key(0), expired=True), Delete(key(1)))
+    assert engine.get(key(0)) is not None
+    change(engine, Delete(key(0)), Delete(key(1)))
+    assert engine.get(key(0)) is None
 
 
 def test_deletions_of_a_batch_go_through_when_its_puts_have_no_room(engine, disk):
