@@ -73,6 +73,14 @@ def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
         Corruption: a file is damaged or missing.
         OSError: a file could not be read.
     """
+    if slot is None and not (listing.wals or listing.snapshots):
+        raise Corruption(
+            files.directory.path_of(files.directory.names.maintenance),
+            0,
+            "is there, but no log and no snapshot: they are missing, as in a copy that was made"
+            " while they were replaced; copy anew by litesess backup, or remove this file, too, for"
+            " a new store without sessions",
+        )
     snapshot = files.open_snapshot(listing.snapshots[-1]) if listing.snapshots else None
     base = snapshot.generation if snapshot else FIRST_GENERATION
     logs = _choose_logs(files, listing, base)
@@ -108,7 +116,7 @@ def load_settled(files: Files) -> Chain | None:
 
 def is_nothing(listing: Listing, slot: form.Slot | None) -> bool:
     """Return whether there is no store yet."""
-    return not listing.wals and not listing.snapshots and slot is None
+    return not (listing.wals or listing.snapshots or listing.was_opened) and slot is None
 
 
 def check_headers(files: Files) -> None:

@@ -72,7 +72,7 @@ class Names(NamedTuple):
 
     def sort_out(self, listing: list[str]) -> Listing:
         """Return which of a directory's names are this collection's files."""
-        found = Listing([], [], [], [])
+        found = Listing([], [], [], [], was_opened=self.maintenance in listing)
         prefix = f"{self.collection}."
         for name in listing:
             match = name.startswith(prefix) and _GENERATION_FILE.match(name, len(prefix))
@@ -93,12 +93,21 @@ class Names(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A collection's files: generations in ascending order, and other names."""
+    """A collection's files: generations in ascending order, and other names.
+
+    Attributes:
+        wals: generations of logs.
+        snapshots: generations of snapshots.
+        torn: names of files with what crashes have left.
+        temporary: names of files that were never published.
+        was_opened: there is a maintenance lock, which is made only where there is a log.
+    """
 
     wals: list[int]
     snapshots: list[int]
     torn: list[str]
     temporary: list[str]
+    was_opened: bool = False
 
     @property
     def newest(self) -> int:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
 
 from litesess.engine.commit import Committer
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import Directory
+from litesess.engine.fs import write_all
 from litesess.engine.means import Limits, Means
 from litesess.errors import StoreClosed, StoreLocked
+
+logger = logging.getLogger("litesess.engine")
+
+_HOLDER: Final = re.compile(rb"(\d+) (\d+)\n")
+_HOLDER_BYTES: Final = 64
+#: Where workers do not wait at all, two that meet are nothing to warn of before so many seconds.
+_LEAST_PATIENCE: Final = 1.0
+
+
+class _Holder(NamedTuple):
+    """Who has the lock, and since when, as it says in the locked file itself.
+
+    Attributes:
+        pid: of the process.
+        since: in milliseconds of its monotonic clock.
+    """
+
+    pid: int
+    since: int
 
 
 class Maintenance:
@@ -41,6 +64,10 @@ class Maintenance:
         self._timeout = limits.lock_timeout
         self._lock = means.lock
         self._sleep = means.sleep
+        self._monotonic = means.monotonic
+        self._get_pid = means.lock.pid
+        self._waits_for: tuple[_Holder, float] | None = None  # and since when
+        self._warned_of: _Holder | None = None
         # Taken before the lock between processes, which does not tell threads apart.
         self._thread_lock = threading.RLock()  # Guards: _file, _is_locked.
         self._is_locked = False
@@ -91,12 +118,16 @@ class Maintenance:
         with self.locked(self._timeout) as is_ours:
             if not is_ours:
                 # Where there is no waiting, it may be a thread of this one.
-                who = "another process" if self._timeout else "another thread or process"
+                who = self._name_holder() if self._timeout else "another thread or process"
                 raise StoreLocked(
                     self._directory.path,
                     f"is being compacted by {who}, which did not end within {self._timeout:g} s",
                 )
             yield
+
+    def _name_holder(self) -> str:
+        holder = None if self._file is None else self._read_holder(self._file)
+        return "another process" if holder is None else f"process {holder.pid}"
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -104,6 +135,18 @@ class Maintenance:
         self.is_closing = True
         with self._thread_lock:
             yield
+
+    def look(self) -> None:
+        """Warn, once, if another process keeps the lock from the workers for too long.
+
+        While it does, nothing is compacted and no expired session is removed.
+
+        Raises:
+            OSError: the lock can't be used.
+        """
+        if self._waits_for is not None:
+            with self.locked(0):  # which warns, or forgets it
+                pass
 
     def pause(self) -> None:
         """Let other threads run; end work that would hold up the closing.
@@ -130,11 +173,45 @@ class Maintenance:
             self._check_not_closing()
             self._sleep(seconds)
 
+        if not self._lock.take(file.fd):  # noted before it waits, as who has it may change
+            self._note_refusal(file)
         while self._lock.acquire(file.fd, timeout, sleep=sleep):
             if self._directory.fs.is_linked(file.fd):
+                self._waits_for = None
+                self._write_holder(file)
                 return True
             # Guards: other processes lock another file, if this one has been deleted.
             deleted = file
             file = self._file = self._directory.open_lock(self._directory.names.maintenance)
             deleted.close()
+        self._note_refusal(file)
         return False
+
+    def _note_refusal(self, file: OpenFile) -> None:
+        holder, now = self._read_holder(file), self._monotonic()
+        if holder is None:
+            return
+        if self._waits_for is None or self._waits_for[0] != holder:
+            self._waits_for = holder, now
+        waited = now - self._waits_for[1]
+        if waited >= max(self._timeout, _LEAST_PATIENCE) and self._warned_of != holder:
+            self._warned_of = holder
+            logger.warning(
+                "%s: for %.0f s process %d has kept the store from being compacted, and expired"
+                " sessions from being removed; if it was stopped, let it go on, or kill it",
+                self._directory.path,
+                waited,
+                holder.pid,
+            )
+
+    def _read_holder(self, file: OpenFile) -> _Holder | None:
+        with suppress(OSError):
+            match = _HOLDER.match(self._directory.fs.pread(file.fd, _HOLDER_BYTES, 0))
+            if match is not None:
+                return _Holder(int(match[1]), int(match[2]))
+        return None
+
+    def _write_holder(self, file: OpenFile) -> None:
+        holder = f"{self._get_pid()} {int(self._monotonic() * 1000)}\n"
+        with suppress(OSError):  # on a full disk nobody is named
+            write_all(self._directory.fs, file.fd, holder.encode(), 0)

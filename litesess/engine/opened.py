@@ -105,7 +105,10 @@ class OpenStore:
 
     def look(self) -> None:
         """Do what is due even while no operation comes; see :meth:`Reader.look`."""
-        self.reader.look()
+        try:
+            self.reader.look()
+        finally:
+            self.maintenance.look()
 
     def close(self) -> None:
         """Leave the store; the last process to do so marks the log's end, and notes it."""

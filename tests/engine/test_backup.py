@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from litesess import ConfigError, DecryptError, Record, StoreError, WALStore
+from litesess import ConfigError, Corruption, DecryptError, Record, StoreError, WALStore
 from litesess.engine import Engine
 from litesess.engine.backup import back_up
 from litesess.engine.directory import Directory
@@ -26,9 +30,9 @@ def store(request, tmp_path):
         yield store
 
 
-def again(store: WALStore, path: Path) -> WALStore:
+def again(store: WALStore, path: Path, **options: Any) -> WALStore:
     keys = store._engine._opener._keys
-    return WALStore(path, encryption_key=KEY if keys.is_encrypted else None)
+    return WALStore(path, encryption_key=KEY if keys.is_encrypted else None, **options)
 
 
 def fill(store: WALStore, first: int, last: int) -> None:
@@ -194,3 +198,34 @@ def test_a_backup_is_complete_at_once_or_refused(monkeypatch):
     print(seen)
     assert seen["whole"]
     assert seen["refused"]
+
+
+def test_a_copy_whose_files_vanished_while_it_was_made_is_no_new_store(store, tmp_path):
+    fill(store, 0, 3)
+    copy = tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    for name in ("sessions.live", "sessions.compact"):
+        shutil.copy2(f"{store.path}/{name}", copy)
+    before = sorted(os.listdir(copy))
+    for read_only in (False, True):
+        with again(store, copy, read_only=read_only) as copied:
+            with pytest.raises(Corruption, match=r"sessions.compact .*copy anew"):
+                fill(copied, 0, 1)
+            with pytest.raises(Corruption):
+                len(copied)
+    assert sorted(os.listdir(copy)) == before
+    # The operator who means it says so.
+    (copy / "sessions.compact").unlink()
+    with again(store, copy) as copied:
+        assert numbers(copied) == set()
+
+
+def test_a_store_that_was_never_there_is_made_though_a_crash_left_its_first_files(store, tmp_path):
+    """The key file and the presence file come before the first log."""
+    fill(store, 0, 1)
+    (tmp_path / "new").mkdir(mode=0o700)
+    for name in ("sessions.live", "sessions.keys"):
+        with suppress(FileNotFoundError):
+            shutil.copy2(f"{store.path}/{name}", tmp_path / "new")
+    with again(store, tmp_path / "new") as new:
+        assert numbers(new) == set()

@@ -75,7 +75,7 @@ def make_engine(
             fs=fs or FileSystem(),
             lock=lock,
             monotonic=monotonic or _ticks(),
-            sleep=sleep or _sleep_briefly,
+            sleep=sleep or (_sleep_not if isinstance(fs, SimDisk) else _sleep_briefly),
             watcher=watcher or Nobody(),
         ),
         given=given,
@@ -90,6 +90,10 @@ class Nobody(Watcher):
 
     def watch(self, store: Watched) -> None:
         pass
+
+
+def _sleep_not(_seconds: float) -> None:
+    """On a simulated disk nobody else runs meanwhile."""
 
 
 def _sleep_briefly(seconds: float) -> None:
