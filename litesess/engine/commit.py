@@ -102,18 +102,18 @@ class Committer:
             raise unknown_outcome()
         return ticket.result, ticket.sequence
 
-    def reach_end(self) -> None:
-        """Follow the log to its end, and make sure that it is the one that is written to.
+    def at_end(self, work: Callable[[CurrentLog], object]) -> None:
+        """Do *work* at the end of the log that is written to; see :meth:`Appender.at_end`.
 
         Raises:
             StoreError: as :meth:`transact`.
         """
 
-        def work() -> None:
+        def alone() -> None:
             self.check_writable()
-            self._appender.at_end(lambda _live: None)
+            self._appender.at_end(work)
 
-        self._alone(work)
+        self._alone(alone)
 
     def sync(self) -> None:
         """Make durable all that was read when the store was opened, before any of it is shown.

@@ -7,6 +7,7 @@ temporary, and no file is deleted before its replacement is durable under its na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -15,9 +16,11 @@ from litesess.engine import format as form
 from litesess.engine.commit import Committer
 from litesess.engine.files import Files
 from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.fs import is_full
 from litesess.engine.snapshot import Snapshot, check
 from litesess.engine.snapshot_writer import SnapshotWriter
-from litesess.engine.view import View, paused
+from litesess.engine.view import Table, View, paused
+from litesess.errors import StoreError, StoreFull
 
 _PAUSE_EVERY: Final = 1024  # keys that are only looked at
 
@@ -37,7 +40,37 @@ def compact(
         OSError: the disk failed or is full; the store is as good as before.
         StoreError: the log can't be written, or was damaged.
     """
-    committer.reach_end()
+    try:
+        _compact(files, follower, committer, pause)
+    except (OSError, StoreFull) as error:
+        if not (is_full(error) and follower.current.view.is_empty()):
+            raise
+    else:
+        return
+    # A store that has filled the disk, and was emptied: what comes out of it is small, and more
+    # room than that is reserved for its log.  Not above: the traceback would keep files open.
+    committer.at_end(_give_back)
+    try:
+        _compact(files, follower, committer, pause, has_room=False)
+    finally:
+        with suppress(StoreError):  # it has none; the next opening tries again
+            committer.at_end(lambda live: live.log.fill(live.table.end))
+
+
+def _give_back(current: CurrentLog) -> None:
+    for table in current.view.tables:
+        table.log.give_back(table.end)
+
+
+def _compact(
+    files: Files,
+    follower: Follower,
+    committer: Committer,
+    pause: Callable[[], None],
+    *,
+    has_room: bool = True,
+) -> None:
+    committer.at_end(lambda _live: None)
     current = follower.adopt()
     # Left by a compaction that failed or was killed: no SEAL leads to a log that is newer.
     directory, names = files.directory, files.directory.names
@@ -51,10 +84,13 @@ def compact(
         # Order: the next log is durable before the SEAL that names it.
         generation = max(listing.newest, generation) + 1
         head = files.new_head(form.WAL_MAGIC, current.log.header.store, generation, 0)
-        following = files.create_log(head)
+        following = files.create_log(head, has_room=has_room)
         current = committer.seal(following.header.generation, following.header.salt)
     generation = current.log.header.generation
-    follower.adopt(_publish(files, current, pause))
+    # Order: what the log has deleted is not in the snapshot, so it is durable before that is.
+    deleted = current.table.deletions()
+    committer.sync()
+    follower.adopt(_publish(files, current, deleted, pause))
     committer.mark(always=True)
     listing = directory.listing()
     directory.unlink(names.wal(old) for old in listing.wals if old < generation)
@@ -68,10 +104,16 @@ def compact(
         files.keys.drop_old(directory)
 
 
-def _publish(files: Files, current: CurrentLog, pause: Callable[[], None]) -> Snapshot:
-    """Write all that the logs and the snapshot before the current log hold as one snapshot."""
-    snapshot = current.view.snapshot
-    view = View(None if snapshot is None else snapshot.private(), current.view.tables[1:])
+def _publish(
+    files: Files, current: CurrentLog, deleted: Table, pause: Callable[[], None]
+) -> Snapshot:
+    """Write all that the logs and the snapshot before the current log hold as one snapshot.
+
+    But for what the current log has *deleted* since: if an earlier compaction has failed, that may
+    be all of it, on a disk that has no room for it.
+    """
+    snapshot, tables = current.view.snapshot, current.view.tables[1:]
+    view = View(None if snapshot is None else snapshot.private(), (deleted, *tables))
     header = current.log.header
     head = files.new_head(
         form.SNAPSHOT_MAGIC, header.store, header.generation, current.table.before

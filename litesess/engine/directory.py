@@ -291,9 +291,11 @@ class Directory:
             return self.open_file(name)
         except FileNotFoundError:
             try:
-                return self.create(name)
+                file = self.create(name)
             except FileExistsError:  # another process was faster
                 return self.open_file(name)
+            self.fs.keep_in_place(file.fd)  # what is noted there must have room on a full disk
+            return file
 
     def read(self, name: str, size: int) -> bytes | None:
         """Return the first *size* bytes of a file, fewer if it is shorter, or None without it."""

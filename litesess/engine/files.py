@@ -107,8 +107,9 @@ class Files:
         header = form.Header(magic, store, generation, salt, link)
         return self.keys.sign(header, directory.path_of(name(generation)), directory)
 
-    def create_log(self, head: form.Head, records: Iterable[bytes] = ()) -> Log:
-        """Publish a new log, durably; *records* are encoded for its *head*."""
-        return Log.create(
-            self.directory, self.directory.names.wal(head.header.generation), head, records
-        )
+    def create_log(
+        self, head: form.Head, records: Iterable[bytes] = (), *, has_room: bool = True
+    ) -> Log:
+        """Publish a new log, durably; see :meth:`Log.create`."""
+        name = self.directory.names.wal(head.header.generation)
+        return Log.create(self.directory, name, head, records, has_room=has_room)

@@ -19,7 +19,7 @@ from typing import Final
 from litesess.engine.descriptors import own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
 from litesess.engine.mounts import device_name, device_of, is_at, shares_memory, type_of
-from litesess.engine.system import allocate, map_file, sync
+from litesess.engine.system import allocate, give_back, keep_in_place, map_file, sync
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -40,6 +40,11 @@ def is_interruption(error: OSError) -> bool:
     The system's own errors have a number.
     """
     return error.errno is None
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether *error* says that there is no room on the disk."""
+    return isinstance(error, StoreFull) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 def store_error(error: OSError, path: str) -> StoreError:
@@ -110,11 +115,23 @@ class FileSystem:
 
     #: Make room for bytes at a place, where the file system can.
     allocate = staticmethod(allocate)
+    #: Give the room of some bytes back to the file system; they read as zeros.
+    give_back = staticmethod(give_back)
+    #: Let a file without a byte be overwritten in place; return False where it can't be any more.
+    keep_in_place = staticmethod(keep_in_place)
+    #: Lengthen a file, without room for the zeros at its end.
+    extend = staticmethod(os.ftruncate)
 
     @staticmethod
     def size(fd: int) -> int:
         """Return the file's length in bytes."""
         return os.fstat(fd).st_size
+
+    @staticmethod
+    def has_holes(fd: int) -> bool:
+        """Return whether a part of the file has no place on the disk."""
+        status = os.fstat(fd)
+        return status.st_blocks * 512 < status.st_size
 
     @staticmethod
     def is_linked(fd: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 from zlib import crc32
@@ -17,12 +18,15 @@ from litesess.errors import Corruption
 
 #: The file grows in such steps, ahead of its records.
 RESERVE_STEP: Final = 1 << 18
-#: This much of the reserved part serves deletions only, so that logout works on a full disk.
-DELETE_RESERVE: Final = 1 << 16
+#: This much of the reserved part serves deletions only, so that logout works on a full disk; and
+#: the compaction of a store that was emptied there: XFS makes no file with less than 192 KiB free.
+DELETE_RESERVE: Final = 1 << 18
 
 #: A log is read and copied in pieces of this size.
 CHUNK_BYTES: Final = 1 << 20
 _FIRST_LOOK_BYTES: Final = 1 << 12
+#: What is given back begins so far behind the last record, so that nobody who looks there meets it.
+_KEPT_BYTES: Final = 1 << 13
 _NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
 _SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
@@ -95,17 +99,32 @@ class Log:
 
     @classmethod
     def create(
-        cls, directory: Directory, name: str, head: form.Head, records: Iterable[bytes] = ()
+        cls,
+        directory: Directory,
+        name: str,
+        head: form.Head,
+        records: Iterable[bytes] = (),
+        *,
+        has_room: bool = True,
     ) -> Log:
         """Publish a new log that holds *records*, durably; they are taken one at a time.
+
+        Without *has_room* it has none for more yet: see :meth:`fill`.
 
         Raises:
             OSError: it could not be made; the name is not taken.
         """
         fs = directory.fs
         with directory.publish(name) as file:
+            # Order: before the first byte.  A copy of what is overwritten needs room of its own, so
+            # that nothing could be written on a full disk.
+            fs.keep_in_place(file.fd)
             end = _write_through(fs, file.fd, chain([head.data], records))
-            reserve(fs, file.fd, end, _step_up(end + DELETE_RESERVE))
+            size = _step_up(end + DELETE_RESERVE)
+            if has_room:
+                reserve(fs, file.fd, end, size)
+            else:
+                fs.extend(file.fd, size)
         return cls(directory, name, file, head)
 
     def has_grown(self, end: int) -> bool:
@@ -123,10 +142,12 @@ class Log:
         size = self.size
         if end >= size:
             return False
+        fs, fd = self._fs, self._file.fd
+        # Guards: in tmpfs a look at a hole takes room, and kills the process where there is none.
+        if not self._is_mapped or fs.has_holes(fd):
+            return self.goes_on(end)
         try:
-            if not self._is_mapped:
-                return self.goes_on(end)
-            self._window = self._fs.map_shared(self._file.fd, size)
+            self._window = fs.map_shared(fd, size)
         except OSError:  # the file system shares no memory, or the medium failed
             return self.goes_on(end)
         return self._window[end] != 0
@@ -255,6 +276,32 @@ class Log:
             if size > self.reserved:
                 reserve(self._fs, self._file.fd, self.reserved, size)
                 self.reserved = size
+
+    def is_in_place(self) -> bool:
+        """Return whether what is reserved is overwritten in place, where that can be had."""
+        return self._fs.keep_in_place(self._file.fd)
+
+    def fill(self, end: int) -> None:
+        """Have room for all that is reserved behind *end*: a copy of a log may have holes there.
+
+        Raises:
+            OSError: there is none.
+        """
+        # Not overwritten: a process of which this one does not know may be writing.
+        size = self.size
+        if size > end:
+            self._fs.allocate(self._file.fd, end, size - end)
+
+    def give_back(self, end: int) -> None:
+        """Give the disk the room of what is reserved behind *end*, but for the nearest records.
+
+        Only under the log's lock, and followed to *end*.
+        """
+        start = -(-(end + _KEPT_BYTES) // _KEPT_BYTES) * _KEPT_BYTES
+        size = self.size
+        if size > start:
+            with suppress(OSError):  # the file system takes none
+                self._fs.give_back(self._file.fd, start, size - start)
 
     def tail(self, start: int, limit: int) -> bytes:
         """Return at most *limit* bytes from *start* on, without the zeros at their end."""

@@ -23,9 +23,9 @@ from litesess.engine.chain import (
     load_chain,
     load_settled,
 )
-from litesess.engine.directory import Directory
+from litesess.engine.directory import TEMPORARY_SUFFIX, Directory, Listing
 from litesess.engine.files import Files
-from litesess.engine.fs import write_all
+from litesess.engine.fs import is_full, write_all
 from litesess.engine.log import Log
 from litesess.engine.replay import records
 from litesess.engine.view import Table
@@ -59,9 +59,52 @@ def open_store(
         files.directory.unlink(listing.temporary)
         return _create(files)
     chain = load_chain(files, listing, slot)
-    if _was_closed(chain, slot):
-        _drop_garbage(files, chain)
-        return chain
+    if not _was_closed(chain, slot):
+        return _begin_anew(files, chain, listing, slot, write_slot, lock)
+    _drop_garbage(files, chain)
+    log = chain.current.log
+    try:
+        if _is_in_place(files, log):
+            log.fill(chain.current.table.end)
+            return chain
+        listing = files.directory.listing()
+        return _begin_anew(files, chain, listing, slot, write_slot, lock)
+    except OSError as error:
+        if not is_full(error) or files.directory.listing() != listing:
+            raise
+        logger.warning(
+            "%s has no room for logouts if the disk stays full; it gets some when it is opened"
+            " or compacted with %d bytes free",
+            log.path,
+            log.size,
+        )
+    log.close()  # it may have been locked
+    return load_chain(files, listing, slot)
+
+
+def _is_in_place(files: Files, log: Log) -> bool:
+    """Return whether *log* is overwritten in place; True where none can be."""
+    if log.is_in_place():
+        return True
+    directory = files.directory
+    name = log.path.rpartition("/")[2] + TEMPORARY_SUFFIX
+    empty = directory.create(name)
+    try:
+        return not directory.fs.keep_in_place(empty.fd)
+    finally:
+        empty.close()
+        directory.discard(name)
+
+
+def _begin_anew(
+    files: Files,
+    chain: Chain,
+    listing: Listing,
+    slot: form.Slot | None,
+    write_slot: Callable[[form.Slot], None],
+    lock: Callable[[int], None],
+) -> Chain:
+    """Copy what the logs of *chain* hold into a new one; see :func:`open_store`."""
     # Guards: if the presence lock was deleted, other processes may still be writing and
     # compacting.  Kept until there is another log, these locks send them there.
     maintenance = files.directory.open_lock(files.directory.names.maintenance)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,16 @@ _POPULATE_READ: Final = 22
 _NOT_KNOWN: Final = frozenset({errno.EINVAL, errno.ENOSYS})
 #: So much is asked for at a time, some 20 us: the call keeps the interpreter.
 _PIECE_BYTES: Final = 1 << 20
+
+#: Source: linux/fs.h, FS_IOC_GETFLAGS and FS_IOC_SETFLAGS; a long by name, an int in fact.
+_FLAGS: Final = struct.Struct("I4x" if struct.calcsize("l") == 8 else "I")
+_GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
+_SET_FLAGS: Final = 0x40006602 | _FLAGS.size << 16
+_COMPRESSED: Final = 0x4
+_NO_COPY: Final = 0x800000
+#: Source: linux/falloc.h, FS_IOC_UNRESVSP: fallocate(2) with FALLOC_FL_PUNCH_HOLE.
+_RANGE: Final = struct.Struct("hhqqiI4i")
+_UNRESERVE: Final = 0x4000582B | _RANGE.size << 16
 
 
 def _full_sync(fd: int) -> None:
@@ -49,6 +60,43 @@ def allocate(fd: int, start: int, size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
+
+
+def keep_in_place(fd: int) -> bool:
+    """Let what is written to a file take the place of what was there, and no room of its own.
+
+    Only a file without a byte can be made so, where the file system copies on write; others
+    overwrite all files in place.
+
+    Returns:
+        False where the file system could do so, and does not for this file.
+    """
+    if sys.platform != "linux":
+        return True
+    try:
+        flags = _flags(fd)
+        if not flags & _NO_COPY:
+            # Compressed blocks can't be overwritten in place; a directory may ask for them.
+            wanted = (flags | _NO_COPY) & ~_COMPRESSED
+            fcntl.ioctl(fd, _SET_FLAGS, _FLAGS.pack(wanted))
+            flags = _flags(fd)
+    except OSError:  # the file system has no such thing
+        return True
+    return bool(flags & _NO_COPY)
+
+
+def _flags(fd: int) -> int:
+    flags: int = _FLAGS.unpack(fcntl.ioctl(fd, _GET_FLAGS, bytes(_FLAGS.size)))[0]
+    return flags
+
+
+def give_back(fd: int, start: int, size: int) -> None:
+    """Give the room of *size* bytes back to the file system; they read as zeros.
+
+    Raises:
+        OSError: it does not take any.
+    """
+    fcntl.ioctl(fd, _UNRESERVE, _RANGE.pack(0, os.SEEK_SET, start, size, 0, 0, 0, 0, 0, 0))
 
 
 def map_file(flags: int, fd: int, size: int, offset: int = 0) -> mmap.mmap:

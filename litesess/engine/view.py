@@ -86,6 +86,14 @@ class Table:
         # Order: last, so that after an interruption this record is taken in again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
+    def deletions(self) -> Table:
+        """Return a table of nothing but what was deleted here, and not put since."""
+        found = Table(self.log, self.before)
+        puts = self.puts.copy()
+        found.cleared = self.cleared
+        found.puts = {key: _DELETED for key, at in puts.items() if at == _DELETED}
+        return found
+
     def _note_owner(self, owner: bytes, key: bytes) -> None:
         if owner == UNCOUNTED:
             self.uncounted.add(key)
@@ -218,6 +226,25 @@ class View:
             if table.cleared:
                 break
         return total
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is stored; it looks at each key that a log has changed.
+
+        Raises:
+            OSError: the snapshot could not be read.
+        """
+        gone: set[bytes] = set()
+        for table in self.tables:
+            puts = table.puts.copy()
+            if any(at != _DELETED and key not in gone for key, at in puts.items()):
+                return False
+            gone.update(puts)
+            if table.cleared:
+                return True
+        snapshot = self.snapshot
+        return snapshot is None or (
+            snapshot.count <= len(gone) and snapshot.count == sum(map(snapshot.has, gone))
+        )
 
     def sample(self, count: int) -> list[bytes]:
         """Return keys without an owner, picked at random, *count* of each table and the snapshot.

@@ -187,6 +187,21 @@ class SimDisk(FileSystem):
     def allocate(self, fd: int, start: int, size: int) -> None:
         self._call("allocate")
 
+    def keep_in_place(self, fd: int) -> bool:
+        return True
+
+    def extend(self, fd: int, size: int) -> None:
+        self._call("extend")
+        inode = self.open_files[fd]
+        inode.write(bytes(size - len(inode.content)), len(inode.content))
+
+    def give_back(self, fd: int, start: int, size: int) -> None:
+        self._call("give_back")
+        self.open_files[fd].write(bytes(size), start)
+
+    def has_holes(self, fd: int) -> bool:
+        return False
+
     def size(self, fd: int) -> int:
         return len(self.open_files[fd].content)
 
