@@ -519,7 +519,7 @@ def test_an_open_snapshot_is_read_by_index(tmp_path):
     again = make_engine(Counting(), str(tmp_path / "data"))
     assert again.get(key(17)).value == b"x" * 1000
     # The reserved part of the log, twice, and next to nothing of the snapshot.
-    assert sum(read) < 600_000
+    assert sum(read) < 1_200_000
     assert again._open.follower.current.view.snapshot.size > 2_000_000
     again.close()
 
