@@ -85,7 +85,7 @@ class Commands:
         self.parser = _Parser(
             prog=prog,
             description=_SUMMARY,
-            epilog=f"{_ADDRESSES}\n\n{_exit_codes()}",
+            epilog=_exit_codes() if lent is not None else f"{_ADDRESSES}\n\n{_exit_codes()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.parser.add_argument(

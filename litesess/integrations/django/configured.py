@@ -61,13 +61,20 @@ class _Configured:
             collector.forget(manager.store)
 
 
+_configured: Final = _Configured()
+manager: Final = _configured.manager
+setting_changed.connect(_configured.forget)
+
+
 class _StoreByName:
     """The store that the settings name, also after a test has changed them.
 
     Django's ``django.core.cache.cache`` is such a stand-in, too.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
+
+    __class__: Any = property(lambda _self: type(manager().store))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(manager().store, name)
@@ -81,10 +88,6 @@ class _StoreByName:
     def __repr__(self) -> str:
         return "<litesess.integrations.django.store>"
 
-
-_configured: Final = _Configured()
-manager: Final = _configured.manager
-setting_changed.connect(_configured.forget)
 
 #: Where the sessions are kept.
 store: Final = cast("Store", _StoreByName())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +25,8 @@ from litesess.web import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from litesess.stores.base import Record
     from litesess.web import Contents
 
@@ -52,7 +54,7 @@ class DjangoSession(Session):
 class DjangoVisit(Visit):
     """A request's use of its session, which Django's middleware finds and announces."""
 
-    __slots__ = ("given", "is_given_kept")
+    __slots__ = ("age_of", "given", "is_given_kept")
     rules: DjangoManager
 
     def __init__(self, rules: DjangoManager, environ: Mapping[str, Any]) -> None:
@@ -62,6 +64,8 @@ class DjangoVisit(Visit):
         self.given: str | None = None
         #: A new session is to have that id and no other.
         self.is_given_kept = False
+        #: Returns how long a session of this owner lives that has no expiry of its own, in seconds.
+        self.age_of: Callable[[str | None], float] = rules.cookie_age
 
     def arrival(self) -> Arrival:
         """Return what the client came with."""
@@ -84,13 +88,29 @@ class DjangoVisit(Visit):
             raise CreateError
         super().drop_id()
 
+    def writable(self) -> Self:
+        """Let the app go on with a session that was lost: nothing of that is stored."""
+        return self.look() if self.status is Status.LOST else super().writable()
+
     def settings(self) -> CookieSettings:
         """Return the settings of a session that lives as Django says."""
-        return _lives(self.contents, self.owner(), self.rules)
+        return self._lives(self.contents, self.owner())
 
     def ends_at(self, record: Record) -> float:
         """Return when a session that is not loaded yet ends."""
-        return self.rules.ends_at(record, _lives(self.of(record.frames), record.owner, self.rules))
+        contents: Any = self.of(record.frames) if EXPIRY_KEY in record.frames else {}
+        return self.rules.ends_at(record, self._lives(contents, record.owner))
+
+    def _lives(self, contents: Contents | dict[str, Any], owner: str | None) -> CookieSettings:
+        # A dictionary has get(), and contents have not.
+        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401
+        if isinstance(expiry, str):
+            expiry = datetime.fromisoformat(expiry)
+        if isinstance(expiry, datetime):
+            return CookieSettings(expires=expiry.timestamp())
+        # 0, too, has that life: its cookie ends with the browser.
+        life = expiry or self.age_of(owner)
+        return _living(life) if life > 0 else CookieSettings(expires=self.rules.clock() + life)
 
 
 class DjangoManager(Manager):
@@ -110,17 +130,6 @@ class DjangoManager(Manager):
         anonymous = self.store.anonymous_ttl if owner is None else None
         age: float = settings.SESSION_COOKIE_AGE
         return age if anonymous is None else anonymous
-
-
-def _lives(contents: Contents, owner: str | None, rules: DjangoManager) -> CookieSettings:
-    expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # no get()
-    if isinstance(expiry, str):
-        expiry = datetime.fromisoformat(expiry)
-    if isinstance(expiry, datetime):
-        return CookieSettings(expires=expiry.timestamp())
-    # 0, too, has that life: its cookie ends with the browser.
-    life = expiry or rules.cookie_age(owner)
-    return _living(life) if life > 0 else CookieSettings(expires=rules.clock() + life)
 
 
 @lru_cache(maxsize=64)

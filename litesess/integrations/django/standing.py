@@ -49,6 +49,8 @@ class Standing(SessionBase):
             assert isinstance(opened, DjangoVisit)  # no path is out of its scope
             self._visit_or_none = visit = opened
             visit.given = self._given
+            if type(self).get_session_cookie_age is not Standing.get_session_cookie_age:
+                visit.age_of = lambda _owner: self.get_session_cookie_age()
         return visit
 
     # What is known of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -164,6 +165,37 @@ def test_a_command_that_fails_ends_with_its_status(in_files):
     with pytest.raises(SystemExit) as caught:
         call_command("litesess", "show", "0123456789abcdef")
     assert caught.value.code not in (0, None)
+
+
+@pytest.mark.slow
+def test_the_command_line_takes_djangos_own_options(tmp_path):
+    (tmp_path / "shop.py").write_text(
+        "INSTALLED_APPS = ['litesess.integrations.django']\n"
+        "SESSION_ENGINE = 'litesess.integrations.django'\n"
+        f"SECRET_KEY = LITESESS_PATH = {str(tmp_path / 'data')!r}\n"
+    )
+    words = ["litesess", "stats", "--settings", "shop", "--json", f"--pythonpath={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "django", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert json.loads(done.stdout)["live"] == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "litesess", "show", "0123456789abcdef", *words[2:4]],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+
+
+def test_the_name_stands_for_the_store(in_files):
+    assert isinstance(named_store, WALStore)
+    assert named_store.path == str(in_files)
 
 
 def test_the_package_needs_no_app_to_be_found():

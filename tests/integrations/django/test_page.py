@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.site.test_docs import literal_blocks
 from tests.tools.servers import ROOT
 
@@ -47,6 +49,7 @@ print(*[browsers[0].get("/count").content.decode() for _ in range(2)], sep=", ")
 """
 
 
+@pytest.mark.slow
 def test_the_settings_and_the_views_of_the_page_work(tmp_path):
     blocks = literal_blocks((ROOT / "docs" / "django.rst").read_text())
     assert len(blocks) == 3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
+import threading
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -242,6 +244,9 @@ def test_a_session_lives_as_long_as_it_says_itself(browser, clock, store):
     clock.advance(2)
     assert len(store) == 0
     assert said(browser.get("/expire/0"))["max-age"] == ""  # until the browser is closed
+    assert said(browser.get("/expire/3000000"))["max-age"] == 3_000_000
+    clock.advance(2_999_999)
+    assert browser.get("/look").json()["id"] is not None  # longer than SESSION_COOKIE_AGE
 
 
 def test_a_request_that_is_saved_always_prolongs_the_life_by_a_touch(browser, clock, store):
@@ -295,6 +300,48 @@ class TestAsync:
         response = browser.get("/async/flush")
         assert response.json()["id"] is None
         assert said(response)["max-age"] == 0
+        assert len(store) == 0
+
+    def test_the_loop_goes_on_while_the_store_is_asked(self, store, browser, monkeypatch):
+        """The store answers only when the loop has seen that it was asked."""
+        browser.get("/set/a/1")
+        is_asked, has_gone_on = threading.Event(), threading.Event()
+        asked = []
+
+        def slow(operation):
+            def ask(*arguments, **options):
+                is_asked.set()
+                assert has_gone_on.wait(10)
+                has_gone_on.clear()
+                asked.append(operation.__name__)
+                return operation(*arguments, **options)
+
+            return ask
+
+        for name in "load", "update", "rotate", "delete":
+            monkeypatch.setattr(store, name, slow(getattr(store, name)))
+
+        async def go_on(work):
+            task = asyncio.ensure_future(work)
+            while not task.done():
+                if is_asked.is_set():
+                    is_asked.clear()
+                    has_gone_on.set()
+                await asyncio.sleep(0.001)
+            return task.result()
+
+        async def use():
+            session = SessionStore(browser.cookies["sessionid"].value)
+            assert await go_on(session.aget("a")) == "1"
+            await session.aset("b", 2)
+            await go_on(session.asave())
+            session = SessionStore(session.session_key)
+            await go_on(session.acycle_key())
+            await go_on(session.asave())
+            await go_on(session.aflush())
+
+        asyncio.run(use())
+        assert asked == ["load", "update", "load", "rotate", "delete"]
         assert len(store) == 0
 
 
@@ -355,6 +402,30 @@ class TestStore:
         again.delete_test_cookie()
         again.save()
         assert not SessionStore(session.session_key).test_cookie_worked()
+
+    def test_what_is_set_after_a_lost_session_is_not_an_error_and_not_stored(self, store):
+        session = SessionStore()
+        session.save()
+        store.clear()
+        session["a"] = 1
+        with pytest.raises(UpdateError):
+            session.save()
+        session["_messages"] = "[]"
+        assert not session.modified
+        assert len(store) == 0
+
+    def test_a_subclass_may_have_an_age_of_its_own(self, store, clock):
+        class Long(SessionStore):
+            def get_session_cookie_age(self):
+                return 10_000_000
+
+        session = Long()
+        session["a"] = 1
+        session.save()
+        clock.advance(9_999_999)
+        assert Long(session.session_key)["a"] == 1
+        clock.advance(2)
+        assert "a" not in Long(session.session_key)
 
     def test_atomic_counts_every_call(self):
         session = SessionStore()

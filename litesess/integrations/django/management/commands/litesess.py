@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand
@@ -20,7 +21,12 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run what the command line says; end the process with the command's exit status."""
-        sys.exit(lent.run(f"{argv[0]} litesess", manager().store, argv[2:]))
+        # Django's own two, which it has read already, may stand anywhere.
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--settings")
+        parser.add_argument("--pythonpath")
+        _, words = parser.parse_known_args(argv[2:])
+        sys.exit(lent.run(f"{Path(argv[0]).name} {argv[1]}", manager().store, words))
 
     def add_arguments(self, parser: Any) -> None:
         """Take the words of a command, for ``call_command()``."""
