@@ -49,7 +49,7 @@ install_tools() (
 
 # The README's walk is done with curl, power cuts with btrfs; browsers, their proxy and Redis are
 # Debian's, as is what counts instructions.  Without them those tests are skipped.
-tools=(curl btrfs-progs chromium chromium-driver nginx-light redis-server valgrind)
+tools=(curl strace btrfs-progs chromium chromium-driver nginx-light redis-server valgrind)
 has_tools() {
     command -v curl && command -v mkfs.btrfs && command -v chromium && command -v chromedriver &&
         PATH=$PATH:/usr/sbin command -v nginx && command -v redis-server &&

@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple
 import grimp
 
 import litesess
-from benchmarks.gate import WARM_UP, a_request
+from benchmarks.gate_paths import WARM_UP, a_request
 from litesess import SessionMiddleware, WALStore
 from litesess.codec import Encoded
 

@@ -10,7 +10,9 @@ import sys
 import pytest
 from docutils.core import publish_doctree
 
-from benchmarks.gate import KERNEL, TOLERANCE, compared
+from benchmarks import calls
+from benchmarks.gate import TOLERANCE, compared
+from benchmarks.gate_paths import KERNEL
 from benchmarks.results import Results, page, shown
 from benchmarks.rounds import Cell, Table, ratio, turns
 from benchmarks.targets import TARGETS, Target
@@ -96,3 +98,25 @@ def test_a_changed_key_goes_straight_down_to_the_disk(tmp_path):
     modules = [stay[0].module for stay in stays]
     assert (modules[0], modules[-1]) == ("litesess.web.session", "litesess.engine.fs")
     assert climbs(stays) <= 5, modules
+
+
+def test_the_functions_that_a_request_calls_are_counted_by_kind():
+    def work():
+        for number in range(3):
+            abs(number)
+        one_more()
+        one_more()
+
+    def one_more():
+        pass
+
+    assert calls.functions(work) == {"Python": 3, "different": 2, "ours": 0, "C": 3}
+
+
+def test_a_request_that_calls_more_than_before_is_told_of(capsys):
+    recorded = {"a request": {"Python": 100, "C": 100, "system": 2}}
+    found = {"a request": {"Python": 102, "C": 50, "system": 2}, "a new one": {"Python": 5}}
+    assert calls.compared(found, recorded)
+    found["a request"]["system"] = 3
+    assert not calls.compared(found, recorded)
+    assert "more than before: system" in capsys.readouterr().out
