@@ -20,8 +20,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from litesess import codec, ids
+from litesess.clocks import LARGEST_JUMP
 from litesess.errors import VersionConflict
 from litesess.stores.base import KEEP, Owner, Record, StoredOwner
+from litesess.stores.times import check_end, shorten
 
 
 class Changes:
@@ -60,9 +62,10 @@ class Changes:
 
         Raises:
             ConfigTypeError: *owner* is of another type than str, int or None.
-            EncodeError: a value, or *owner*, can't be stored.
+            EncodeError: a value, *owner* or *expires_at* can't be stored.
         """
         self.now = now
+        check_end(expires_at)
         # Encoded before a lock is taken, and before anything is written.
         self.frames = codec.encode_items(changes)
         self.removed = removed
@@ -95,13 +98,14 @@ class Changes:
             record: the session as it is stored; no caller of the store has seen it.
             is_moved: whether it was found under the key that another request has moved it to.
         """
-        frames, former = record.frames, record.owner
+        frames, former = shorten(record, self.now).frames, record.owner
         for name in self.removed:
             frames.pop(name, None)
         frames.update(self.frames)
         for name, value in self.settings.items():
             setattr(record, name, value)
-        if self.is_login or record.owner != former:
+        is_ahead = record.created_at > self.now + LARGEST_JUMP  # by a clock that was wrong
+        if self.is_login or is_ahead or record.owner != former:
             record.created_at = self.now
         if self.expires_at is not None:
             record.last_seen_at = self.now

@@ -38,6 +38,7 @@ from litesess.stores.stored import (
     raw_key,
     session_in,
 )
+from litesess.stores.times import check_end, check_times, shorten
 
 logger = logging.getLogger("litesess.store")
 
@@ -61,8 +62,9 @@ class EmbeddedStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        content = look_up(self._engine, raw_key(key), self.clock())
-        return content if isinstance(content, Record) else None
+        now = self.clock()
+        content = look_up(self._engine, raw_key(key), now)
+        return shorten(content, now) if isinstance(content, Record) else None
 
     def moved_at(self, key: str) -> float | None:
         """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
@@ -72,6 +74,7 @@ class EmbeddedStore(Store):
     def create(self, key: str, record: Record) -> bool:
         """Store a new session; False, and nothing is changed, if the key is taken."""
         now = self.clock()
+        check_times(record)
         put = put_of(raw_key(key), record, now)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], list[Found] | None]:
@@ -125,6 +128,7 @@ class EmbeddedStore(Store):
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
         """Let the session expire at another time; see :meth:`Store.touch`."""
         raw, now = raw_key(key), self.clock()
+        check_end(expires_at)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], bool]:
             entry = stored.get(raw)
@@ -182,6 +186,7 @@ class EmbeddedStore(Store):
     def replace(self, old: str, new: str, record: Record) -> None:
         """Delete the session *old*, if there is one, and store *record* as *new*, in one step."""
         raw, now = raw_key(old), self.clock()
+        check_times(record)
         put = put_of(raw_key(new), record, now)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[Doomed, list[Found]]]:
@@ -230,12 +235,13 @@ class EmbeddedStore(Store):
         for raw, entry in self._engine.scan():
             found = session_in(raw, entry) if entry.expires_at > now else None
             if found is not None:
-                yield raw.hex(), found.record
+                yield raw.hex(), shorten(found.record, now)
 
     def find(self, owner: str | int) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
-        sessions = owned_sessions(self._engine, ids.owner_of(owner), self.clock())
-        return [(found.key.hex(), found.record) for found in sessions]
+        now = self.clock()
+        sessions = owned_sessions(self._engine, ids.owner_of(owner), now)
+        return [(found.key.hex(), shorten(found.record, now)) for found in sessions]
 
     def locate(self, handle: str) -> str | None:
         """Return the key of the session with that handle; None: there is none."""

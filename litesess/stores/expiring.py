@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
 from litesess.engine import Change, Delete, Entry, Lookup
+from litesess.errors import Corruption, DecryptError
 from litesess.stores import packed
 from litesess.stores.stored import Engine, Found, session_in
 
 #: So many deletions make one record, and hold up other writers as long as one.
 DELETE_BATCH: Final = 50
+
+
+def last_uses(engine: Engine, pause: Callable[[float], object]) -> Iterator[float]:
+    """Yield when each session was used last, in Unix seconds, up to the first damaged one.
+
+    Args:
+        engine: where they are.
+        pause: called often with 0, to let other threads run.
+    """
+    with suppress(Corruption, DecryptError):
+        for count, (_, entry) in enumerate(engine.scan()):
+            if count % DELETE_BATCH == 0:
+                pause(0)
+            used_at = packed.last_use(entry.value, entry.expires_at)
+            if used_at is not None:
+                yield used_at
 
 
 def remove_expired(

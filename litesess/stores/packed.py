@@ -96,6 +96,14 @@ def is_forward(packed: bytes) -> bool:
     return len(packed) > at and packed[at] in _FORWARDS and _HEAD.unpack_from(packed)[2] > 0
 
 
+def last_use(packed: bytes, expires_at: float) -> float | None:
+    """Return when a session was used last, in Unix seconds; None: *packed* is none."""
+    if len(packed) < _HEAD.size or is_forward(packed):
+        return None
+    created_at, life, *_ = _HEAD.unpack_from(packed)
+    return float(max(created_at, expires_at - life))
+
+
 def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
     """Return the session, or the forwarding record, in *packed*; values stay encoded.
 
@@ -136,7 +144,8 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
     if at != end:
         raise ValueError("a packed session is cut short")
     # A touch moves the expiry alone, and so the last use, which is *life* before it.
-    last_seen_at = max(expires_at - life, created_at)
+    # A session without an end has no such time: nan, and max() passes that over behind another.
+    last_seen_at = max(created_at, expires_at - life)
     return Record(
         codec.Encoded(frames), created_at, expires_at, cookie, owner, version, client, last_seen_at
     )

@@ -33,9 +33,10 @@ from litesess.options import (
 )
 from litesess.stores import options as shared
 from litesess.stores.embedded import EmbeddedStore
-from litesess.stores.expiring import remove_expired
+from litesess.stores.expiring import last_uses, remove_expired
 from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
+from litesess.stores.times import Credit
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -150,6 +151,7 @@ class WALStore(EmbeddedStore):
         self._engine: Engine = engine
         shared.take_settings(self, checked_options)
         self._guard = JumpGuard(self.clock)
+        self._credit = Credit(self.clock)
         self._compacted_at: float | None = None
         self._compaction_seconds: float | None = None
         if checked_options.debug:
@@ -158,11 +160,15 @@ class WALStore(EmbeddedStore):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
 
-        Returns 0 if another thread or process is already collecting.  All earlier writes are noted
-        as durable: from then on, damage to them can't pass for a torn write.
+        Returns 0 if another thread or process is already collecting, and, with a warning, for an
+        hour if the clock seems to be wrong: it is a year away from the last use of each session.
+        All earlier writes are noted as durable: from then on, damage to them can't pass for a torn
+        write.
         """
         now, removed = self.clock(), 0
         keys, is_heard = self._engine.expired(now), self.is_heard("expired")
+        if not self._credit.is_given(lambda: last_uses(self._engine, time.sleep)):
+            keys = iter(())
         is_done = False
         while not is_done:
             batch: list[Found] = []

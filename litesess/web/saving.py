@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from litesess import codec, ids
 from litesess.errors import EncodeError, LimitReached, SessionGone, StoreError, VersionConflict
 from litesess.stores.base import KEEP, Record
+from litesess.stores.times import is_ahead
 from litesess.web import announcing, ending, lists
 from litesess.web.cookie import ROTATION_DUE
 from litesess.web.loaded import Move
@@ -164,7 +165,8 @@ def prolong(state: State) -> None:
         _rewrite(state, expires_at, now)
         return
     life = expires_at - now
-    if not (state.is_touched or rules.store.worth_touching(record.expires_at, expires_at, life)):
+    is_due = state.is_touched or rules.store.worth_touching(record.expires_at, expires_at, life)
+    if not (is_due or is_ahead(record, now)):
         return
     try:
         if not _has_life(record, life):

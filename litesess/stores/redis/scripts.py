@@ -97,7 +97,7 @@ if not is_live(key) then
   local found = elsewhere(ARGV[4])
   if found then return found end
 end
-local stored = fields(key, 'e', 'v', 'h', 'w')
+local stored = fields(key, 'e', 'v', 'h', 'w', 'c')
 if is_among(token, stored[4]) then return {{'done', redis.call('HGETALL', key)}} end
 -- Redis would refuse to count it up.
 if not string.match(stored[2] or '', '^%d+$') or #stored[2] > 18 then return {{'gone'}} end
@@ -109,6 +109,8 @@ local generation = join(owner, key, ends_at, ARGV[9])
 if owner ~= former then
   leave(former, key)
   redis.call('HSET', key, 'c', ARGV[1], 'h', owner, 'g', generation)
+elseif seconds(stored[5]) > NOW + 60 then  -- begun by a clock that was wrong
+  redis.call('HSET', key, 'c', ARGV[1])
 end
 local tokens = string.sub(token .. (stored[4] or ''), 1, {TOKENS * TOKEN_DIGITS})
 redis.call('HSET', key, 'e', ends_at, 'w', tokens)

@@ -19,6 +19,7 @@ from litesess.stores.redis.link import Call, Link
 from litesess.stores.redis.lua import TOKEN_DIGITS, Script
 from litesess.stores.redis.passing import PassedOver, log_foreign
 from litesess.stores.redis.records import Hash, Records, flat
+from litesess.stores.times import shorten
 
 logger = logging.getLogger("litesess.store")
 
@@ -209,7 +210,8 @@ class Sessions:
 
     def load_all(self, keys: Sequence[str], now: float) -> list[Record | None]:
         """Return the session under each of *keys*; None: it is missing or has ended."""
-        return [stored and stored.record for stored in self.read_all(keys, now)]
+        read = self.read_all(keys, now)
+        return [None if stored is None else shorten(stored.record, now) for stored in read]
 
     def load_each(
         self, keys: Sequence[str], now: float, passed_over: PassedOver | None = None
@@ -217,7 +219,7 @@ class Sessions:
         """Yield the sessions under *keys* that have not ended, with their keys."""
         for key, stored in zip(keys, self.read_all(keys, now, passed_over), strict=True):
             if stored is not None:
-                yield key, stored.record
+                yield key, shorten(stored.record, now)
 
     def find(self, key: str, now: float) -> Found | None:
         """Return the session that has, or had, *key*."""

@@ -27,6 +27,7 @@ from litesess.stores.redis.sessions import Sessions
 from litesess.stores.redis.stats import RedisStats
 from litesess.stores.redis.updates import Updates
 from litesess.stores.redis.upkeep import Upkeep
+from litesess.stores.times import check_end, check_times
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -103,9 +104,7 @@ class RedisStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        self._prepare()
-        stored = self._sessions.read(key, self.clock())
-        return stored and stored.record
+        return self.load_all([key])[0]
 
     def moved_at(self, key: str) -> float | None:
         """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
@@ -123,6 +122,8 @@ class RedisStore(Store):
 
     def create_all(self, records: Mapping[str, Record]) -> list[bool]:
         """Return the result of :meth:`create` for each, in one go."""
+        for record in records.values():
+            check_times(record)
         self._prepare()
         created = self._updates.create_all(records, self.clock())
         for (key, record), is_new in zip(records.items(), created, strict=True):
@@ -165,6 +166,7 @@ class RedisStore(Store):
 
     def touch(self, key: str, expires_at: float, *, version: int | None = None) -> bool:
         """Let the session expire at another time; see :meth:`Store.touch`."""
+        check_end(expires_at)
         self._prepare()
         return self._updates.touch(key, expires_at, version, self.clock())
 
@@ -201,6 +203,7 @@ class RedisStore(Store):
         As :meth:`Store.replace` says; in one step, but for a cluster, as with :meth:`rotate`.
         """
         now = self.clock()
+        check_times(record)
         self._prepare()
         check_key(old)
         gone = self._rotation.replace(old, check_key(new), record, now, self.lock_timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from litesess.errors import ConfigTypeError, EncodeError, StoreClosed
@@ -69,6 +70,35 @@ class EndTests(StoreTests):
         assert self.store.collect() == 120
         assert self.store.collect() == 0
         assert self.get(KEY).data == {"user": "ada"}
+
+    def test_no_session_ends_at_a_time_that_is_none(self) -> None:
+        before = self.put()
+        refused = [
+            lambda: self.store.create(OTHER, self.record(expires_at=nan)),
+            lambda: self.store.create_all({OTHER: self.record(expires_at=nan)}),
+            lambda: self.store.touch(KEY, nan),
+            lambda: self.store.update(KEY, {"a": 1}, (), expires_at=nan),
+            lambda: self.store.rotate(KEY, OTHER, {"a": 1}, (), expires_at=nan),
+            lambda: self.store.replace(KEY, OTHER, self.record(expires_at=nan)),
+        ]
+        for refuse in refused:
+            assert _raises(EncodeError, refuse)
+        assert self.store.load(OTHER) is None
+        assert (self.get().data, self.get().expires_at) == (before.data, before.expires_at)
+
+    def test_a_session_that_began_by_a_clock_far_ahead_lives_no_longer_than_others(self) -> None:
+        now = self.clock()
+        self.clock.advance(14 * 365 * 86_400)
+        self.put(owner="7")
+        self.clock.now = now + 1000
+        assert self.get().expires_at == self.clock() + 100
+        assert [record.expires_at for _, record in self.store.records()] == [self.clock() + 100]
+        assert self.store.find("7")[0][1].expires_at == self.clock() + 100
+        # A write puts it right for good.
+        self.store.update(KEY, {}, (), expires_at=self.clock() + 100)
+        assert self.get().created_at == self.get().last_seen_at == self.clock()
+        self.clock.advance(100)
+        assert self.store.load(KEY) is None
 
     def test_what_was_collected_stays_dead_if_the_clock_is_set_back(self) -> None:
         self.put()
