@@ -42,7 +42,7 @@ def own_descriptor(fd: int) -> int:
 class OpenFile:
     """A descriptor that is closed when its last user forgets it."""
 
-    __slots__ = ("_close", "fd")
+    __slots__ = ("__weakref__", "_close", "fd")
 
     def __init__(self, fd: int, close: Callable[[int], None]) -> None:
         self.fd = fd

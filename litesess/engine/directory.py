@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem
+from litesess.engine.held import Held
 from litesess.engine.modes import Widened
 from litesess.errors import StoreFailed
 
@@ -124,6 +125,7 @@ class Directory:
         "_widened",
         "fd",
         "fs",
+        "held",
         "names",
         "path",
         "read_only",
@@ -133,6 +135,7 @@ class Directory:
     def __init__(
         self,
         fs: FileSystem,
+        held: Held,
         file: OpenFile,
         path: str,
         names: Names,
@@ -146,6 +149,7 @@ class Directory:
 
         Args:
             fs: the door to the disk.
+            held: what is open there.
             file: the open directory.
             path: its path, absolute.
             names: those of the store's files.
@@ -164,6 +168,8 @@ class Directory:
         #: The descriptor of the directory, for its lock.
         self.fd = file.fd
         self._file = file
+        #: What this process has open there.
+        self.held = held
 
     @classmethod
     def open(
@@ -194,11 +200,20 @@ class Directory:
             StoreError: it is not safe to keep sessions in.
             OSError: it can't be opened or made.
         """
+        held = Held()
         if create:
-            fs.make_directory(path)
+            with held.opening():
+                fs.make_directory(path)
+
+        def opening() -> OpenFile:
+            return OpenFile(
+                fs.open_directory(path, is_ours=is_file_name, widened=widened), fs.close
+            )
+
         return cls(
             fs,
-            OpenFile(fs.open_directory(path, is_ours=is_file_name, widened=widened), fs.close),
+            held,
+            held.hold(opening),
             path,
             names,
             given=given,
@@ -244,7 +259,11 @@ class Directory:
 
     def listing(self) -> Listing:
         """Return which of the store's files are there."""
-        return self.names.sort_out(self.fs.list(self.fd))
+        return self.names.sort_out(self._list())
+
+    def _list(self) -> list[str]:
+        with self.held.opening():
+            return self.fs.list(self.fd)
 
     def exists(self, name: str) -> bool:
         """Return whether a file has that name."""
@@ -257,9 +276,13 @@ class Directory:
             StoreError: it was not made by litesess, or other users can write to it.
             OSError: it is missing, or can't be opened.
         """
-        path = self.path_of(name)
-        fd = self.fs.open(self.fd, name, path, write=write, widened=self._widened)
-        return OpenFile(fd, self.fs.close)
+        fs, path = self.fs, self.path_of(name)
+
+        def opening() -> OpenFile:
+            fd = fs.open(self.fd, name, path, write=write, widened=self._widened)
+            return OpenFile(fd, fs.close)
+
+        return self.held.hold(opening)
 
     def keep_private(self) -> None:
         """Put right the modes of the directory and the store's files, if others can write there.
@@ -270,9 +293,10 @@ class Directory:
         """
         if self._widened is not Widened.REPAIR or self.fs.is_private(self.fd):
             return
-        self.fs.close(self.fs.open_directory(self.path, is_ours=is_file_name))
+        with self.held.opening():
+            self.fs.close(self.fs.open_directory(self.path, is_ours=is_file_name))
         own = f"{self.names.collection}."
-        for name in self.fs.list(self.fd):
+        for name in self._list():
             if name.startswith(own) and is_file_name(name):
                 with suppress(FileNotFoundError):
                     self.open_file(name, write=False).close()
@@ -283,7 +307,8 @@ class Directory:
         Raises:
             OSError: it is there already, or can't be made.
         """
-        return OpenFile(self.fs.create(self.fd, name), self.fs.close)
+        fs = self.fs
+        return self.held.hold(lambda: OpenFile(fs.create(self.fd, name), fs.close))
 
     def open_lock(self, name: str) -> OpenFile:
         """Open a file that is there to be locked; make it if it is missing."""

@@ -57,7 +57,7 @@ class Files:
         file = self.directory.open_file(name, write=not self.directory.read_only)
         try:
             head = self._read_head(name, file, form.WAL_MAGIC, generation)
-            return Log(self.directory, name, file, head)
+            return self.directory.held.hold(lambda: Log(self.directory, name, file, head))
         except BaseException:
             file.close()
             raise
@@ -76,7 +76,8 @@ class Files:
         """Return the snapshot in an open file, which has its name already, or will have it."""
         name = self.directory.names.snapshot(generation)
         head = self._read_head(name, file, form.SNAPSHOT_MAGIC, generation)
-        return Snapshot.open(self.directory.fs, file, self.directory.path_of(name), head)
+        directory = self.directory
+        return Snapshot.open(directory.fs, directory.held, file, directory.path_of(name), head)
 
     def _read_head(self, name: str, file: OpenFile, magic: bytes, generation: int) -> form.Head:
         fs, path = self.directory.fs, self.directory.path_of(name)

@@ -234,14 +234,6 @@ class Follower:
         self.current = _not_synced(chain)
         self._count = None
 
-    def forget(self) -> None:
-        """In a forked child: close the parent's files, also those that its threads were reading."""
-        current = self.current
-        for log in (*current.unsynced, *(table.log for table in current.view.tables)):
-            log.close()
-        if current.view.snapshot is not None:
-            current.view.snapshot.close()
-
 
 def _not_synced(chain: Chain) -> CurrentLog:
     *sealed, _live = (replayed.log for replayed in chain.logs)

@@ -9,7 +9,11 @@ import os
 import threading
 import weakref
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Final, Protocol
+
+#: A fork waits for so long, in seconds, for each lock or thread; not for ever, as a signal handler
+#: may fork in the very thread that has one.
+PATIENCE: Final = 1.0
 
 
 class Forked(Protocol):

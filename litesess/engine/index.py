@@ -56,6 +56,7 @@ class Index:
     """The index of an open snapshot: columns in memory, in the order of keys."""
 
     __slots__ = (
+        "__weakref__",
         "_buckets",
         "_map",
         "_owned",
@@ -104,10 +105,10 @@ class Index:
         self._shift, self._owned_shift = 32 - footer.bits, 32 - bucket_bits(footer.owned_count)
 
     def __del__(self) -> None:
-        self.release()
+        self.close()
 
-    def release(self) -> None:
-        """Release the mapped memory; reading is an error from then on."""
+    def close(self) -> None:
+        """Release the mapped memory; reading is an error from then on.  Again is harmless."""
         # By hand: a map that is left to the collector of garbage goes without giving up the
         # interpreter, while the kernel frees a file of any size that was unlinked before.
         for name in _COLUMNS:

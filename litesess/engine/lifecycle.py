@@ -16,9 +16,6 @@ from litesess.errors import StoreClosed, StoreError, StoreLocked
 
 logger = logging.getLogger("litesess.engine")
 
-#: A fork waits for so long, in seconds, for each lock; not for ever, as a signal handler may fork
-#: in the very thread that has one.
-_FORK_PATIENCE: Final = 1.0
 #: A store that could not be written is tried so seldom, in seconds.
 _TRY_EVERY: Final = 1.0
 
@@ -81,10 +78,10 @@ class Lifecycle:
 
     def lock_for_fork(self, locks: ExitStack) -> None:
         """Before a fork: let nothing be opened, written or closed until *locks* is closed."""
-        if self._opening_lock.acquire(timeout=_FORK_PATIENCE):
+        if self._opening_lock.acquire(timeout=forks.PATIENCE):
             locks.callback(self._opening_lock.release)
         opened = self._open
-        if opened is not None and opened.committer.lock(_FORK_PATIENCE):
+        if opened is not None and opened.committer.lock(forks.PATIENCE):
             locks.callback(opened.committer.release)
 
     def forget(self) -> None:

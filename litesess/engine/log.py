@@ -39,9 +39,11 @@ class Log:
     """
 
     __slots__ = (
+        "__weakref__",
         "_directory",
         "_file",
         "_fs",
+        "_held",
         "_is_mapped",
         "_last_entry",
         "_name",
@@ -72,6 +74,7 @@ class Log:
         self.cipher = head.cipher
         self._fs = fs
         self._directory = directory.fd
+        self._held = directory.held
         self._name = name
         self._file = file
         self._last_entry = _NO_ENTRY  # its location, its key, the entry
@@ -125,7 +128,7 @@ class Log:
                 reserve(fs, file.fd, end, size)
             else:
                 fs.extend(file.fd, size)
-        return cls(directory, name, file, head)
+        return directory.held.hold(lambda: cls(directory, name, file, head))
 
     def has_grown(self, end: int) -> bool:
         """Return whether anything stands behind *end*, where the records followed so far end.
@@ -147,7 +150,8 @@ class Log:
         if not self._is_mapped or fs.has_holes(fd):
             return self.goes_on(end)
         try:
-            self._window = fs.map_shared(fd, size)
+            with self._held.opening():  # a map has a descriptor of its own
+                self._window = fs.map_shared(fd, size)
         except OSError:  # the file system shares no memory, or the medium failed
             return self.goes_on(end)
         return self._window[end] != 0

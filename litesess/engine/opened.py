@@ -141,9 +141,8 @@ class OpenStore:
                 lock.release(gate)
 
     def forget(self) -> None:
-        """In a forked child: close the parent's files; the locks stay its own."""
-        self._close_files()
-        self.follower.forget()
+        """In a forked child: close all that the parent has open; the locks stay its own."""
+        self.files.directory.held.forget()
 
     def _close_files(self) -> None:
         self.files.directory.close()

@@ -12,6 +12,7 @@ from typing import Final
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.directory import COLLECTION, SNAPSHOT, TEMPORARY_SUFFIX, Directory, Names
 from litesess.engine.fs import FileSystem
+from litesess.engine.held import Held
 from litesess.engine.keys import read_key_file
 from litesess.engine.lock import FileLock
 from litesess.errors import StoreError
@@ -95,8 +96,9 @@ def new_snapshot_bytes(path: str, collection: str) -> int:
 @contextmanager
 def _directory(path: str, collection: str) -> Iterator[Directory]:
     fs = FileSystem()
-    file = OpenFile(fs.look_into(path), fs.close)
+    held = Held()
+    file = held.hold(lambda: OpenFile(fs.look_into(path), fs.close))
     try:
-        yield Directory(fs, file, path.rstrip("/"), Names(collection), read_only=True)
+        yield Directory(fs, held, file, path.rstrip("/"), Names(collection), read_only=True)
     finally:
         file.close()

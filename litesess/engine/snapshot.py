@@ -20,6 +20,7 @@ from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem, read, unreadable
+from litesess.engine.held import Held
 from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index, index_bytes
 from litesess.engine.snapshot_format import (
     FOOTER_BYTES,
@@ -90,11 +91,14 @@ class Snapshot:
         self._uncounted = owner_tag(UNCOUNTED, self._values)
 
     @classmethod
-    def open(cls, fs: FileSystem, file: OpenFile, path: str, head: form.Head) -> Snapshot:
+    def open(
+        cls, fs: FileSystem, held: Held, file: OpenFile, path: str, head: form.Head
+    ) -> Snapshot:
         """Adopt an open file.
 
         Args:
             fs: the door to the disk.
+            held: what is open in its directory.
             file: the file.
             path: its whole path.
             head: its first bytes.
@@ -115,12 +119,16 @@ class Snapshot:
         # Before it is mapped: what fails while it is read is an error.
         _check_index(path, footer, head.cipher, read_index)
         before = start % mmap.ALLOCATIONGRANULARITY
-        memory: mmap.mmap | bytes
-        try:
+
+        def map_index() -> Index:
             memory = fs.map_private(file.fd, before + size, start - before)
+            return Index(memory, before, footer, is_encrypted=head.cipher is not None)
+
+        try:
+            index = held.hold(map_index)
         except OSError:  # the file system has none
-            memory, before = b"".join(read_index()), 0
-        index = Index(memory, before, footer, is_encrypted=head.cipher is not None)
+            memory = b"".join(read_index())
+            index = Index(memory, 0, footer, is_encrypted=head.cipher is not None)
         return cls(fs, file, path, head, footer, index)
 
     @property
@@ -154,7 +162,7 @@ class Snapshot:
     def close(self) -> None:
         """Close the file and release the mapped memory; reading is an error from then on."""
         self._file.close()
-        self.index.release()
+        self.index.close()
 
     def has(self, key: bytes) -> bool:
         """Return whether *key* is there, without reading its entry's value."""

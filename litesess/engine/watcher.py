@@ -20,8 +20,6 @@ logger = logging.getLogger("litesess.engine")
 
 #: The pause between two looks, in seconds.
 LOOK_EVERY: Final = 1.0
-#: A fork waits so long, in seconds, for a look to end.
-_FORK_PATIENCE: Final = 1.0
 
 
 class Watched(Protocol):
@@ -74,7 +72,7 @@ class Watcher:
             thread, self._thread = self._thread, None
             self._end.set()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_FORK_PATIENCE)
+            thread.join(forks.PATIENCE)
             locks.callback(self._go_on)
 
     def _go_on(self) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from litesess import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked, WALStore
-from litesess.engine import Clear, Entry, Put
+from litesess.engine import Clear, Entry, FileSystem, Put
 from litesess.engine import format as form
 from tests.tools.engines import (
     FAR,
@@ -520,6 +520,43 @@ def test_a_forked_child_holds_no_file_of_a_store_that_a_thread_was_reading(tmp_p
         os._exit(len(held))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert len(list(reading)) == 5
+    engine.close()
+
+
+def test_a_forked_child_holds_no_file_of_a_compaction(tmp_path):
+    path = str(tmp_path / "data")
+    held: list[int] = []
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            links = map(_link, os.listdir("/proc/self/fd"))
+            os._exit(sum(link.startswith(path) for link in links))
+        held.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    class Forking(FileSystem):
+        @staticmethod
+        def sync(fd: int) -> None:
+            FileSystem.sync(fd)
+            fork()
+
+        @staticmethod
+        def rename(directory: int, old: str, new: str) -> None:
+            FileSystem.rename(directory, old, new)
+            fork()
+
+    engine = make_engine(path=path)
+    for number in range(5):
+        put(engine, number, b"x")
+    engine.compact()  # so that there is a snapshot to merge
+    engine.close()
+    engine = make_engine(Forking(), path)
+    put(engine, "last", b"x")
+    held.clear()
+    engine.compact()
+    assert len(held) > 6
+    assert {*held} == {0}
+    assert len(content(engine)) == 6
     engine.close()
 
 
