@@ -29,13 +29,15 @@ _U64: Final = Struct("<Q")
 _ASKED_AT: Final = form.SLOT_BYTES + 24
 _ANSWERED_AT: Final = _ASKED_AT + _U64.size
 
-#: Who has the store open looks at the note after so many seconds, or twice as many if it was busy;
-#: so a question that has no answer for this long will get none.
-ANSWERED_WITHIN: Final = 2.5
+#: Who has the store open looks at the note about once a second.  A question that has no answer for
+#: so long, in seconds, will get none, even where the machine is busy.
+_ANSWERED_WITHIN: Final = 5.0
 _ASK_EVERY: Final = 0.1
 #: Between reading the note and writing there pass microseconds; who has waited for so long, in
 #: seconds, and then finds its own note, is the only one that has seen the store free.
 _RACE: Final = 0.005
+#: The same where a daemon serves the files, which may show late what was written.
+_UNLISTED_RACE: Final = 2.5
 #: A call that a killed process has made may still be under way, where a daemon serves it.
 _LAST_CALL: Final = 0.2
 
@@ -86,7 +88,7 @@ class Presence:
 
         Args:
             sleep: how to wait; may raise, to end that.
-            is_unlisted: little is known of the file system: it may show late what was written.
+            is_unlisted: the file system is not known to be a local one.
 
         Raises:
             StoreLocked: a process has it open that came by another device.
@@ -98,7 +100,7 @@ class Presence:
         if note is None or note.device != self._device:
             # Guards: two that came by two ways at once; the later note stands, and the other
             # process sees it here, or within a second.
-            sleep(ANSWERED_WITHIN if is_unlisted else _RACE)
+            sleep(_UNLISTED_RACE if is_unlisted else _RACE)
             self.look()
         elif note.pid and is_unlisted:
             sleep(_LAST_CALL)
@@ -136,7 +138,7 @@ class Presence:
             return False
         question = int.from_bytes(self._means.random_bytes(_U64.size), "little") | 1
         self._write_at(_U64.pack(question), _ASKED_AT)
-        for _ in range(round(ANSWERED_WITHIN / _ASK_EVERY)):
+        for _ in range(round(_ANSWERED_WITHIN / _ASK_EVERY)):
             sleep(_ASK_EVERY)
             now = self._read()
             if now is not None and (now.answered == question or now[:2] != note[:2]):

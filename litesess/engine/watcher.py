@@ -84,12 +84,12 @@ class Watcher:
         if self._thread is not None and self._thread.is_alive():
             return
         self._end = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._end,), name="litesess-watcher", daemon=True
-        )
         try:
+            self._thread = threading.Thread(
+                target=self._run, args=(self._end,), name="litesess-watcher", daemon=True
+            )
             self._thread.start()
-        except RuntimeError:  # the interpreter is about to exit, or may have no threads
+        except RuntimeError:  # the interpreter is about to exit, or may have no such threads
             self._thread = None
 
     def _run(self, end: threading.Event) -> None:
