@@ -15,7 +15,9 @@ from litesess.cli.address import Address, Directory, Server, address_of
 from litesess.cli.exits import Exit, Failure
 from litesess.cli.owner import Identity, become_owner
 from litesess.crypto import EncryptionKey
+from litesess.errors import ConfigError
 from litesess.stores.base import Store
+from litesess.stores.opening import redis_package
 from litesess.stores.wal import WALStore
 
 
@@ -154,12 +156,9 @@ def _kind_of_new(wanted: Wanted) -> encryption.Kind | None:
 
 def _redis() -> ModuleType:
     try:
-        from litesess.stores import redis  # noqa: PLC0415  # optional: litesess[redis]
-    except ImportError:
-        raise Failure(
-            Exit.USAGE, "Redis needs the package redis: pip install 'litesess[redis]'"
-        ) from None
-    return redis
+        return redis_package()
+    except ConfigError as error:
+        raise Failure(Exit.USAGE, str(error)) from None
 
 
 def located(options: argparse.Namespace, *, create: bool = False) -> Located:

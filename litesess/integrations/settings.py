@@ -1,10 +1,11 @@
 """A store and a manager's options from one flat mapping of settings, as configuration files have.
 
 ======================  =======================================================================
-``path``                the store's directory; in its place ``store = memory``, for tests
+``path``                the store's directory; in its place ``store``, an address: ``redis://HOST``,
+                        ``wal:PATH?collection=NAME`` and so on, or ``memory``, for tests
 ``secret``              what signs the cookie; several, newest first, on a line each
 ``cookie.<name>``       an option of ``CookieSettings``
-any other               an option of ``WALStore`` or of the middleware
+any other               an option of the store, or of the middleware
 ======================  =======================================================================
 
 Text is read as what the option takes: ``true``, ``off``, ``300``; ``none`` or nothing is None.
@@ -19,9 +20,11 @@ from typing import Any, Final
 
 from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
+from litesess.integrations.naming import under
 from litesess.options import Options, parsed
 from litesess.stores.base import Store
 from litesess.stores.memory import MemoryOptions, MemoryStore
+from litesess.stores.opening import Place, place_of
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import CookieSettings, ManagerOptions
 
@@ -48,10 +51,13 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
         for name in list(given)
         if name.startswith(_COOKIE)
     }
-    store = _store(given, prefix)
+    place = _place(given, prefix)
+    store = _store(place, given)
     known = _names(ManagerOptions) - {"store", "cookie"}
     of_cookie = {_COOKIE + name for name in _names(CookieSettings)}
-    _check_known(given, known | _names(WALOptions) | {"path"} | of_cookie, prefix)
+    # A store for tests takes the place of one in a directory, whose options stay in the file.
+    of_store = _names(place.options if place.kind == "RedisStore" else WALOptions)
+    _check_known(given, known | of_store | {"path", "store"} | of_cookie, prefix)
     options = parsed(ManagerOptions, given)
     if cookie:
         _check_known(cookie, _names(CookieSettings), prefix + _COOKIE)
@@ -59,25 +65,35 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
     return store, options
 
 
-def _store(given: dict[str, Any], prefix: str) -> Store:
+def _place(given: dict[str, Any], prefix: str) -> Place:
+    """Return where the sessions are to be, and take that out of *given*."""
+    store, path = given.pop("store", None), given.pop("path", None)
+    if isinstance(store, Store):
+        made = store
+        return Place("a store", Options, lambda _own: made)
+    if (store is None) == (path is None):
+        raise ConfigError(
+            f"give either {prefix}path, a directory, or {prefix}store, an address such as"
+            " redis://HOST, or memory"
+        )
+    if store is None:
+        if not path:
+            raise ConfigError(f"{prefix}path is empty")
+        return Place("WALStore", WALOptions, lambda own: WALStore(path, **own))
+    if store == "memory":
+        return Place("MemoryStore", MemoryOptions, lambda own: MemoryStore(**own))
+    if not isinstance(store, str):
+        raise ConfigError(f"{prefix}store {store!r} is neither a store nor an address")
+    with under(f"{prefix}store"):
+        return place_of(store)
+
+
+def _store(place: Place, given: dict[str, Any]) -> Store:
     """Return the store, and take what is its own out of *given*."""
-    kind, path = given.pop("store", None), given.pop("path", None)
-    if isinstance(kind, Store):
-        return kind
-    if kind not in (None, "memory"):
-        raise ConfigError(f"{prefix}store {kind!r} is neither a store nor 'memory'")
-    if (kind is None) == (path is None):
-        raise ConfigError(f"give either {prefix}path, a directory, or {prefix}store = memory")
-    declaration: type[Options] = WALOptions if kind is None else MemoryOptions
-    names = _names(declaration)
+    names = _names(place.options)
     own = {name: given.pop(name) for name in list(given) if name in names and name != "clock"}
     clock = {"clock": given["clock"]} if "clock" in given else {}
-    options = parsed(declaration, own | clock)
-    if path is None:
-        return MemoryStore(**options)
-    if not path:
-        raise ConfigError(f"{prefix}path is empty")
-    return WALStore(path, **options)
+    return place.make(parsed(place.options, own | clock))
 
 
 def _names(cls: type[Options]) -> set[str]:

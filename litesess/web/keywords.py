@@ -48,4 +48,4 @@ class MiddlewareKeywords(OptionalKeywords):
     """What :class:`litesess.SessionMiddleware` takes beside its app."""
 
     secret: str | bytes | Sequence[str | bytes]
-    store: Store
+    store: Store | str

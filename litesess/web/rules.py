@@ -59,9 +59,18 @@ ID_TRIES: Final = 10
 
 
 def _store(name: str, value: object) -> Store:
-    if not isinstance(value, Store):
-        raise ConfigTypeError(f"{name} is of type {type(value).__name__}, not a Store")
-    return value
+    if isinstance(value, Store):
+        return value
+    if not isinstance(value, str):
+        raise ConfigTypeError(
+            f"{name} is of type {type(value).__name__}, neither a Store nor an address"
+        )
+    from litesess.stores.opening import place_of  # noqa: PLC0415  # not for a store that is there
+
+    try:
+        return place_of(value).make({})
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def _unset(name: str, value: object) -> object:
@@ -104,7 +113,9 @@ class ManagerOptions(Options):
         check=check_secrets,
         secret=True,
     )
-    store: Store = required("Where the sessions are kept", check=_store)
+    store: Store = required(
+        "Where the sessions are kept: a store, or an address such as ``redis://HOST``", check=_store
+    )
     cookie_name: str | None = option(
         None,
         "The cookie's name; ``None``: ``__Host-litesess.sid`` over https, where the cookie's path"

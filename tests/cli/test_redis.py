@@ -218,7 +218,7 @@ class TestAddress:
             ("wal:/srv/data", Directory("/srv/data")),
             ("wal:data?collection=carts", Directory("data", "carts")),
             ("redis://host", Server("redis://host")),
-            ("redis://host/3?prefix=a:&ssl=1", Server("redis://host/3?ssl=1", "a:")),
+            ("redis://host/3?prefix=a:&db=1", Server("redis://host/3?prefix=a:&db=1", "a:")),
             ("rediss://u:p@host:7/0", Server("rediss://u:p@host:7/0")),
             ("unix:///run/redis.sock", Server("unix:///run/redis.sock")),
             ("redis://[::1]:7", Server("redis://[::1]:7")),

@@ -327,7 +327,12 @@ def test_a_secret_of_its_own_takes_the_place_of_flasks():
             "unknown config key 'LITESESS_PTAH'; did you mean 'LITESESS_PATH'",
         ),
         ({"LITESESS_STORE": None}, "LITESESS_PATH is not set"),
-        ({"LITESESS_STORE": "memory"}, "LITESESS_STORE is of type str, not a Store"),
+        ({"LITESESS_STORE": 5}, "LITESESS_STORE is of type int, neither a S"),
+        ({"LITESESS_STORE": "memory"}, "LITESESS_STORE: 'memory' is no address: write a Mem"),
+        ({"LITESESS_STORE": "redis://h", "LITESESS_PATH": "x"}, "are both set"),
+        ({"LITESESS_STORE": "redis://h", "LITESESS_DURABLE": True}, "DURABLE is no setting of a R"),
+        ({"LITESESS_STORE": "redis://h?a=1"}, "LITESESS_STORE: unknown option 'a' in the URL"),
+        ({"LITESESS_STORE": "redis://h", "LITESESS_TIMEOUT": 0}, "LITESESS_TIMEOUT 0 s is not"),
         ({"LITESESS_TTL": 60}, "LITESESS_STORE is a store; LITESESS_TTL is for"),
         ({"LITESESS_STORE": None, "LITESESS_PATH": 1}, "LITESESS_PATH: path is of type int"),
         ({"LITESESS_STORE": None, "LITESESS_PATH": "x", "LITESESS_TTL": 0}, "LITESESS_TTL 0 s"),
@@ -501,3 +506,13 @@ def test_importing_litesess_imports_no_framework():
     code = f"import sys, litesess; print(sorted({names} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_an_address_of_redis_makes_a_store_there(monkeypatch):
+    monkeypatch.setenv("FLASK_LITESESS_STORE", "redis://127.0.0.1:1/2?prefix=shop:")
+    monkeypatch.setenv("FLASK_LITESESS_TIMEOUT", "0.2")
+    monkeypatch.setenv("FLASK_SECRET_KEY", SECRET)
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    store = Litesess(app).store
+    assert repr(store) == "<RedisStore redis://127.0.0.1:1/2 'shop:'>"

@@ -6,9 +6,18 @@ import time
 
 import pytest
 
-from litesess import ConfigError, CookieSettings, MemoryStore, SessionMiddleware, WALStore
+from litesess import (
+    ConfigError,
+    CookieSettings,
+    MemoryStore,
+    SessionMiddleware,
+    StoreUnavailable,
+    WALStore,
+)
+from litesess.ids import key_of
 from litesess.integrations.settings import from_settings
 from litesess.options import build, parsed, rows
+from litesess.stores.redis import RedisStore
 from litesess.stores.wal import WALOptions
 from litesess.web import ManagerOptions
 from tests.tools.apps import SECRET
@@ -89,7 +98,7 @@ def test_every_default_is_read_back_from_its_text(declaration):
         ({"genid": "package:function"}, "genid is of type str, which can't be called"),
         ({"path": ""}, "path is empty"),
         ({"store": "memory"}, "give either litesess.path, a directory, or litesess.store"),
-        ({"store": "redis", "path": None}, "store 'redis' is neither a store nor 'memory'"),
+        ({"store": "redis", "path": None}, "'redis' is no address: write redis://HOST"),
     ],
 )
 def test_what_is_wrong_is_refused_by_its_name(tmp_path, settings, complaint):
@@ -100,8 +109,71 @@ def test_what_is_wrong_is_refused_by_its_name(tmp_path, settings, complaint):
     assert SECRET not in str(caught.value)
 
 
+class TestAnAddress:
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "redis://127.0.0.1:1/3?prefix=shop:&timeout=0.5",
+            "redis+sentinel://127.0.0.1:1/main?prefix=shop:&timeout=0.5",
+            "unix:///run/redis.sock?prefix=shop:&timeout=0.5&db=3",
+        ],
+    )
+    def test_one_of_redis_makes_a_store_there(self, address):
+        store, options = from_settings(
+            {
+                "litesess.store": address,
+                "litesess.secret": SECRET,
+                "litesess.ttl": "600",
+                "litesess.max_per_owner": "3",
+            },
+            "litesess.",
+        )
+        assert isinstance(store, RedisStore)
+        assert "'shop:'" in repr(store)
+        assert store.ttl == 600
+        assert made(store, options).secret == (SECRET.encode(),)
+        with pytest.raises(StoreUnavailable):
+            store.load(key_of("x"))
+
+    def test_one_of_a_directory_may_name_a_collection(self, tmp_path):
+        store, _ = from_settings(
+            {"store": f"wal:{tmp_path / 'data'}?collection=carts", "secret": SECRET}
+        )
+        assert isinstance(store, WALStore)
+        assert len(store) == 0
+        store.close()
+        with WALStore(tmp_path / "data", collection="carts", read_only=True) as found:
+            assert len(found) == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "complaint"),
+        [
+            ({"store": "redis://host", "durable": "off"}, "'durable' is an option of WALStore"),
+            ({"store": "redis://host", "prefx": "a:"}, "did you mean 'litesess.prefix'"),
+            ({"store": "redis://host?prefx=a:"}, "did you mean 'prefix'"),
+            ({"store": "redis://host?prefix=a:", "prefix": "b:"}, "and in the URL, with two"),
+            ({"store": "redis://:hunter2@ho st"}, "litesess.store: the URL of the Redis server"),
+            ({"store": "wal:data?collection=a", "collection": "b"}, "are different"),
+            ({"path": "data", "prefix": "a:"}, "'prefix' is an option of RedisStore"),
+            ({"store": "redis://host", "path": "data"}, "give either"),
+        ],
+    )
+    def test_what_does_not_go_with_it_is_refused(self, settings, complaint):
+        given = {"secret": SECRET} | settings
+        with pytest.raises(ConfigError, match=complaint) as caught:
+            from_settings({f"litesess.{name}": each for name, each in given.items()}, "litesess.")
+        assert "hunter2" not in str(caught.value)
+
+    def test_the_password_may_be_in_the_environment(self, monkeypatch):
+        monkeypatch.setenv("LITESESS_REDIS_PASSWORD", "hunter2/@")
+        store, _ = from_settings({"store": "redis://ada@127.0.0.1:1", "secret": SECRET})
+        settings = store._link.client.get_connection_kwargs()
+        assert (settings["username"], settings["password"]) == ("ada", "hunter2/@")
+        assert "hunter2" not in repr(store)
+
+
 def test_a_missing_path_is_asked_for():
-    with pytest.raises(ConfigError, match=r"give either path, a directory, or store = memory"):
+    with pytest.raises(ConfigError, match=r"give either path, a directory, or store, an address"):
         from_settings({"secret": SECRET})
 
 

@@ -135,7 +135,7 @@ class TestReadme:
             (README, "SessionMiddleware(app", ManagerOptions),
             (README, "CookieSettings(", CookieSettings),
             (README, "WALStore(path", WALOptions),
-            (SCALING, "The server may be", RedisOptions),
+            (SCALING, "For other settings", RedisOptions),
         ],
     )
     def test_the_table_of_options_is_that_of_the_code(

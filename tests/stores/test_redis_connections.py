@@ -196,7 +196,7 @@ class TestAFirewallThatForgets:
         with RedisStore(server.url) as store, RedisStore(server.url) as other:
             put(store, n=0)
             version = store.load(KEY).version
-            run, lost = store._link._run, []
+            run, lost = store._link._calling.run, []
 
             def lose_the_first(client, call):
                 answer = run(client, call)
@@ -207,7 +207,7 @@ class TestAFirewallThatForgets:
                     raise redis.exceptions.TimeoutError
                 return answer
 
-            monkeypatch.setattr(store._link, "_run", lose_the_first)
+            monkeypatch.setattr(store._link._calling, "run", lose_the_first)
             if writes < 8:
                 assert store.update(KEY, {"n": 1}, [], if_version=version).data["n"] == 1
             else:
@@ -443,3 +443,9 @@ def test_the_cause_of_a_connection_that_fails_is_logged_once(server, caplog, sch
                 store.load(KEY)
     (record,) = caplog.records
     assert words in record.getMessage()
+
+
+def test_the_middleware_takes_an_address(server):
+    site = Site(f"{server.url}/5?prefix=shop:", clock=time.time)
+    assert site.visit(write(n=1)).status == "200 OK"
+    assert redis.Redis(port=server.port, db=5).exists("shop:keys")

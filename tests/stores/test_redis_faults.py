@@ -16,6 +16,7 @@ from litesess import Record, StoreFull, StoreUnavailable
 from litesess.ids import key_of
 from litesess.stores.redis import RedisStore
 from tests.tools.redises import (
+    PROGRAM,
     RedisServer,
     cluster_url,
     needs_redis,
@@ -205,7 +206,7 @@ def test_sentinel_leads_to_the_new_master_when_the_old_one_is_gone(tmp_path):
         )
         with (tmp_path / "log").open("wb") as log:
             sentinel = subprocess.Popen(
-                ["redis-server", str(config), "--sentinel"], stdout=log, stderr=log
+                [PROGRAM, str(config), "--sentinel"], stdout=log, stderr=log
             )
         try:
             watched = redis.Redis(port=port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
@@ -12,11 +13,12 @@ from redis.cluster import LoadBalancingStrategy
 
 from litesess import ConfigError, DecryptError, Record, StoreClosed, StoreUnavailable
 from litesess.ids import handle_of, key_of
+from litesess.stores.address import URL_OPTIONS
 from litesess.stores.base import MOVED_FOR
 from litesess.stores.redis import RedisStore
 from tests.tools.apps import Site, look, write
 from tests.tools.redises import needs_redis, redis_server
-from tests.tools.servers import wait_until
+from tests.tools.servers import ROOT, wait_until
 
 pytestmark = needs_redis
 
@@ -57,9 +59,18 @@ class TestOptions:
             ("redis+sentinel://host:1/", {}, "SERVICE"),
             (7, {}, "neither a URL nor a redis client"),
             ("redis://:hunter2/x@host", {}, "can't be read"),
-            ("redis://:hunter2@host?timeout=hunter2", {}, "URL of the Redis server is wrong"),
+            ("redis://:hunter2@host?timeout=hunter2", {}, "timeout in the URL .* is not a number"),
+            ("redis://host?timout=2", {}, "did you mean 'timeout'"),
+            ("redis://host?socket_timeout=2", {}, "own 'timeout' decides"),
+            ("redis://host?prefix=a:", {"prefix": "b:"}, "with two values"),
+            ("redis://host?ssl=1", {}, "rediss:// is TLS"),
+            ("redis://host?ssl_ca_certs=/etc", {}, "needs TLS"),
+            ("rediss://host?ssl_ca_certs=/no/file", {}, "is not a file that exists"),
+            ("rediss://host?ssl_cert_reqs=maybe", {}, "is not required, optional or none"),
+            ("redis://host?max_connections=0", {}, "is not a number above zero"),
+            ("redis://one,two", {}, "several servers"),
             ("redis://:hunter2@host?decode_responses=1", {}, "leave decode_responses out"),
-            ("redis+sentinel://:hunter2@host/it?ssl=1", {}, "takes no options; give a redis"),
+            ("redis+sentinel://:hunter2@host/it?ssl=maybe", {}, "ssl in the URL .* true or false"),
             ("redis+cluster://:hunter2@host:1/3", {}, "no other database than 0"),
             ("redis://host", {"prefix": ""}, "prefix"),
             ("redis://host", {"prefix": "a*"}, "prefix"),
@@ -73,6 +84,13 @@ class TestOptions:
         with pytest.raises(ConfigError, match=words) as failure:
             RedisStore(given, **options)
         assert "hunter2" not in str(failure.value)
+
+    def test_the_options_of_a_url_are_those_that_the_docs_list(self):
+        text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
+        table = text.split("with the nearest name:")[1].split("For other settings")[0]
+        rows = [line for line in table.splitlines() if line.startswith("``")]
+        listed = {name for row in rows for name in re.findall(r"``(\w+)``", row[:38])}
+        assert listed == {*URL_OPTIONS}
 
     def test_a_client_that_decodes_is_refused(self):
         with pytest.raises(ConfigError, match="decodes"):

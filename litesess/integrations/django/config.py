@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from functools import partial
@@ -14,6 +13,7 @@ from litesess.errors import ConfigError, LitesessError
 from litesess.integrations.naming import under
 from litesess.options import Options, parsed
 from litesess.stores.base import Store
+from litesess.stores.opening import place_of
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import CookieSettings, ManagerOptions
 
@@ -153,25 +153,15 @@ def _place_of(given: Mapping[str, Any]) -> _Place:
 
 
 def _by_address(text: str) -> _Place:
-    from litesess.cli import address as addresses  # noqa: PLC0415  # few projects need it
-
     key = f"{PREFIX}STORE"
-    try:
-        address = addresses.parse(text)
-    except argparse.ArgumentTypeError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    if isinstance(address, addresses.Directory):
-        collection = {"collection": address.collection}
-        path = address.path
-        return _Place(WALOptions, lambda own: _wal(key, path, collection | {**own}), "a WALStore")
-    try:
-        from litesess.stores.redis import RedisOptions, RedisStore  # noqa: PLC0415  # optional
-    except ImportError as error:
-        raise ConfigError(
-            f"{key} is in Redis, which needs the package redis: pip install 'litesess[redis]'"
-        ) from error
-    url, prefix = address.url, {"prefix": address.prefix}
-    return _Place(RedisOptions, lambda own: RedisStore(url, **{**prefix, **own}), "a RedisStore")
+    with under(key):
+        place = place_of(text)
+
+    def make(own: Mapping[str, Any]) -> Store:
+        with under(key):
+            return place.make(own)
+
+    return _Place(place.options, make, f"a {place.kind}")
 
 
 def _wal(key: str, path: Any, options: Mapping[str, Any]) -> Store:

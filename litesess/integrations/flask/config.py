@@ -13,6 +13,8 @@ from litesess.integrations.flask.leftovers import warn_of_leftovers
 from litesess.integrations.naming import under
 from litesess.options import Options, optional, parsed, seconds, text
 from litesess.stores.base import Store
+from litesess.stores.opening import Place, place_of
+from litesess.stores.redis.options import RedisOptions
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import ManagerOptions, Secrets, check_secrets
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from flask.sessions import SessionInterface
 
 PREFIX: Final = "LITESESS_"
-_OF_STORE: Final = {item.name for item in fields(WALOptions)}
+_OF_STORE: Final = {item.name for item in (*fields(WALOptions), *fields(RedisOptions))}
 _OF_MANAGER: Final = {item.name for item in fields(ManagerOptions)}
 _NAMES: Final = _OF_STORE | _OF_MANAGER | {"path"}
 _KEYS: Final = {PREFIX + name.upper(): name for name in sorted(_NAMES)}
@@ -128,18 +130,38 @@ def _check_life(app: Flask) -> None:
 
 def _store(given: Mapping[str, Any]) -> Store:
     path, store = given.get("path"), given.get("store")
-    own = {name: given[name] for name in given if name in _OF_STORE}
-    if store is not None:
-        idle = [name for name in ("path", *own) if name != "clock" and given.get(name) is not None]
-        if idle:
+    if store is not None and not isinstance(store, str):
+        return _checked_store(store, given)
+    if (path is None) == (store is None):
+        raise ConfigError(
+            f"{PREFIX}PATH is not set: the directory where the sessions are kept; or give"
+            f" {PREFIX}STORE, a store or an address such as redis://HOST"
+            if path is None
+            else f"{PREFIX}PATH and {PREFIX}STORE are both set; give one of them"
+        )
+    key = f"{PREFIX}PATH" if store is None else f"{PREFIX}STORE"
+    with under(key):
+        place = place_of(store) if store is not None else _directory(path)
+    names = {item.name for item in fields(place.options)}
+    for name in (_OF_STORE - names) & {*given}:
+        if given[name] is not None:
+            raise ConfigError(f"{PREFIX}{name.upper()} is no setting of a {place.kind}")
+    options = _checked(place.options, {name: given[name] for name in names & {*given}})
+    with under(key):
+        return place.make(options)
+
+
+def _directory(path: Any) -> Place:
+    return Place("WALStore", WALOptions, lambda own: WALStore(path, **own))
+
+
+def _checked_store(store: object, given: Mapping[str, Any]) -> Store:
+    """Return the store that was given, without options for one that is made."""
+    for name in ("path", *sorted(_OF_STORE)):
+        if name != "clock" and given.get(name) is not None:
             raise ConfigError(
-                f"{PREFIX}STORE is a store; {PREFIX}{idle[0].upper()} is for the one that is made"
-                f" of {PREFIX}PATH"
+                f"{PREFIX}STORE is a store; {PREFIX}{name.upper()} is for the one that is made"
+                f" of {PREFIX}PATH or of an address"
             )
-        checked: Store = _checked(ManagerOptions, {"store": store})["store"]
-        return checked
-    if path is None:
-        raise ConfigError(f"{PREFIX}PATH is not set: the directory where the sessions are kept")
-    options = _checked(WALOptions, own)
-    with under(f"{PREFIX}PATH"):
-        return WALStore(path, **options)
+    checked: Store = _checked(ManagerOptions, {"store": store})["store"]
+    return checked

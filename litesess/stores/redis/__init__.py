@@ -6,9 +6,38 @@ cluster the keys of two sessions usually lie on two nodes, so that a rotation ta
 (sessions as hashes), ``sessions`` (reading), ``updates``, ``rotation``, ``deletion``, ``owners``
 (the index of each owner's sessions, and their generation), ``keys`` (the key file), ``upkeep``
 (what is looked after each hour) and ``expiries`` (hearing of sessions that Redis removes).
+
+The names are imported when they are first used: an app knows the store's options without the
+package ``redis``, which is optional.
 """
 
-from litesess.stores.redis.keys import IN_THE_CLEAR
-from litesess.stores.redis.store import RedisOptions, RedisStore
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litesess import lazy
+
+if TYPE_CHECKING:
+    from litesess.stores.redis.keys import IN_THE_CLEAR
+    from litesess.stores.redis.options import RedisOptions
+    from litesess.stores.redis.store import RedisStore
 
 __all__ = ["IN_THE_CLEAR", "RedisOptions", "RedisStore"]
+
+_attribute = lazy.names(
+    "litesess.stores.redis",
+    {
+        "IN_THE_CLEAR": "litesess.stores.redis.keys",
+        "RedisOptions": "litesess.stores.redis.options",
+        "RedisStore": "litesess.stores.redis.store",
+    },
+)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _attribute(name)
+    except ImportError as error:  # it is missing, or too old
+        raise ImportError(
+            f"{name} needs the package redis: pip install 'litesess[redis]'", name="redis"
+        ) from error

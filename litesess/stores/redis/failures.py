@@ -205,7 +205,7 @@ def cause_of(error: BaseException) -> str:
         return causes[0]
     if isinstance(error, redis.exceptions.InvalidResponse):
         return "the answer is not of Redis's protocol; is that its port?"
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if "closed" in text:
         text += "; if that is a port for TLS, the address begins with rediss://"
     return ascii(text[:_LONGEST_CAUSE])[1:-1]

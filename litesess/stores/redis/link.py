@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
-import redis
 from redis.crc import key_slot
 
 from litesess.clocks import pauses
 from litesess.errors import StoreClosed
-from litesess.stores.redis import scripts
+from litesess.stores.address import Place
 from litesess.stores.redis.address import address_of
-from litesess.stores.redis.client import Client, Node, Pipeline
-from litesess.stores.redis.failures import ERRORS, Failure, Refused, failure_of, is_unknown_script
+from litesess.stores.redis.calling import NAMES, Call, Calling, piped
+from litesess.stores.redis.client import Client, Node
+from litesess.stores.redis.failures import ERRORS, Failure, failure_of
 from litesess.stores.redis.given import given
 from litesess.stores.redis.lua import Script
 
@@ -29,20 +30,10 @@ _FIRST_WAIT: Final = 0.01
 _LONGEST_WAIT: Final = 0.25
 #: The part of the patience that one try may take, so that three fit in.
 _SHARE: Final = 0.3
+#: So many commands go to the server together: it must answer within one try.
+_BATCH: Final = 500
 #: No try takes longer, in seconds.  Source: select(2), whose time has an upper limit.
 _LONGEST_TRY: Final = 3600.0
-#: By the hash of each script: its name, for errors.
-_NAMES: Final = {
-    script.sha: name for name, script in vars(scripts).items() if isinstance(script, Script)
-}
-
-
-class Call(NamedTuple):
-    """A script to be called."""
-
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[str | bytes]
 
 
 class Link:
@@ -64,7 +55,7 @@ class Link:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Take a URL or a client of the package ``redis``; nothing is connected yet.
+        """Take a place or a client of the package ``redis``; nothing is connected yet.
 
         Args:
             server: one of these.
@@ -82,11 +73,10 @@ class Link:
         self._is_closed = False
         self._lock = Lock()  # Guards: the making and the dropping of _client.
         self._client: Client | None = None
-        self._known: set[str] = set()
-        self._calls_by_hash = True
+        self._calling = Calling()
         self._told = ""
         self.drops = 0
-        if isinstance(server, str):
+        if isinstance(server, Place):
             address = address_of(server, self._share)
         else:
             address = given(server, timeout, self._share)
@@ -202,8 +192,8 @@ class Link:
         """Return a script's answer; raises as :meth:`do` does."""
         call = Call(script, keys, arguments)
         return self.do(
-            lambda client: self._run(client, call),
-            command=_NAMES[script.sha], key=keys[0], on_loss=on_loss,
+            lambda client: self._calling.run(client, call),
+            command=NAMES[script.sha], key=keys[0], on_loss=on_loss,
         )  # fmt: skip
 
     def call_all(
@@ -218,9 +208,12 @@ class Link:
         if len(calls) == 1:
             script, keys, arguments = calls[0]
             return [self.call(script, keys, *arguments, on_loss=on_loss)]
-        run = self._run_each if self.is_cluster else self._run_all
-        # All of them again: the first ones may have been undone since.
-        return self.do(lambda client: run(client, calls), on_loss=on_loss)
+        run = self._calling.run_each if self.is_cluster else self._calling.run_all
+        answers: list[Any] = []
+        for at in range(0, len(calls), _BATCH):
+            # All of them again: the first ones may have been undone since.
+            answers += self.do(partial(run, calls=calls[at : at + _BATCH]), on_loss=on_loss)
+        return answers
 
     def pipe(self, command: str, arguments: Sequence[Sequence[str]]) -> list[Any]:
         """Return the answers to a command, in one go; raises as :meth:`do` does.
@@ -229,18 +222,11 @@ class Link:
             command: the client's method.
             arguments: of each call; the first is a key.
         """
-
-        def ask(client: Client) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            for each in arguments:
-                getattr(pipeline, command)(*each)
-            answers = _sent(pipeline)
-            for each, answer in zip(arguments, answers, strict=True):
-                if isinstance(answer, Exception):
-                    raise Refused(command.upper(), each[0], answer)
-            return answers
-
-        return self.do(ask, command=command.upper()) if arguments else []
+        answers: list[Any] = []
+        for at in range(0, len(arguments), _BATCH):
+            ask = partial(piped, command=command, arguments=arguments[at : at + _BATCH])
+            answers += self.do(ask, command=command.upper())
+        return answers
 
     def nodes(self) -> Sequence[Node | None]:
         """Return the nodes that hold keys; None stands for the only one."""
@@ -261,77 +247,13 @@ class Link:
         )
         return cursors[node.name], names
 
-    def _run(self, client: Client, call: Call) -> Any:
-        script, keys, arguments = call
-        refusal: Exception | None = None
-        if script.sha in self._known:
-            try:
-                return client.evalsha(script.sha, len(keys), *keys, *arguments)
-            except redis.exceptions.ResponseError as error:
-                # A cluster's node that has none of them, a server that was restarted, or a user or
-                # proxy that may not call scripts by their hashes.
-                if not is_unknown_script(error):
-                    raise
-                refusal = error
-        answer = client.eval(script.text, len(keys), *keys, *arguments)
-        self._learn([call], refusal)
-        return answer
-
-    def _run_each(self, client: Client, calls: Sequence[Call]) -> list[Any]:
-        answers = []
-        for call in calls:
-            try:
-                answers.append(self._run(client, call))
-            except redis.exceptions.ResponseError as error:
-                raise Refused(_NAMES[call.script.sha], call.keys[0], error) from None
-        return answers
-
-    def _run_all(self, client: Client, calls: Sequence[Call]) -> list[Any]:
-        answers = self._piped(client, calls, self._known)
-        # Only those: the others have been done.
-        forgotten = [at for at, answer in enumerate(answers) if _is_unknown(answer)]
-        refusal = answers[forgotten[0]] if forgotten else None
-        if forgotten:
-            again = self._piped(client, [calls[at] for at in forgotten], frozenset())
-            for at, answer in zip(forgotten, again, strict=True):
-                answers[at] = answer
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, Exception):
-                raise Refused(_NAMES[call.script.sha], call.keys[0], answer)
-        self._learn(calls, refusal)
-        return answers
-
-    def _learn(self, calls: Sequence[Call], refusal: Exception | None) -> None:
-        """Note that the server has the scripts of *calls*, and whether it takes their hashes.
-
-        Args:
-            calls: they have been answered.
-            refusal: of a hash among them, if there was one.
-        """
-        if refusal is not None and not isinstance(refusal, redis.exceptions.NoScriptError):
-            self._calls_by_hash = False
-        if self._calls_by_hash:
-            self._known.update(call.script.sha for call in calls)
-        else:
-            self._known.clear()
-
-    @staticmethod
-    def _piped(client: Client, calls: Sequence[Call], known: Set[str]) -> list[Any]:
-        pipeline = client.pipeline(transaction=False)
-        for script, keys, arguments in calls:
-            if script.sha in known:
-                pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-            else:
-                pipeline.eval(script.text, len(keys), *keys, *arguments)
-        return _sent(pipeline)
-
     def _drop(self, client: Client) -> None:
         """Let the next try have new connections: the others may lead to the same server."""
         with self._lock:
             self.drops += 1
             if self.is_renewable and self._client is client:
                 self._client = None
-            self._known.clear()
+            self._calling.forget()
         self._disconnect(client)
 
     def _disconnect(self, client: Client) -> None:
@@ -347,12 +269,3 @@ class Link:
         if cause and cause != self._told:
             self._told = cause
             logger.error("%s can't be reached: %s", self.name, cause)
-
-
-def _is_unknown(answer: object) -> bool:
-    return isinstance(answer, redis.exceptions.ResponseError) and is_unknown_script(answer)
-
-
-def _sent(pipeline: Pipeline) -> list[Any]:
-    # Not raised by the pipeline: its error would show the command, and with it the values.
-    return pipeline.execute(raise_on_error=False)

@@ -19,7 +19,8 @@ from litesess.errors import StoreClosed, StoreError, StoreUnavailable
 from litesess.stores.base import KEEP, Record, StoredOwner
 from litesess.stores.keeping import Kept
 from litesess.stores.redis import scripts
-from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.calling import Call
+from litesess.stores.redis.link import Link
 from litesess.stores.redis.lua import Script, new_token
 from litesess.stores.redis.sessions import BATCH, Sessions, is_among, seconds
 

@@ -14,8 +14,9 @@ from litesess.events import Event
 from litesess.ids import check_key
 from litesess.stores.base import Record
 from litesess.stores.redis import scripts
+from litesess.stores.redis.calling import Call
 from litesess.stores.redis.keys import Keys
-from litesess.stores.redis.link import Call, Link
+from litesess.stores.redis.link import Link
 from litesess.stores.redis.lua import TOKEN_DIGITS, Script
 from litesess.stores.redis.passing import PassedOver, log_foreign
 from litesess.stores.redis.records import Hash, Records, flat

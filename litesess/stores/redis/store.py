@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from inspect import Signature
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from litesess import ids
-from litesess.crypto import EncryptionKey
 from litesess.errors import ConfigError, VersionConflict
 from litesess.events import Event
 from litesess.ids import check_key
-from litesess.options import Options, build, option, seconds, signature, text
+from litesess.options import build, signature
 from litesess.stores import options as shared
+from litesess.stores.address import read_url
 from litesess.stores.base import KEEP, Owner, Record, Store
 from litesess.stores.changes import Changes
 from litesess.stores.keeping import kept
 from litesess.stores.redis.deletion import Deletion
 from litesess.stores.redis.expiries import Expiries
 from litesess.stores.redis.link import Link
+from litesess.stores.redis.options import RedisOptions
 from litesess.stores.redis.owners import Owners
 from litesess.stores.redis.passing import passing_over
 from litesess.stores.redis.rotation import Rotation
@@ -35,39 +35,6 @@ if TYPE_CHECKING:
     from litesess.stores.keywords import RedisKeywords
 
 
-def _prefix(name: str, value: object) -> str:
-    prefix = text(name, value)
-    if not prefix or any(letter in "*?[]\\" or not letter.isprintable() for letter in prefix):
-        raise ConfigError(
-            f"{name} {prefix!r} is empty, or has one of * ? [ ] \\ or a control character"
-        )
-    # Source: Redis Cluster specification, "Hash tags": the text between the first { and } counts.
-    _, is_tagged, rest = prefix.partition("{")
-    if is_tagged and rest.find("}") < 1:
-        raise ConfigError(f"{name} {prefix!r} has a {{ without a tag and }} after it; leave it out")
-    return prefix
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisOptions(Options):
-    """How a :class:`RedisStore` works."""
-
-    prefix: str = option(
-        "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
-    )
-    ttl: float = shared.ttl()
-    anonymous_ttl: float | None = shared.anonymous_ttl()
-    touch_interval: float | Literal["auto"] = shared.touch_interval()
-    encryption_key: EncryptionKey | None = shared.key("the values that are stored")
-    max_per_owner: int | None = shared.max_per_owner()
-    timeout: float = option(
-        1,
-        "Longest wait for Redis, tries and pauses together, in seconds; then StoreUnavailable",
-        check=seconds,
-    )
-    clock: Callable[[], float] = shared.clock()
-
-
 class RedisStore(Store):
     """A store in Redis: one server, Sentinel or Cluster."""
 
@@ -81,14 +48,19 @@ class RedisStore(Store):
             server: a client of the package ``redis`` (``Redis``, ``RedisCluster``, the result of
                 ``Sentinel.master_for``), or a URL: ``redis://``, ``rediss://``, ``unix://``,
                 ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``,
-                ``redis+cluster://HOST:PORT,HOST:PORT``.
+                ``redis+cluster://HOST:PORT,HOST:PORT``, with the options that ``docs/scaling.rst``
+                lists.
             **options: those of :class:`RedisOptions`.
 
         Raises:
             ConfigError: an option is unknown or wrong, or *server* can't be used.
         """
+        way: Any = server
+        if isinstance(server, str):
+            way = read_url(server)
+            options = _with(options, way.options)
         checked_options = build(RedisOptions, options)
-        self._link = link = Link(server, checked_options.timeout)
+        self._link = link = Link(way, checked_options.timeout)
         self._prefix = prefix = checked_options.prefix
         self._max_per_owner = checked_options.max_per_owner
         shared.take_settings(self, checked_options)
@@ -333,3 +305,15 @@ class RedisStore(Store):
     def _tell_expired(self, key: str) -> None:
         # Redis has removed its values.
         self.tell(Event("expired", ids.handle_of(key), Record({}, 0.0, 0.0)))
+
+
+def _with(options: RedisKeywords, of_url: Mapping[str, Any]) -> RedisKeywords:
+    """Return *options* and those of the URL.
+
+    Raises:
+        ConfigError: two of one name have different values.
+    """
+    for name, value in options.items():
+        if of_url.get(name, value) != value:
+            raise ConfigError(f"{name} is given as an option and in the URL, with two values")
+    return cast("RedisKeywords", {**of_url, **options})

@@ -9,7 +9,7 @@ from litesess.ids import check_key
 from litesess.stores.base import KEEP, Record
 from litesess.stores.changes import Changes
 from litesess.stores.redis import scripts
-from litesess.stores.redis.link import Call
+from litesess.stores.redis.calling import Call
 from litesess.stores.redis.lua import TOKENS, new_token
 from litesess.stores.redis.owners import Owners
 from litesess.stores.redis.records import SETTINGS, Fields, Hash, flat

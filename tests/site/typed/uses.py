@@ -116,7 +116,7 @@ SessionMiddleware(app, secret=SECRET)  # wrong: call-arg | reportCallIssue
 SessionMiddleware(app, store=memory)  # wrong: call-arg | reportCallIssue
 SessionMiddleware(app, secret=SECRET, stroe=memory)  # wrong: call-arg | reportCallIssue
 SessionMiddleware(app, secret=5, store=memory)  # wrong: arg-type | reportArgumentType
-SessionMiddleware(app, secret=SECRET, store="data")  # wrong: arg-type | reportArgumentType
+SessionMiddleware(app, secret=SECRET, store=7)  # wrong: arg-type | reportArgumentType
 M(app, secret=SECRET, store=memory, cookie_name=3)  # wrong: arg-type | reportArgumentType
 M(app, secret=SECRET, store=memory, cookie="sid")  # wrong: arg-type | reportArgumentType
 M(app, secret=SECRET, store=memory, cookie={"path": 5})  # wrong: arg-type | reportArgumentType
