@@ -24,8 +24,9 @@ PARTS: Final = {
     ),
     **dict.fromkeys(
         (
-            "collection", "compact_after_gc", "debug", "durable", "gc_interval", "lock_timeout",
-            "max_sessions", "path", "read_only", "share_anywhere", "wal_limit",
+            "collection", "compact_after_gc", "compact_interval", "debug", "durable",
+            "gc_interval", "lock_timeout", "max_sessions", "path", "read_only", "share_anywhere",
+            "wal_limit",
         ),
         _WAL,
     ),

@@ -15,7 +15,7 @@ from litesess.engine.fs import errors, store_error
 from litesess.engine.keys import Keys
 from litesess.engine.lifecycle import Lifecycle
 from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
-from litesess.engine.opened import EngineStats
+from litesess.engine.opened import EngineStats, Waste
 from litesess.engine.opening import Opener
 from litesess.engine.view import View
 from litesess.errors import StoreReadOnly
@@ -210,6 +210,15 @@ class Engine(Lifecycle):
             StoreError: it could not be done; the store is as good as before.
         """
         self._opened_to_write().compactor.compact()
+
+    def waste(self) -> Waste | None:
+        """Return what a compaction would take off the disk; see :meth:`OpenStore.waste`.
+
+        Raises:
+            StoreError: something can't be read, or was damaged.
+        """
+        with errors(self.path):
+            return self._opened().waste()
 
     def rekey(self) -> None:
         """Encrypt everything anew, under a new data key; the old one is gone then.

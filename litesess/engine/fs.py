@@ -19,7 +19,15 @@ from typing import Final
 from litesess.engine.descriptors import own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
 from litesess.engine.mounts import device_name, device_of, is_at, shares_memory, type_of
-from litesess.engine.system import allocate, give_back, keep_in_place, map_file, sync
+from litesess.engine.system import (
+    allocate,
+    give_back,
+    has_holes,
+    keep_in_place,
+    map_file,
+    modified_at,
+    sync,
+)
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -127,11 +135,10 @@ class FileSystem:
         """Return the file's length in bytes."""
         return os.fstat(fd).st_size
 
-    @staticmethod
-    def has_holes(fd: int) -> bool:
-        """Return whether a part of the file has no place on the disk."""
-        status = os.fstat(fd)
-        return status.st_blocks * 512 < status.st_size
+    #: Return whether a part of the file has no place on the disk.
+    has_holes = staticmethod(has_holes)
+    #: Return when the file was written last, in Unix seconds by the system's clock.
+    modified_at = staticmethod(modified_at)
 
     @staticmethod
     def is_linked(fd: int) -> bool:

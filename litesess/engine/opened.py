@@ -20,6 +20,8 @@ logger = logging.getLogger("litesess.engine")
 
 #: A process that closes a store waits so long, in seconds, for another that does the same.
 _GATE_TIMEOUT: Final = 0.1
+#: So many entries take some hundred kilobytes of each process's memory.
+_MANY: Final = 4096
 
 
 class EngineStats(NamedTuple):
@@ -32,6 +34,18 @@ class EngineStats(NamedTuple):
     commits: int
     fsyncs: int
     compactions: int
+
+
+class Waste(NamedTuple):
+    """What was deleted, and lies on the disk still until a compaction.
+
+    Attributes:
+        since: when the last compaction was, in Unix seconds; long ago, if there was none.
+        is_most: it is more than what is stored, and enough to be felt in memory.
+    """
+
+    since: float
+    is_most: bool
 
 
 class OpenStore:
@@ -109,6 +123,22 @@ class OpenStore:
             self.reader.look()
         finally:
             self.maintenance.look()
+
+    def waste(self) -> Waste | None:
+        """Return what a compaction would take off the disk; None: nothing was deleted since.
+
+        Raises:
+            StoreError: the store can't be read.
+            OSError: a file could not be read.
+        """
+        view = self.reader.current().view
+        if not any(table.has_deleted() for table in view.tables):
+            return None
+        if view.snapshot is None:
+            return Waste(float("-inf"), is_most=False)
+        counted = view.snapshot.counted
+        is_most = counted >= _MANY and self.follower.count() < counted // 2
+        return Waste(view.snapshot.made_at, is_most)
 
     def close(self) -> None:
         """Leave the store; the last process to do so marks the log's end, and notes it."""

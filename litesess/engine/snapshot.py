@@ -132,6 +132,11 @@ class Snapshot:
         return cls(fs, file, path, head, footer, index)
 
     @property
+    def made_at(self) -> float:
+        """When it was written, in Unix seconds."""
+        return self._fs.modified_at(self._file.fd)
+
+    @property
     def count(self) -> int:
         """How many entries there are."""
         return self.index.count

@@ -126,3 +126,14 @@ def map_file(flags: int, fd: int, size: int, offset: int = 0) -> mmap.mmap:
                 memory.close()
                 raise
     return memory
+
+
+def has_holes(fd: int) -> bool:
+    """Return whether a part of the file has no place on the disk."""
+    status = os.fstat(fd)
+    return status.st_blocks * 512 < status.st_size
+
+
+def modified_at(fd: int) -> float:
+    """Return when the file was written last, in Unix seconds by the system's clock."""
+    return os.fstat(fd).st_mtime

@@ -94,6 +94,10 @@ class Table:
         found.puts = {key: _DELETED for key, at in puts.items() if at == _DELETED}
         return found
 
+    def has_deleted(self) -> bool:
+        """Return whether a key was deleted, or its session moved to another one."""
+        return self.cleared or bool(self.uncounted) or _DELETED in self.puts.values()
+
     def _note_owner(self, owner: bytes, key: bytes) -> None:
         if owner == UNCOUNTED:
             self.uncounted.add(key)

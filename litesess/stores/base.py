@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from litesess import codec, events, ids
@@ -357,25 +358,22 @@ class Store(ABC):
         return [self.create(key, record) for key, record in records.items()]
 
     def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
-        """Take values out of sessions that are at their versions still; at once, if the store can.
+        """Take the values *removed* out of sessions, by key, that have the given versions still.
 
-        Args:
-            versions: by key.
-            removed: top-level keys to take out.
-
-        Returns:
-            Of each session whether that was done; not to one that has changed, moved or ended.
+        Return of each whether that was done; not to one that has changed, moved or ended.  At once,
+        if the store can.
         """
-        return [self._strip(key, version, removed) for key, version in versions.items()]
-
-    def _strip(self, key: str, version: int, removed: Collection[str]) -> bool:
-        try:
-            return self.update(key, {}, removed, if_version=version) is not None
-        except VersionConflict:
-            return False
+        done = dict.fromkeys(versions, False)
+        for key, version in versions.items():
+            with suppress(VersionConflict):
+                done[key] = self.update(key, {}, removed, if_version=version) is not None
+        return [*done.values()]
 
     def compact(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
         """Give back the room that deleted sessions take."""
+
+    def compact_if_due(self) -> None:  # noqa: B027  # as compact()
+        """Do so if ``compact_interval`` says that it is time; the collector asks at each pass."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:
         """Return whether letting a session expire at *wanted*, not *stored*, is worth a write.

@@ -123,6 +123,8 @@ def _collect(store: Store) -> None:
     logger.debug("removed %d expired sessions", count)
     if store.compact_after_gc:
         store.compact()
+    else:
+        store.compact_if_due()
 
 
 _collector = Collector()

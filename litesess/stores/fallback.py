@@ -156,6 +156,11 @@ class FallbackStore(Store):
         self._old.compact()
         self._new.compact()
 
+    def compact_if_due(self) -> None:
+        """Do so where it is time."""
+        self._old.compact_if_due()
+        self._new.compact_if_due()
+
     def close(self) -> None:
         """Close both."""
         try:

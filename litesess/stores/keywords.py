@@ -39,6 +39,7 @@ class WALKeywords(MemoryKeywords, total=False):
     durable: bool
     wal_limit: int
     compact_after_gc: bool
+    compact_interval: float | timedelta | None
     encryption_key: str | bytes | EncryptionKey | None
     lock_timeout: float | timedelta
     read_only: bool

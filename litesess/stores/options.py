@@ -6,6 +6,7 @@ them in one step.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, Literal
 
 from litesess.clocks import wall_time
@@ -15,7 +16,8 @@ from litesess.options import count, function, option, optional, seconds, seconds
 
 #: The attributes of a store that an option of the same name sets.
 _SETTINGS: Final = (
-    "ttl", "anonymous_ttl", "touch_interval", "gc_interval", "compact_after_gc", "lock_timeout",
+    "ttl", "anonymous_ttl", "touch_interval", "gc_interval", "compact_after_gc", "compact_interval",
+    "lock_timeout",
     "clock",
 )  # fmt: skip
 
@@ -101,6 +103,14 @@ def clock() -> Any:
         check=function,
         shown="time.time",
     )
+
+
+def log_everything() -> None:
+    """Do what the option ``debug`` says."""
+    logger = logging.getLogger("litesess")
+    logger.setLevel(logging.DEBUG)
+    if not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler())
 
 
 def _touch_interval(name: str, value: object) -> float | Literal["auto"]:

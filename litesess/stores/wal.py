@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from inspect import Signature
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 # The names of the engine are imported when a store is made: only POSIX has what they need.
@@ -20,12 +18,13 @@ from litesess import engine, ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
 from litesess.engine import Change, Lookup, Put
-from litesess.errors import ConfigError, ConfigTypeError, StoreFull
+from litesess.errors import ConfigError, StoreFull
 from litesess.options import (
     Options,
     boolean,
     build,
     option,
+    optional,
     seconds_or_zero,
     signature,
     size,
@@ -34,6 +33,7 @@ from litesess.options import (
 from litesess.stores import options as shared
 from litesess.stores.embedded import EmbeddedStore
 from litesess.stores.expiring import last_uses, remove_expired
+from litesess.stores.places import absolute, real_directory
 from litesess.stores.stats import Stats
 from litesess.stores.stored import Found, events_of
 from litesess.stores.times import Credit
@@ -82,6 +82,13 @@ class WALOptions(Options):
     anonymous_ttl: float | None = shared.anonymous_ttl()
     gc_interval: float | None = shared.gc_interval()
     compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
+    compact_interval: float | None = option(
+        86_400,
+        "Seconds after which such a removal compacts, too, if anything was deleted since the last"
+        " time, so that it leaves the disk; at once if that is most of what there was.  0: whenever"
+        " anything was deleted; ``None``: never, only a log that grows is compacted",
+        check=optional(seconds_or_zero),
+    )
     encryption_key: EncryptionKey | None = shared.key("all that is stored")
     touch_interval: float | Literal["auto"] = shared.touch_interval()
     max_sessions: int | None = shared.max_sessions()
@@ -108,6 +115,7 @@ class WALOptions(Options):
 class WALStore(EmbeddedStore):
     """A store in one directory, crash-safe, opened at the first operation in each process."""
 
+    compact_interval: float | None
     #: The options, for help() and editors.
     __signature__: ClassVar[Signature] = signature(WALOptions, "path")
 
@@ -131,12 +139,12 @@ class WALStore(EmbeddedStore):
                 " MemoryStore"
             )
         checked_options = build(WALOptions, options)
-        self.path = _directory(path, read_only=checked_options.read_only)
+        self.path = real_directory(path, read_only=checked_options.read_only)
         self.collection = checked_options.collection
         engine = _engine(
             self.path,
             checked_options,
-            given=str(Path(path).absolute()),
+            given=absolute(path),
             before_compaction=self._collect_if_steady,
             after_compaction=self._after_compaction,
         )
@@ -155,7 +163,7 @@ class WALStore(EmbeddedStore):
         self._compacted_at: float | None = None
         self._compaction_seconds: float | None = None
         if checked_options.debug:
-            _log_everything()
+            shared.log_everything()
 
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
@@ -196,6 +204,24 @@ class WALStore(EmbeddedStore):
         """
         self._collect_if_room()
         self._engine.compact()
+
+    def compact_if_due(self) -> None:
+        """Compact if something was deleted ``compact_interval`` ago, or most of what there was.
+
+        Raises:
+            StoreError: it could not be done; the store is as good as before.
+        """
+        if self._is_compaction_due():
+            with self._engine.maintenance() as is_ours:
+                if is_ours and self._is_compaction_due():  # another process may have been faster
+                    self._engine.compact()
+
+    def _is_compaction_due(self) -> bool:
+        waste = None if self.compact_interval is None else self._engine.waste()
+        if waste is None or self.compact_interval is None:
+            return False
+        # Also after a last time in the future, as a clock had it that was wrong.
+        return waste.is_most or abs(self.clock() - waste.since) >= self.compact_interval
 
     def change_key(self, new: str | bytes) -> None:
         """Let *new* open the store from now on, and the former ``encryption_key`` no more.
@@ -294,7 +320,7 @@ class WALStore(EmbeddedStore):
             StoreError: it could not be done, or there is a store already; nothing of the copy
                 remains.
         """
-        return self._engine.back_up(_directory(path, read_only=False))
+        return self._engine.back_up(real_directory(path, read_only=False))
 
     def salvage(
         self,
@@ -322,7 +348,7 @@ class WALStore(EmbeddedStore):
             WALOptions,
             {"collection": collection, "encryption_key": encryption_key, "read_only": True},
         )
-        damaged = _directory(path, read_only=True)
+        damaged = real_directory(path, read_only=True)
         if damaged == self.path or len(self):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
         if options.encryption_key is not None and not self.is_encrypted:
@@ -364,41 +390,3 @@ def _engine(
 
 def _just(change: Change, _stored: Lookup) -> tuple[Sequence[Change], None]:
     return [change], None
-
-
-def _directory(path: str | os.PathLike[str], *, read_only: bool) -> str:
-    """Return the real path of the directory, which exists or can be made.
-
-    Raises:
-        ConfigError: it can't be used.
-    """
-    try:
-        given = os.fspath(path)
-    except TypeError:
-        raise ConfigTypeError(f"path is of type {type(path).__name__}, not str or Path") from None
-    if not isinstance(given, str) or not given or "\0" in given:
-        raise ConfigError("path is empty, or no text")
-    try:
-        # A deployment may link to its shared directory; only names of ours must be no links.
-        directory = Path(given).resolve()
-        nearest = directory
-        while not nearest.exists():
-            nearest = nearest.parent
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before 3.13
-        raise ConfigError(f"path {given!r} can't be used: {error}") from error
-    if not nearest.is_dir():
-        raise ConfigError(f"path {directory}: {nearest} is not a directory")
-    if nearest == directory:
-        return str(directory)  # if it can't be written, it can still be read
-    if read_only:
-        raise ConfigError(f"path {directory}: does not exist, and read_only=True makes nothing")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"path {directory}: uid {os.geteuid()} can't write to {nearest}")
-    return str(directory)
-
-
-def _log_everything() -> None:
-    logger = logging.getLogger("litesess")
-    logger.setLevel(logging.DEBUG)
-    if not logger.hasHandlers():
-        logger.addHandler(logging.StreamHandler())

@@ -20,6 +20,8 @@ from litesess.engine.lock import FileLock
 class Inode:
     """One file: its durable bytes, and the writes since."""
 
+    modified_at = 0.0
+
     def __init__(self, durable: bytes = b"") -> None:
         self.durable = durable
         self.content = bytearray(durable)
@@ -204,6 +206,9 @@ class SimDisk(FileSystem):
 
     def size(self, fd: int) -> int:
         return len(self.open_files[fd].content)
+
+    def modified_at(self, fd: int) -> float:
+        return self.open_files[fd].modified_at
 
     def is_linked(self, fd: int) -> bool:
         return self.open_files[fd] in self.names.values()

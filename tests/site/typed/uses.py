@@ -58,6 +58,8 @@ WALStore("data", lock_timeout=None)  # wrong: arg-type | reportArgumentType
 WALStore("data", read_only=None)  # wrong: arg-type | reportArgumentType
 WALStore("data", debug="on")  # wrong: arg-type | reportArgumentType
 WALStore("data", share_anywhere="fuse")  # wrong: arg-type | reportArgumentType
+WALStore("data", compact_interval=timedelta(hours=1))
+WALStore("data", compact_interval="daily")  # wrong: arg-type | reportArgumentType
 WALStore("data", compact_after_gc="on")  # wrong: arg-type | reportArgumentType
 WALStore("data", encryption_key=5)  # wrong: arg-type | reportArgumentType
 
