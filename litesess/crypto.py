@@ -52,16 +52,23 @@ class Derivation(NamedTuple):
     lanes: int
     salt: bytes
 
+    @property
+    def _work(self) -> int:
+        return self.cost * (self.lanes if self.kind == SCRYPT else self.rounds)
+
     def check(self, path: str) -> None:
         """Raise :class:`DecryptError` if this asks for too much work, or too little.
 
-        A tampered file must neither eat the memory nor make a passphrase cheap to guess.
+        A tampered file must neither make a passphrase cheap to guess nor keep a worker from its
+        start: that costs at most 132 MiB, and twice the time of what litesess itself asks for,
+        which is 0.2 s of a core.
 
         Source: OWASP Password Storage Cheat Sheet for the lower bounds.
         """
         found = self.cost, self.rounds, self.lanes
         bounds = _BOUNDS.get(self.kind)
-        if bounds is None or not all(map(range.__contains__, bounds, found)):
+        is_within = bounds is not None and all(map(range.__contains__, bounds, found))
+        if not is_within or self._work > _MOST_WORK.get(self.kind, 0):
             raise DecryptError(
                 f"{path}: key derivation {self.kind} with cost {self.cost}, rounds {self.rounds}"
                 f" and lanes {self.lanes} is out of bounds; the file was tampered with"
@@ -71,11 +78,15 @@ class Derivation(NamedTuple):
 # Source: RFC 9106 section 4 (64 MiB, 3 passes, 4 lanes); OWASP for scrypt.
 _ARGON2ID: Final = Derivation(ARGON2ID, 65_536, 3, 4, b"")
 _SCRYPT: Final = Derivation(SCRYPT, 1 << 17, 8, 1, b"")
+_MOST_KIB: Final = 128 * 1024
 _BOUNDS: Final = {
     RAW: (range(1), range(1), range(1)),
-    ARGON2ID: (range(19_456, (1 << 20) + 1), range(2, 65), range(1, 17)),
-    SCRYPT: (range(1 << 16, (1 << 20) + 1), range(8, 9), range(1, 17)),
+    ARGON2ID: (range(19_456, _MOST_KIB + 1), range(2, 14), range(1, 17)),
+    # One of N is 1 KiB, as r is 8.
+    SCRYPT: (range(1 << 16, _MOST_KIB + 1), range(8, 9), range(1, 3)),
 }
+#: Of what a derivation goes over, in KiB: memory times passes (Argon2id) or p (scrypt).
+_MOST_WORK: Final = {RAW: 0, ARGON2ID: 2 * _MOST_KIB, SCRYPT: _MOST_KIB}
 
 
 class EncryptionKey:

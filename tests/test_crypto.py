@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -113,12 +115,16 @@ def test_random_bytes_are_not_stretched():
     "derivation",
     [
         ARGON._replace(cost=1 << 32),  # 4 TiB
+        ARGON._replace(cost=(1 << 17) + 1, rounds=2),
+        ARGON._replace(cost=1 << 17, rounds=3),
         ARGON._replace(cost=19_455),
         ARGON._replace(rounds=1),
-        ARGON._replace(rounds=65),
+        ARGON._replace(cost=19_456, rounds=14),
         ARGON._replace(lanes=17),
         ARGON._replace(lanes=0),
-        SCRYPTED._replace(cost=1 << 21),
+        SCRYPTED._replace(cost=1 << 18),
+        SCRYPTED._replace(cost=1 << 17, lanes=2),
+        SCRYPTED._replace(cost=1 << 16, lanes=3),
         SCRYPTED._replace(cost=1 << 15),
         SCRYPTED._replace(rounds=1),
         SCRYPTED._replace(lanes=17),
@@ -130,6 +136,39 @@ def test_a_file_cant_ask_for_a_derivation_that_is_cheap_or_endless(derivation):
     for given in (PASSPHRASE, RAW_KEY):
         with pytest.raises(DecryptError, match="out of bounds"):
             EncryptionKey(given).derive(derivation, "sessions.keys")
+
+
+DERIVE = """
+import sys, time
+from litesess.crypto import Derivation, EncryptionKey
+EncryptionKey(sys.argv[1]).derive(Derivation(*map(int, sys.argv[2:]), b"s" * 16), "f")
+with open("/proc/self/status") as status:
+    kib = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+print(kib, time.process_time())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    "derivation",
+    [
+        ARGON._replace(cost=1 << 17, rounds=2),
+        ARGON._replace(cost=1 << 17, rounds=2, lanes=4),
+        ARGON._replace(cost=20_164, rounds=13, lanes=16),
+        SCRYPTED._replace(cost=1 << 17),
+        SCRYPTED._replace(cost=1 << 16, lanes=2),
+    ],
+)
+def test_the_most_that_a_file_can_ask_for_takes_neither_2_s_nor_256_mib(derivation):
+    """In a process of its own, by the time of its cores: others may use them meanwhile."""
+    found = subprocess.run(
+        [sys.executable, "-c", DERIVE, PASSPHRASE, *map(str, derivation[:4])],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    kib, seconds = found.stdout.split()
+    assert float(seconds) < 2
+    assert int(kib) < 256 * 1024
 
 
 def test_a_derivation_that_scrypt_itself_refuses_is_a_decrypt_error():
