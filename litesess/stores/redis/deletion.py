@@ -72,7 +72,7 @@ class Deletion:
         passed_over = passed_over or PassedOver()
         owner_hash = self._owners.hash_of(owner)
         steps = [_Step(key, "0", owner_hash) for key in dict.fromkeys(keys)]
-        deleted: list[tuple[str, Hash, bool]] = []
+        deleted: list[tuple[str, Hash, bytes]] = []
         seen = set[tuple[str, str]]()
         while steps := [step for step in steps if ids.handle_of(step.key) not in spared]:
             calls = [
@@ -97,15 +97,15 @@ class Deletion:
                 elif what == b"ended":
                     self._sessions.end(step.key, details[0], now)
                 elif what != b"gone":
-                    deleted.append((step.key, flat(details[0]), what == b"expired"))
+                    deleted.append((step.key, flat(details[0]), what))
             steps = further
         return self._finish(deleted, name, now)
 
-    def _finish(self, deleted: list[tuple[str, Hash, bool]], name: Name | None, now: float) -> int:
-        """Take sessions out of the indexes and tell of them; return how many had not expired.
+    def _finish(self, deleted: list[tuple[str, Hash, bytes]], name: Name | None, now: float) -> int:
+        """Take sessions out of the indexes and tell of them; return how many had not ended.
 
         Args:
-            deleted: the key and the hash of each, and whether it had expired.
+            deleted: the key and the hash of each, and what it was: b"done", if it had not ended.
             name: of the event that is told of the others; None: no event.
             now: in Unix seconds.
         """
@@ -114,13 +114,13 @@ class Deletion:
             now,
         )
         count = 0
-        for key, found, is_expired in deleted:
+        for key, found, what in deleted:
             record = self._sessions.records.record(key, found)
             if record is None:
                 continue
-            count += not is_expired
+            count += what == b"done"
             if name is not None:
-                told: Name = "expired" if is_expired else name
+                told: Name = "expired" if what == b"expired" else name
                 self._tell(Event(told, ids.handle_of(key), record))
         return count
 

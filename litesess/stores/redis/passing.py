@@ -57,7 +57,7 @@ def passing_over(what: str) -> Iterator[PassedOver]:
     finally:
         if passed_over.count:
             logger.error(
-                "%d keys without a readable session were passed over when sessions were %s",
-                passed_over.count,
+                "keys without a readable session, passed over when sessions were %s: %d",
                 what,
+                passed_over.count,
             )

@@ -21,6 +21,8 @@ Fields: TypeAlias = "list[str | bytes]"
 SETTINGS: Final = {"owner": "o", "cookie": "k", "client": "a"}
 #: Versions begin anywhere: a session that is created again must not look as it did before.
 _VERSION_BYTES: Final = 6
+#: Digits of the largest one that Redis counts up.
+_LONGEST_VERSION: Final = 18
 
 
 class Records:
@@ -115,7 +117,7 @@ class Records:
                 expires_at,
                 cookie,
                 owner,
-                _number(found, b"v"),
+                _version(found, b"v"),
                 client,
                 # Also if it never ends: what is left of that is no number.
                 last_seen_at if last_seen_at > created_at else created_at,
@@ -142,19 +144,37 @@ def _head(key: str, field: bytes) -> bytes:
     return bytes.fromhex(key) + field
 
 
-def _time(found: Hash, field: bytes) -> float:
+def number(text: bytes | None) -> float | None:
+    """Return a time that is stored; None if it is none: litesess did not write that."""
     try:
-        time = float(found[field])
-    except (KeyError, ValueError):
-        time = math.nan
-    if math.isnan(time):
+        found = float(text or b"")
+    except ValueError:
+        return None
+    # Python reads an underscore between digits, and Lua does not.
+    return None if math.isnan(found) or b"_" in (text or b"") else found
+
+
+def is_sound(found: Hash) -> bool:
+    """Return whether a session's times and version can be read."""
+    try:
+        for field in b"c", b"e", b"l":
+            _time(found, field)
+        _version(found, b"v")
+    except ValueError:
+        return False
+    return True
+
+
+def _time(found: Hash, field: bytes) -> float:
+    time = number(found.get(field))
+    if time is None:
         raise ValueError(f"no time in its field {field.decode()}")
     return time
 
 
-def _number(found: Hash, field: bytes) -> int:
+def _version(found: Hash, field: bytes) -> int:
     text = found.get(field, b"")
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > _LONGEST_VERSION:
         raise ValueError(f"no number in its field {field.decode()}")
     return int(text)
 

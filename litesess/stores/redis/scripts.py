@@ -51,13 +51,13 @@ if not is_current(part[1], part[2]) then return {'ended', part[2] or ''} end
 return {'session', found}
 """)
 
-#: Return of a session the time of its end alone.
+#: Return of a session the times and the version alone.
 LOOK: Final = Script("""
-local found = ask('HMGET', KEYS[1], 'h', 'g', 'e')
+local found = ask('HMGET', KEYS[1], 'h', 'g', 'e', 'c', 'l', 'v')
 if not found then return {'foreign'} end
 if not found[3] then return {redis.call('EXISTS', KEYS[1]) == 1 and 'foreign' or 'none'} end
 if not is_current(found[1], found[2]) then return {'ended', found[2] or ''} end
-return {'session', {'e', found[3]}}
+return {'session', {'e', found[3], 'c', found[4] or '', 'l', found[5] or '', 'v', found[6] or ''}}
 """)
 
 #: Then its generations, "1" if the caller has found it in its owner's index: delete a session that
@@ -165,6 +165,7 @@ elseif ARGV[4] ~= '-' then
   -- One that ended earlier, too.
   if PREFIX then is_over = not is_current(stored[1], stored[3]) end
   if not is_over then return {'gone'} end
+  if not is_among(ARGV[5], stored[3]) then return {'over', take(key)} end
 end
 return {'done', take(key)}
 """)

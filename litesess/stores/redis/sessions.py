@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from litesess.stores.redis.keys import Keys
 from litesess.stores.redis.link import Link
 from litesess.stores.redis.lua import TOKEN_DIGITS, Script
 from litesess.stores.redis.passing import PassedOver, log_foreign
-from litesess.stores.redis.records import Hash, Records, flat
+from litesess.stores.redis.records import Hash, Records, flat, is_sound, number
 from litesess.stores.times import shorten
 
 logger = logging.getLogger("litesess.store")
@@ -183,9 +182,8 @@ class Sessions:
         ends: list[float] = []
         found = self._current(scripts.LOOK, keys, now, passed_over)
         for key, each in zip(keys, found, strict=True):
-            end = number(each.get(b"e"))
-            if end is not None:
-                ends.append(end)
+            if each and is_sound(each):
+                ends.append(seconds(each[b"e"]))
             elif each:
                 passed_over.add(key)
         return ends
@@ -366,15 +364,6 @@ def _of_each(
 def is_among(generation: bytes, generations: bytes) -> bool:
     """Return whether an owner's generation, if there is one, is among those of a session."""
     return len(generation) == TOKEN_DIGITS and generation in generations
-
-
-def number(text: bytes | None) -> float | None:
-    """Return a time that is stored; None if it is none: litesess did not write that."""
-    try:
-        found = float(text or b"")
-    except ValueError:
-        return None
-    return None if math.isnan(found) else found
 
 
 def seconds(text: bytes | None) -> float:

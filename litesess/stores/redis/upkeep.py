@@ -22,6 +22,7 @@ logger = logging.getLogger("litesess.store")
 _HOUR: Final = 3600.0
 #: Seconds between two looks at the key file, where scripts can't look.
 _MINUTE: Final = 60.0
+_HARMLESS: Final = "noeviction"
 
 
 class Upkeep:
@@ -51,6 +52,7 @@ class Upkeep:
         self._policy_at = self._file_at = float("-inf")
         self._has_answered = False
         self._is_told = False
+        self._is_limited = False
 
     def look(self) -> None:
         """Look after what is due.
@@ -73,11 +75,12 @@ class Upkeep:
             except StoreUnavailable as error:
                 # The operation that comes next finds out whether that matters to it.
                 logger.warning("%s", error)
-        if is_policy_due:
-            self.policy()
+        policy = self.policy() if is_policy_due else None
+        if policy is not None and policy != _HARMLESS:
+            self._warn(policy)
 
     def policy(self) -> str | None:
-        """Return Redis's ``maxmemory-policy``, and log it if it may evict; None: it is not told.
+        """Return Redis's ``maxmemory-policy``; None: it is not told.
 
         Several, if the nodes of a cluster have different ones.
 
@@ -101,11 +104,7 @@ class Upkeep:
         if not policies:
             self._tell_once("INFO memory does not have it")
             return None
-        if policies != {"noeviction"}:
-            self._warn(
-                ", ".join(sorted(policies)),
-                is_limited=any(each.get("maxmemory") for each in memories),
-            )
+        self._is_limited = any(each.get("maxmemory") for each in memories)
         return ", ".join(sorted(policies))
 
     def _memory(self, node: Any) -> Mapping[str, Any]:
@@ -113,13 +112,14 @@ class Upkeep:
         memory: Mapping[str, Any] = self._link.ask("info", "memory", **options)
         return memory
 
-    def _warn(self, policies: str, *, is_limited: bool) -> None:
+    def _warn(self, policy: str) -> None:
+        is_limited = self._is_limited
         level, when = (logging.ERROR, "") if is_limited else (logging.WARNING, " with a maxmemory")
         logger.log(
             level,
             "%s has maxmemory-policy %s:%s Redis may take away sessions in use, the key file, and"
             " what a logout of all of a user's sessions needs; set maxmemory-policy noeviction",
-            self._store_name, policies, when,
+            self._store_name, policy, when,
         )  # fmt: skip
 
     def _tell_once(self, reason: str) -> None:
