@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from litesess import Corruption, StoreClosed, StoreError, StoreLocked
+from litesess import Corruption, StoreClosed, StoreError, StoreFull, StoreLocked
 from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put
 from litesess.engine.maintenance import Maintenance
 from tests.tools.engines import (
@@ -499,6 +499,58 @@ def test_a_snapshot_without_its_log_is_corruption(disk):
     del files["sessions.0000000000000002.wal"]
     with pytest.raises(Corruption, match="is missing"):
         content(make_engine(SimDisk(files)))
+
+
+def test_where_nothing_can_be_mapped_snapshots_are_read(disk):
+    def fault(call: str) -> None:
+        if call == "map":
+            raise OSError(errno.ENODEV, "No such device")
+
+    disk.fault = fault
+    engine = make_engine(disk)
+    for turn in range(3):
+        for number in range(20):
+            put(engine, number, str(turn).encode())
+        delete(engine, turn)
+        engine.compact()
+        assert len(content(engine)) == 19
+    abandon(engine)
+    assert content(make_engine(disk)) == content(make_engine(disk.twin()))
+    assert len(kinds(disk)) == 2
+
+
+def test_an_emptied_store_is_compacted_on_a_full_disk(disk, monkeypatch):
+    """Also if a compaction has failed before, so that what was deleted stands in sealed files."""
+    engine = make_engine(disk)
+    for number in range(40):
+        put(engine, number, b"x" * 100)
+    engine.compact()
+    files = disk.files()
+    log, snapshot = (
+        len(files[f"sessions.0000000000000002.{kind}"]) for kind in ("wal", "snapshot")
+    )
+    real, room = disk.pwrite, 0
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        nonlocal room
+        end = len(disk.open_files[fd].content)
+        grown = max(offset + len(data) - end, 0)
+        if grown > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room -= grown
+        return real(fd, data, offset)
+
+    disk.pwrite = pwrite
+    room = log + snapshot // 2
+    with pytest.raises(StoreFull):
+        engine.compact()
+    for number in range(40):
+        delete(engine, number)
+    room = 1000
+    engine.compact()  # the snapshot of nothing is smaller than that
+    assert not content(engine)
+    abandon(engine)
+    assert not content(make_engine(disk.twin()))
 
 
 def test_an_open_snapshot_is_read_by_index(tmp_path):
