@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import signal
 import threading
@@ -9,6 +10,10 @@ import time
 
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -19,7 +24,7 @@ from litesess.stores.redis import RedisStore
 from tests.tools.apps import Site, write
 from tests.tools.redises import needs_redis, redis_server
 from tests.tools.relays import relay
-from tests.tools.servers import wait_until
+from tests.tools.servers import free_port, wait_until
 
 pytestmark = needs_redis
 
@@ -449,3 +454,72 @@ def test_the_middleware_takes_an_address(server):
     site = Site(f"{server.url}/5?prefix=shop:", clock=time.time)
     assert site.visit(write(n=1)).status == "200 OK"
     assert redis.Redis(port=server.port, db=5).exists("shop:keys")
+
+
+def test_a_pool_that_has_lent_all_its_connections_is_waited_for(server):
+    with RedisStore(f"{server.url}?max_connections=1", timeout=5) as store:
+        put(store, n=0)
+        assert in_threads(8, lambda _: store.load(KEY).data) == [{"n": 0}] * 8
+    with RedisStore(f"{server.url}?max_connections=1", timeout=0.1) as store:
+        store.load(KEY)
+        pool = store._link.client.connection_pool
+        held = pool.get_connection()
+        with pytest.raises(StoreUnavailable, match="max_connections allows are in use"):
+            store.load(KEY)
+        pool.release(held)
+        assert store.load(KEY).data == {"n": 0}
+
+
+def certificate(directory, host):
+    """Write a certificate for *host* that nobody has signed but itself; return its options."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (directory / "cert.pem").write_bytes(made.public_bytes(pem))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return (
+        "--tls-cert-file", str(directory / "cert.pem"), "--tls-key-file",
+        str(directory / "key.pem"), "--tls-ca-cert-file", str(directory / "cert.pem"),
+        "--tls-auth-clients", "no",
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_connection_by_tls_works_or_its_cause_is_said_at_once(tmp_path, caplog):
+    """Whatever was wrong, it said "can't be reached (ConnectionError)" after a second."""
+    port = free_port()
+    options = ("--tls-port", str(port), *certificate(tmp_path, "localhost"))
+    with redis_server(tmp_path, *options):
+        trusted = f"ssl_ca_certs={tmp_path / 'cert.pem'}"
+        with RedisStore(f"rediss://localhost:{port}?{trusted}") as store:
+            put(store, n=1)
+            assert store.load(KEY).data == {"n": 1}
+        for url, words in {
+            f"rediss://localhost:{port}": "certificate: self-signed certificate",
+            f"rediss://127.0.0.1:{port}?{trusted}": "IP address mismatch",
+            f"redis://localhost:{port}": "begins with rediss://",
+        }.items():
+            caplog.clear()
+            with RedisStore(url, timeout=5 if "rediss" in url else 0.2) as store:
+                for _ in range(2):
+                    began = time.monotonic()
+                    with pytest.raises(StoreUnavailable, match=words):
+                        store.load(KEY)
+                    assert time.monotonic() - began < 3
+            (record,) = caplog.records
+            assert words in record.getMessage()

@@ -111,6 +111,8 @@ _CODES: Final = (
 )
 #: What a connection pool says that has lent all of its connections.
 _POOL_IS_EMPTY: Final = ("Too many connections", "No connection available")
+#: A server that is asked in the wrong way ends the connection.
+_ENDED: Final = ("closed by server", "Connection reset", "Broken pipe")
 _ALL_IN_USE: Final = "all connections that max_connections allows are in use"
 _TIMEOUT: Final = (redis.exceptions.TimeoutError, TimeoutError)
 _CONNECTION: Final = (
@@ -171,15 +173,15 @@ def failure_of(error: Exception, server: str, command: str, key: str) -> Failure
     if isinstance(error, Refused):
         command, key, error = error.command, error.key, error.error
     code = _code(error)
-    meaning = _BY_CODE.get(code) or _by_text(error, code) or _of_connection(error)
     cause = ""
+    if code == "" and isinstance(error, _CONNECTION):
+        cause = cause_of(error, is_tls=server.startswith("rediss:"))
+    meaning = _BY_CODE.get(code) or _by_text(error, code) or _of_connection(error, cause)
     if meaning is None:
         refused = f"{type(error).__name__} {code}".rstrip()
         meaning = Meaning(f"refuses: {refused}", StoreError, passes=False)
     elif meaning is _BY_CODE["NOPERM"] and (named := _COMMAND.search(str(error))):
         command = named[1].upper()
-    elif code == "" and isinstance(error, _CONNECTION):
-        cause = cause_of(error)
     about = f" ({_shown(command, key)})" if command else ""
     return Failure(meaning, cause, meaning.error(f"{server} {meaning.text}{about}"))
 
@@ -192,8 +194,13 @@ def is_unknown_script(error: Exception) -> bool:
     ) or ("evalsha" in text and ("unknown command" in text or "not allowed" in text))
 
 
-def cause_of(error: BaseException) -> str:
-    """Return why a connection has failed, in a few words, with the cure where one is known."""
+def cause_of(error: BaseException, *, is_tls: bool) -> str:
+    """Return why a connection has failed, in a few words, with the cure where one is known.
+
+    Args:
+        error: the client's.
+        is_tls: whether the connection is known to be by TLS.
+    """
     chain = [*_chain(error)]
     if causes := [*filter(None, map(_of_tls, chain))]:
         return causes[0]
@@ -201,14 +208,14 @@ def cause_of(error: BaseException) -> str:
         return "it does not answer"
     if any(part in str(error) for part in _POOL_IS_EMPTY):
         return _ALL_IN_USE
-    if causes := [each.strerror for each in chain if isinstance(each, OSError) and each.strerror]:
-        return causes[0]
     if isinstance(error, redis.exceptions.InvalidResponse):
         return "the answer is not of Redis's protocol; is that its port?"
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if "closed" in text:
-        text += "; if that is a port for TLS, the address begins with rediss://"
-    return ascii(text[:_LONGEST_CAUSE])[1:-1]
+    causes = [each.strerror for each in chain if isinstance(each, OSError) and each.strerror]
+    text = " ".join((causes or [str(error)])[0].split()).rstrip(".") or type(error).__name__
+    hint = ""
+    if not is_tls and any(word in text for word in _ENDED):
+        hint = "; if that is a port for TLS, the address begins with rediss://, or has ssl=true"
+    return ascii(text[:_LONGEST_CAUSE])[1:-1] + hint
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -222,7 +229,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _of_tls(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate: {error.verify_message}"
+        return f"certificate: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}; is that a port for TLS, and of which version?"
     if "handshake" in str(error):
@@ -257,11 +264,10 @@ def _by_text(error: Exception, code: str) -> Meaning | None:
     return next((meaning for part, meaning in _BY_TEXT.items() if part in str(error)), None)
 
 
-def _of_connection(error: Exception) -> Meaning | None:
+def _of_connection(error: Exception, cause: str) -> Meaning | None:
     """Return the meaning of an error that no server has sent; None: a server has."""
-    if not isinstance(error, _CONNECTION):
+    if not cause:
         return None
-    cause = cause_of(error)
     return Meaning(
         f"can't be reached: {cause}",
         # Another try makes neither a certificate nor a wrong port right.
