@@ -8,9 +8,13 @@ import secrets
 from base64 import b32encode
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
+from uuid import UUID
 
 from litesess.errors import ConfigTypeError, EncodeError
+
+#: What an app may name an owner by.
+OwnerName: TypeAlias = "str | int | UUID"
 
 ID_BYTES = 32
 KEY_DIGITS = 64
@@ -64,19 +68,21 @@ def is_handle(text: str) -> bool:
 
 
 def owner_of(value: object) -> str:
-    """Return the owner that *value* names: a str as it is, an int by its digits.
+    """Return the owner that *value* names: a str, the digits of an int, the text of a UUID.
 
     Other types are refused: the text of an object that has no ``__str__`` of its own differs in
     each process, so its sessions would be found by none.
 
     Raises:
-        ConfigTypeError: *value* is neither str nor int; True and False are no numbers here.
+        ConfigTypeError: *value* is neither str, int nor UUID; True and False are no numbers here.
         EncodeError: it has a lone surrogate.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__repr__(value)  # not that of an enum
+    if isinstance(value, UUID):
+        return UUID.__str__(value)
     if not isinstance(value, str):
-        raise ConfigTypeError(f"owner is of type {type(value).__name__}, not str or int")
+        raise ConfigTypeError(f"owner is of type {type(value).__name__}, not str, int or UUID")
     owner = str.__str__(value)
     try:
         owner.encode()

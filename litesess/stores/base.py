@@ -23,8 +23,8 @@ class _Keep(enum.Enum):
 
 
 KEEP: Final = _Keep.KEEP
-#: A session's owner, which may be given as int; or ``KEEP``: leave it as it is.
-Owner: TypeAlias = "str | int | None | Literal[_Keep.KEEP]"
+#: A session's owner, which may be given as int or UUID; or ``KEEP``: leave it as it is.
+Owner: TypeAlias = "ids.OwnerName | None | Literal[_Keep.KEEP]"
 #: An owner as stores keep it.
 StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
@@ -73,7 +73,7 @@ class Record:
         created_at: float,
         expires_at: float,
         cookie: Mapping[str, Any] | None = None,
-        owner: str | int | None = None,
+        owner: ids.OwnerName | None = None,
         version: int = 0,
         client: Mapping[str, Any] | None = None,
         last_seen_at: float | None = None,
@@ -224,7 +224,7 @@ class Store(ABC):
             expires_at: when it expires from now on, in Unix seconds; None: as before, and
                 ``last_seen_at`` stays, too: no request has used it.
             cookie: its own cookie settings from now on; None: as before.
-            owner: its owner from now on, as str or int; None: no owner.
+            owner: its owner from now on, as str, int or UUID; None: no owner.
             if_version: the version that must be stored.
 
         Another owner makes it begin anew: ``created_at`` is now.
@@ -317,11 +317,11 @@ class Store(ABC):
         # An empty store is a store all the same.
         return True
 
-    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+    def find(self, owner: ids.OwnerName) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys.
 
         Raises:
-            ConfigTypeError: *owner* is neither str nor int.
+            ConfigTypeError: *owner* is neither str, int nor UUID.
         """
         owner = ids.owner_of(owner)
         return [(key, record) for key, record in self.records() if record.owner == owner]
@@ -330,19 +330,19 @@ class Store(ABC):
         """Return the key of the session with that handle; None: there is none."""
         return next((key for key, _ in self.records() if ids.handle_of(key) == handle), None)
 
-    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.
 
         Those are all that had begun before the call, whatever id or owner they get meanwhile.
 
         Args:
-            owner: their owner, as str or int.
+            owner: their owner, as str, int or UUID.
             keep: keys (also former ones: a store that forwards those overrides this method),
                 handles or Sessions to spare, also if they are given another id meanwhile.
 
         Raises:
-            ConfigTypeError: *owner* is neither str nor int, or something in *keep* is no key, no
-                handle and no Session.
+            ConfigTypeError: *owner* is neither str, int nor UUID, or something in *keep* is no key,
+                no handle and no Session.
         """
         doomed = [key for key, _ in self.find(owner)]
         # Order: second, because this loads a Session that was not read yet.

@@ -237,7 +237,7 @@ class EmbeddedStore(Store):
             if found is not None:
                 yield raw.hex(), shorten(found.record, now)
 
-    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+    def find(self, owner: ids.OwnerName) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         now = self.clock()
         sessions = owned_sessions(self._engine, ids.owner_of(owner), now)
@@ -250,7 +250,7 @@ class EmbeddedStore(Store):
         keys = (key.hex() for key in self._engine.keys_like(bytes.fromhex(handle)))
         return next((key for key in keys if self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         deleted = 0
         for doomed in ending.end_owner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from litesess import events
+from litesess import events, ids
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.stores.base import Record, Store
 from litesess.stores.copying import is_draft, settle, without_flag
@@ -115,7 +115,7 @@ class FallbackStore(Store):
             if living is not None:
                 yield key, living
 
-    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+    def find(self, owner: ids.OwnerName) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         # Order: the old store first: a session that moves meanwhile is found in the new one.
         former = self._old.find(owner)
@@ -134,7 +134,7 @@ class FallbackStore(Store):
         keys = (self._new.locate(handle), self._old.locate(handle))
         return next((key for key in keys if key is not None and self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         for key in [key for key, _ in self._old.find(owner)]:
             self._settle(key)

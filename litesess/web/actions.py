@@ -114,7 +114,7 @@ class Actions(State):
             self.is_cleared = True
             self.is_announced = False
 
-    def set_owner(self, owner: str | int | None) -> None:
+    def set_owner(self, owner: ids.OwnerName | None) -> None:
         """Make this the session of *owner*, if it is not; None: of nobody, without their data."""
         if owner is None:
             if self.status in GONE:

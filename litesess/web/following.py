@@ -7,8 +7,6 @@ and other tokens, and the user's sessions are found.
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from litesess import ids
 from litesess.errors import ConfigTypeError, EncodeError
 from litesess.stores.base import KEEP, Owner
@@ -58,7 +56,7 @@ def _owner_of(state: State, value: object) -> str | None:
     if value is None or value == "":
         return None
     try:
-        return str(value) if isinstance(value, UUID) else ids.owner_of(value)
+        return ids.owner_of(value)
     except (ConfigTypeError, EncodeError):
         state.rules.warn_once(
             f"the session has no owner: owner_key leads to a value of type {type(value).__name__},"

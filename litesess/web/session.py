@@ -101,24 +101,24 @@ class Session(FlashMessages, CsrfToken):
 
     @property
     def owner(self) -> str | None:
-        """The user whose session this is, or None; settable, a str or an int.
+        """The user whose session this is, or None; settable, a str, an int or a UUID.
 
         To set the owner that the session has changes nothing, so that an app can do it at each
         request.  To set another one is a :meth:`login`.  ``None`` is a :meth:`clear` if the session
         has an owner; otherwise the data stays.
 
         Raises:
-            ConfigTypeError: the owner is no str or int.
+            ConfigTypeError: the owner is no str, int or UUID.
             SessionGone: the session was destroyed.
             HeadersSent: it would be a login, and the client can't be told the new id any more.
         """
         return self._visit.look().owner()
 
     @owner.setter
-    def owner(self, value: str | int | None) -> None:
+    def owner(self, value: ids.OwnerName | None) -> None:
         self._visit.look().set_owner(value)
 
-    def login(self, owner: str | int) -> None:
+    def login(self, owner: ids.OwnerName) -> None:
         """Make this the session of *owner*, who has just proved who they are.
 
         The session gets a new id and CSRF token, also if it has that owner already, and
@@ -131,7 +131,7 @@ class Session(FlashMessages, CsrfToken):
             owner: the user, as ``store.find()`` and ``store.delete_owner()`` know them.
 
         Raises:
-            ConfigTypeError: the owner is no str or int.
+            ConfigTypeError: the owner is no str, int or UUID.
             SessionGone: the session was destroyed.
             HeadersSent: the client can't be told the new id any more.
 

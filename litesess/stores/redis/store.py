@@ -210,7 +210,7 @@ class RedisStore(Store):
             for keys in self._sessions.keys("s"):
                 yield from self._sessions.load_each(keys, self.clock(), passed_over)
 
-    def find(self, owner: str | int) -> list[tuple[str, Record]]:
+    def find(self, owner: ids.OwnerName) -> list[tuple[str, Record]]:
         """Return the sessions of *owner* that have not expired, with their keys."""
         owner = ids.owner_of(owner)
         self._prepare()
@@ -223,7 +223,7 @@ class RedisStore(Store):
         keys = (key for batch in self._sessions.keys("s", handle) for key in batch)
         return next((key for key in keys if self.load(key) is not None), None)
 
-    def delete_owner(self, owner: str | int, *, keep: Collection[Any] = ()) -> int:
+    def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many; see :meth:`Store.delete_owner`."""
         owner, spared = ids.owner_of(owner), kept(keep)
         self._prepare()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from litesess.errors import ConfigTypeError, EncodeError, StoreClosed
 from litesess.ids import handle_of, key_of
@@ -164,6 +165,16 @@ class EndTests(StoreTests):
         assert {key for key, _ in self.store.find("42")} == {KEY, OTHER, fourth, fifth}
         assert self.store.delete_owner(42, keep=[fifth]) == 3
         assert self.store.delete_owner("42") == 1
+
+    def test_an_owner_given_as_uuid_is_the_one_with_its_text(self) -> None:
+        owner = UUID(int=42)
+        self.put(KEY, owner=owner)
+        self.put(OTHER)
+        self.store.update(OTHER, {}, [], owner=owner)
+        assert {record.owner for _, record in self.store.records()} == {str(owner)}
+        assert {key for key, _ in self.store.find(owner)} == {KEY, OTHER}
+        assert self.store.delete_owner(owner, keep=[OTHER]) == 1
+        assert self.store.delete_owner(str(owner)) == 1
 
     def test_what_is_no_owner_is_refused(self) -> None:
         self.put()

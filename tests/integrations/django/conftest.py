@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,13 @@ def store(clock: FakeClock) -> Iterator[MemoryStore]:
     ):
         yield kept
     kept.close()
+
+
+@pytest.fixture
+def in_files(tmp_path: Path) -> Iterator[Path]:
+    """Let the project keep its sessions in a directory."""
+    with override_settings(LITESESS_STORE=None, LITESESS_PATH=tmp_path / "sessions"):
+        yield tmp_path / "sessions"
 
 
 @pytest.fixture(params=[django_app.OWN_MIDDLEWARE, django_app.DJANGOS_MIDDLEWARE])

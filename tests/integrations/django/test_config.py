@@ -27,13 +27,6 @@ def found():
     return {item.id: item.msg for item in run_checks() if item.id.startswith("litesess.")}
 
 
-@pytest.fixture
-def in_files(tmp_path):
-    """A project that keeps its sessions in a directory."""
-    with override_settings(LITESESS_STORE=None, LITESESS_PATH=tmp_path / "sessions"):
-        yield tmp_path / "sessions"
-
-
 def test_right_settings_have_no_complaints(in_files):
     assert found() == {}
     assert not in_files.exists()

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import decimal
 import threading
+from uuid import UUID
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -282,6 +283,41 @@ def test_an_anonymous_life_can_be_shorter(browser, clock, store):
     assert user(browser) == "ada"
 
 
+def test_a_user_may_have_so_many_sessions(in_files):
+    with override_settings(LITESESS_MAX_PER_OWNER=2):
+        clients = [Client() for _ in range(3)]
+        for client in clients:
+            client.get("/login/ada")
+        assert [user(client) for client in clients] == [None, "ada", "ada"]
+
+
+def test_no_session_lives_longer_than_its_absolute_timeout(browser, clock):
+    with override_settings(LITESESS_ABSOLUTE_TIMEOUT=100, SESSION_SAVE_EVERY_REQUEST=True):
+        browser.get("/set/a/1")
+        clock.advance(99)
+        assert values(browser.get("/look")) == {"a": "1"}
+        clock.advance(2)
+        assert values(browser.get("/look")) == {}
+
+
+def test_where_there_is_no_room_the_page_is_served_without_a_session(in_files):
+    with override_settings(LITESESS_MAX_SESSIONS=1):
+        kept = Client()
+        kept.get("/login/ada")
+        response = Client().get("/set/a/1")
+        assert response.status_code == 200
+        assert said(response) is None
+        assert user(kept) == "ada"
+
+
+def test_an_encrypted_store_shows_nothing(in_files):
+    with override_settings(LITESESS_ENCRYPTION_KEY="correct horse battery staple"):
+        browser = Client()
+        browser.get("/set/a/secret-of-ada")
+        assert values(browser.get("/look")) == {"a": "secret-of-ada"}
+    assert b"secret-of-ada" not in b"".join(each.read_bytes() for each in in_files.iterdir())
+
+
 class TestAsync:
     """The methods that begin with an a, which run in threads where they wait for the disk."""
 
@@ -392,6 +428,14 @@ class TestStore:
         assert not session.modified
         session["a"] = 2
         assert session.modified
+
+    def test_a_user_whose_id_is_a_uuid_is_found(self, store):
+        session = SessionStore()
+        session["_auth_user_id"] = str(UUID(int=7))
+        session.save()
+        assert len(named_store.find(UUID(int=7))) == 1
+        assert named_store.delete_owner(UUID(int=7), keep=[session]) == 0
+        assert named_store.delete_owner(UUID(int=7)) == 1
 
     def test_a_test_cookie_works(self):
         session = SessionStore()
