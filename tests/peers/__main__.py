@@ -44,7 +44,7 @@ def check(table: Table, cache: Cache, *, smoke: bool, baseline: bool) -> bool:
     """Run one suite and say how it went; return whether that is as its table says."""
     python, tree, path = cache.python(), cache.sdist(table.sdist), cache.path()
     swap = None if baseline else table.swap
-    command = COMMANDS[table.runner](table.part(smoke=smoke).tests, swap)
+    command = COMMANDS[table.runner](table.part(smoke=smoke).tests, swap, table.options)
     started_at = time.monotonic()
     outcomes, output = run(python, tree, path, command)
     seconds = time.monotonic() - started_at

@@ -37,7 +37,7 @@ class Cache:
             FetchError: pip can't install them.
         """
         version = ".".join(map(str, sys.version_info[:3]))
-        with self._made(f"python{version}", REQUIREMENTS.read_bytes()) as (home, is_new):
+        with self.made(f"python{version}", REQUIREMENTS.read_bytes()) as (home, is_new):
             python = home / "bin" / "python"
             if is_new:
                 _run(sys.executable, "-m", "venv", home)
@@ -51,12 +51,13 @@ class Cache:
             FetchError: pip can't download it.
         """
         version = pinned()[name]
-        with self._made(f"{name}-{version}", b"") as (home, is_new):
+        with self.made(f"{name}-{version}", b"") as (home, is_new):
             if is_new:
-                # Only the peer itself, or pip builds what builds it from sdists, too.
+                # By what the environment has: pip would fetch it again for each.
                 _run(
-                    *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-                    *("--no-binary", name, "--dest", home / "sdist", f"{name}=={version}"),
+                    *(self.python(), "-m", "pip", "download", "--quiet", "--no-deps"),
+                    *("--no-build-isolation", "--no-binary", ":all:"),
+                    *("--dest", home / "sdist", f"{name}=={version}"),
                 )
                 (archive,) = (home / "sdist").iterdir()
                 with tarfile.open(archive) as tar:
@@ -70,17 +71,17 @@ class Cache:
 
         For a directory with all of the project in it would have our ``tests`` for the peer's.
         """
-        with self._made("litesess", os.fsencode(ROOT)) as (home, is_new):
+        with self.made("litesess", os.fsencode(ROOT)) as (home, is_new):
             if is_new:
                 (home / "litesess").symlink_to(ROOT / "litesess")
         return [INSIDE, home]
 
     @contextmanager
-    def _made(self, name: str, contents: bytes) -> Iterator[tuple[Path, bool]]:
+    def made(self, name: str, contents: bytes) -> Iterator[tuple[Path, bool]]:
         """Give a directory for *contents*, and whether it is to be filled; one process does it."""
         digest = hashlib.sha256(contents).hexdigest()[:12]
         home = self._directory / f"{name}-{digest}"
-        mark = home.with_suffix(".made")
+        mark = Path(f"{home}.made")
         with open(f"{home}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if mark.exists():

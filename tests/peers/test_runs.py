@@ -45,7 +45,7 @@ def test_of(value): ...
 
 
 def run(tree: Path, *tests: str) -> tuple[Outcomes, str]:
-    command = runs.pytest_command(tests, None)
+    command = runs.pytest_command(tests, None, ())
     return runs.run(Path(sys.executable), tree, [INSIDE], command)
 
 
