@@ -13,7 +13,8 @@ from litesess.errors import ConfigError, LitesessError
 from litesess.integrations.naming import under
 from litesess.options import Options, parsed
 from litesess.stores.base import Store
-from litesess.stores.opening import place_of
+from litesess.stores.opening import Place, place_of
+from litesess.stores.redis.options import RedisOptions
 from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import CookieSettings, ManagerOptions
 
@@ -42,10 +43,7 @@ _INSTEAD: Final = {
     "ttl": "set SESSION_COOKIE_AGE",
     "unset": "call request.session.flush()",
 }
-_WHERE: Final = (
-    f"{PREFIX}PATH is not set: the directory where the sessions are kept; or give {PREFIX}STORE, a"
-    " store or an address such as redis://HOST"
-)
+_OF_STORES: Final = {item.name for item in (*fields(WALOptions), *fields(RedisOptions))}
 
 
 class Settings:
@@ -67,7 +65,7 @@ class Settings:
             for name in sorted(dir(settings))
             if name.startswith(PREFIX) and name.isupper()
         }
-        place = self._tried(lambda: _place_of(self._given)) or _Place(WALOptions, _no_store)
+        place = self._tried(lambda: _place_of(self._given)) or _NOWHERE
         names = {item.name for item in fields(place.options)} - {"ttl"}
         known = {*_OF_MANAGER, *names, "path", "store"}
         for name in self._given:
@@ -86,7 +84,7 @@ class Settings:
         """
         store = None
         if not self.problems:
-            store = self._tried(lambda: self._place.make(self._of_store))
+            store = self._tried(self._made)
         if self.problems:
             raise ConfigError("; ".join(self.problems))
         return {
@@ -97,6 +95,11 @@ class Settings:
             "secret": ids.new_secret(),
             "cookie": CookieSettings(),
         }
+
+    def _made(self) -> Store:
+        name = "STORE" if self._given.get("path") is None else "PATH"
+        with under(PREFIX + name):
+            return self._place.make(self._of_store)
 
     def makes_the_store(self) -> bool:
         """Return whether the store is made of the settings, and is nobody else's."""
@@ -120,65 +123,41 @@ class Settings:
             return None
 
 
-class _Place:
-    """Where the sessions are to be kept: the options of such a store, and what makes one."""
-
-    def __init__(
-        self, options: type[Options], make: Callable[[Mapping[str, Any]], Store], kind: str = ""
-    ) -> None:
-        self.options = options
-        self.make = make
-        self.kind = kind
-
-
 class _NoOptions(Options):
     """The options of a store that there is already."""
 
 
-def _place_of(given: Mapping[str, Any]) -> _Place:
+#: Where the sessions are kept as long as the settings don't say; the problem is noted.
+_NOWHERE: Final = Place("WALStore", WALOptions, lambda own: WALStore("", **own))
+
+
+def _place_of(given: Mapping[str, Any]) -> Place:
     path, store = given.get("path"), given.get("store")
     if path is not None and store is not None:
         raise ConfigError(f"{PREFIX}PATH and {PREFIX}STORE are both set; give one of them")
     if isinstance(store, Store):
-        return _Place(_NoOptions, lambda _own: store, "a store")
+        return Place("store that is given", _NoOptions, lambda _own: store)
     if isinstance(store, str):
-        return _by_address(store)
+        with under(f"{PREFIX}STORE"):
+            return place_of(store)
     if store is not None:
         raise ConfigError(
             f"{PREFIX}STORE is of type {type(store).__name__}, neither a Store nor an address"
         )
     if path is None:
-        raise ConfigError(_WHERE)
-    return _Place(WALOptions, lambda own: _wal(f"{PREFIX}PATH", path, own), "a WALStore")
+        raise ConfigError(
+            f"{PREFIX}PATH is not set: the directory where the sessions are kept; or give"
+            f" {PREFIX}STORE, a store or an address such as redis://HOST"
+        )
+    return Place("WALStore", WALOptions, lambda own: WALStore(path, **own))
 
 
-def _by_address(text: str) -> _Place:
-    key = f"{PREFIX}STORE"
-    with under(key):
-        place = place_of(text)
-
-    def make(own: Mapping[str, Any]) -> Store:
-        with under(key):
-            return place.make(own)
-
-    return _Place(place.options, make, f"a {place.kind}")
-
-
-def _wal(key: str, path: Any, options: Mapping[str, Any]) -> Store:
-    with under(key):
-        return WALStore(path, **options)
-
-
-def _no_store(_own: Mapping[str, Any]) -> Store:
-    raise ConfigError(_WHERE)
-
-
-def _unknown(name: str, known: set[str], place: _Place) -> str:
+def _unknown(name: str, known: set[str], place: Place) -> str:
     key = PREFIX + name.upper()
     if name in _INSTEAD:
         return f"{key} has no part in Django: {_INSTEAD[name]}"
-    if name in {item.name for item in fields(WALOptions)} and place.kind:
-        return f"{key} is no setting of {place.kind}, which {PREFIX}STORE names"
+    if name in _OF_STORES:
+        return f"{key} is no setting of a {place.kind}"
     hint = suggestion(name, sorted(known), lambda each: PREFIX + each.upper())
     return f"unknown setting {key!r}{hint}"
 
