@@ -19,7 +19,7 @@ from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import is_full
 from litesess.engine.snapshot import Snapshot, check
 from litesess.engine.snapshot_writer import SnapshotWriter
-from litesess.engine.view import Table, View, paused
+from litesess.engine.view import View, paused
 from litesess.errors import StoreError, StoreFull
 
 _PAUSE_EVERY: Final = 1024  # keys that are only looked at
@@ -80,6 +80,7 @@ def _compact(
         [*listing.temporary, *(names.wal(it) for it in listing.wals if it > generation)]
     )
     # After a compaction that failed after its SEAL, the sealed log waits for this one.
+    is_empty = not has_room and len(current.view.tables) > 1
     if len(current.view.tables) == 1:
         # Order: the next log is durable before the SEAL that names it.
         generation = max(listing.newest, generation) + 1
@@ -87,10 +88,10 @@ def _compact(
         following = files.create_log(head, has_room=has_room)
         current = committer.seal(following.header.generation, following.header.salt)
     generation = current.log.header.generation
-    # Order: what the log has deleted is not in the snapshot, so it is durable before that is.
-    deleted = current.table.deletions()
-    committer.sync()
-    follower.adopt(_publish(files, current, deleted, pause))
+    if is_empty:
+        # Order: what the log has put or deleted is not in the snapshot, so it is durable first.
+        committer.sync()
+    follower.adopt(_publish(files, current, pause, is_empty=is_empty))
     committer.mark(always=True)
     listing = directory.listing()
     directory.unlink(names.wal(old) for old in listing.wals if old < generation)
@@ -105,15 +106,16 @@ def _compact(
 
 
 def _publish(
-    files: Files, current: CurrentLog, deleted: Table, pause: Callable[[], None]
+    files: Files, current: CurrentLog, pause: Callable[[], None], *, is_empty: bool
 ) -> Snapshot:
     """Write all that the logs and the snapshot before the current log hold as one snapshot.
 
-    But for what the current log has *deleted* since: if an earlier compaction has failed, that may
-    be all of it, on a disk that has no room for it.
+    If *is_empty*, the current log has deleted or put all of that anew: nothing is left to write.
     """
     snapshot, tables = current.view.snapshot, current.view.tables[1:]
-    view = View(None if snapshot is None else snapshot.private(), (deleted, *tables))
+    if is_empty:
+        tables = current.table.shadow(), *tables
+    view = View(None if snapshot is None else snapshot.private(), tables)
     header = current.log.header
     head = files.new_head(
         form.SNAPSHOT_MAGIC, header.store, header.generation, current.table.before

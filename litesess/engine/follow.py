@@ -162,7 +162,7 @@ class Follower:
             if snapshot is None:
                 self._adopt_published(current)
             elif snapshot.generation == current.log.header.generation:
-                current.view = View(snapshot, (current.table,))
+                self._show(current, snapshot)
             else:
                 raise StoreFailed(f"{snapshot.path} is not what {current.log.path} follows")
             return current
@@ -218,7 +218,14 @@ class Follower:
             return
         if (snapshot.store, snapshot.sequence) != (header.store, current.table.before):
             raise Corruption(snapshot.path, 12, f"does not hold what {current.log.path} follows")
+        self._show(current, snapshot)
+
+    def _show(self, current: CurrentLog, snapshot: Snapshot) -> None:
         current.view = View(snapshot, (current.table,))
+        if not snapshot.count:
+            # It may lack what a part of the log deletes that is not yet read: a compaction of
+            # nothing leaves that out, and it must not be counted twice.
+            self._count = None
 
     def _reload(self) -> None:
         log = self.current.log

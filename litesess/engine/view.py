@@ -86,12 +86,11 @@ class Table:
         # Order: last, so that after an interruption this record is taken in again.
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
-    def deletions(self) -> Table:
-        """Return a table of nothing but what was deleted here, and not put since."""
+    def shadow(self) -> Table:
+        """Return a table that deletes whatever this one has put or deleted."""
         found = Table(self.log, self.before)
-        puts = self.puts.copy()
         found.cleared = self.cleared
-        found.puts = {key: _DELETED for key, at in puts.items() if at == _DELETED}
+        found.puts = dict.fromkeys(self.puts.copy(), _DELETED)
         return found
 
     def has_deleted(self) -> bool:
