@@ -22,7 +22,7 @@ from litesess import ConfigError, Record, StoreError, StoreFull, StoreUnavailabl
 from litesess.ids import handle_of, key_of
 from litesess.stores.redis import RedisStore
 from tests.tools.apps import Site, write
-from tests.tools.redises import needs_redis, redis_server
+from tests.tools.redises import has_tls, needs_redis, redis_server
 from tests.tools.relays import relay
 from tests.tools.servers import free_port, wait_until
 
@@ -502,6 +502,8 @@ def certificate(directory, host):
 @pytest.mark.slow
 def test_a_connection_by_tls_works_or_its_cause_is_said_at_once(tmp_path, caplog):
     """Whatever was wrong, it said "can't be reached (ConnectionError)" after a second."""
+    if not has_tls():
+        pytest.skip("needs a redis-server that was built with TLS")
     port = free_port()
     options = ("--tls-port", str(port), *certificate(tmp_path, "localhost"))
     with redis_server(tmp_path, *options):

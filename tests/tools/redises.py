@@ -40,6 +40,14 @@ needs_redis = pytest.mark.skipif(
 )
 
 
+def has_tls() -> bool:
+    """Return whether the program was built with TLS."""
+    # It ends at once in any case, as it has no certificate; only one with TLS misses that.
+    command = [PROGRAM, "--port", "0", "--tls-port", str(free_port())]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return "tls-cert-file" in told.stdout + told.stderr
+
+
 class WatchedRedisStore(Watched, RedisStore):
     """A store in Redis that can be watched."""
 
