@@ -16,18 +16,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from litesess.engine import system
 from litesess.engine.descriptors import own_descriptor
 from litesess.engine.modes import OTHERS, WRITABLE_BY_OTHERS, Widened
 from litesess.engine.mounts import device_name, device_of, is_at, shares_memory, type_of
-from litesess.engine.system import (
-    allocate,
-    give_back,
-    has_holes,
-    keep_in_place,
-    map_file,
-    modified_at,
-    sync,
-)
+from litesess.engine.system import allocate, give_back, keep_in_place, map_file, sync
 from litesess.errors import StoreError, StoreFailed, StoreFull, StoreReadOnly
 
 logger = logging.getLogger("litesess.engine")
@@ -136,9 +129,9 @@ class FileSystem:
         return os.fstat(fd).st_size
 
     #: Return whether a part of the file has no place on the disk.
-    has_holes = staticmethod(has_holes)
+    has_holes = staticmethod(system.has_holes)
     #: Return when the file was written last, in Unix seconds by the system's clock.
-    modified_at = staticmethod(modified_at)
+    modified_at = staticmethod(system.modified_at)
 
     @staticmethod
     def is_linked(fd: int) -> bool:
