@@ -75,11 +75,15 @@ class Draft:
             return self._changed[key]
         return None if self._cleared else self._view.get(key)
 
+    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> set[bytes]:
+        """Return the keys that were put for *owner*; some may have gone, or be another's."""
+        keys = set() if self._cleared else {*self._view.candidates(owner, damage)}
+        keys.update(self._changed)
+        return keys
+
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys of *owner*, each with its entry."""
-        keys = set() if self._cleared else {*self._view.candidates(owner)}
-        keys.update(self._changed)
-        found = ((key, self.get(key)) for key in keys)
+        found = ((key, self.get(key)) for key in self.candidates(owner))
         return [(key, entry) for key, entry in found if entry and entry.owner == owner]
 
     def apply(self, changes: Sequence[Change], sequence: int) -> None:

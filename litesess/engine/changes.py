@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from litesess.errors import StoreError
 
 #: The owner of entries that no count counts, and that no search for an owner finds.
 UNCOUNTED: Final = b"\xff" * 16
@@ -63,6 +65,14 @@ class Lookup(Protocol):
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*, or None."""
+
+    def candidates(
+        self, owner: bytes, damage: list[StoreError] | None = None, /
+    ) -> Collection[bytes]:
+        """Return the keys that were put for *owner*; some may have gone since.
+
+        Of damaged entries *damage* gets the errors; without it they are raised.
+        """
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys of *owner*, each with its entry."""

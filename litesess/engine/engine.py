@@ -17,8 +17,8 @@ from litesess.engine.lifecycle import Lifecycle
 from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
 from litesess.engine.opened import EngineStats, Waste
 from litesess.engine.opening import Opener
-from litesess.engine.view import View
-from litesess.errors import StoreReadOnly
+from litesess.engine.view import View, paused
+from litesess.errors import StoreError, StoreReadOnly
 
 
 class Engine(Lifecycle):
@@ -134,14 +134,17 @@ class Engine(Lifecycle):
         with errors(self.path):
             return [*self._current_view().find(owner)]
 
-    def candidates(self, owner: bytes) -> list[bytes]:
+    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> list[bytes]:
         """Return the keys that were put for *owner*; some may have gone since.
+
+        Of damaged entries *damage* gets the errors; without it they are raised.
 
         Raises:
             StoreError: the index can't be read.
         """
         with errors(self.path):
-            return [*self._current_view().candidates(owner)]
+            found = self._current_view().candidates(owner, damage)
+            return [*paused(found, self._opened().maintenance.pause)]
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes.

@@ -32,7 +32,7 @@ from litesess.engine.snapshot_format import (
     values_of,
 )
 from litesess.engine.snapshot_writer import SnapshotWriter
-from litesess.errors import Corruption
+from litesess.errors import Corruption, DecryptError, StoreError
 
 _ENCRYPTED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are decrypted and encrypted
 
@@ -264,15 +264,26 @@ class Snapshot:
         """Return the keys that begin with ``PREFIX_BYTES``."""
         return [self.key(position) for position in self.index.positions(prefix)]
 
-    def owned(self, owner: bytes) -> Iterator[bytes]:
+    def owned(self, owner: bytes, damage: list[StoreError] | None = None) -> Iterator[bytes]:
         """Yield the keys of the entries of *owner*, and of owners with the same tag.
+
+        Args:
+            owner: whose.
+            damage: gets the errors of damaged entries; None: they are raised.
 
         Raises:
             Corruption: an entry was damaged.
             DecryptError: an entry is whole, but does not belong there.
         """
         for position in self.index.owned_positions(owner_tag(owner, self._values)):
-            yield self.entry(position)[0]
+            try:
+                key, _ = self.entry(position)
+            except (Corruption, DecryptError) as error:
+                if damage is None:
+                    raise
+                damage.append(error)
+                continue
+            yield key
 
     def sample(self, count: int) -> list[bytes]:
         """Return the keys of entries without an owner among *count* that are picked at random."""

@@ -15,7 +15,7 @@ from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
-from litesess.errors import Corruption, DecryptError
+from litesess.errors import Corruption, DecryptError, StoreError
 
 logger = logging.getLogger("litesess.engine")
 
@@ -188,8 +188,11 @@ class View:
             if entry is not None and entry.owner == owner:
                 yield key, entry
 
-    def candidates(self, owner: bytes) -> Iterator[bytes]:
-        """Yield each key once that is stored for *owner*, and some that are not, or no more."""
+    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> Iterator[bytes]:
+        """Yield each key once that is stored for *owner*, and some that are not, or no more.
+
+        Of damaged entries *damage* gets the errors; without it they are raised.
+        """
         seen: set[bytes] = set()
         for table in self.tables:
             found = table.owned.get(owner, ())
@@ -200,7 +203,7 @@ class View:
             if table.cleared:
                 return
         if self.snapshot is not None:
-            yield from (key for key in self.snapshot.owned(owner) if key not in seen)
+            yield from (key for key in self.snapshot.owned(owner, damage) if key not in seen)
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes; those that a log put are gone through.

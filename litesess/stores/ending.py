@@ -7,12 +7,13 @@ session which was given another id since is found through its forwarding record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence, Set
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Final, NamedTuple, TypeAlias
 
 from litesess import ids
 from litesess.engine import Change, Entry, Lookup
-from litesess.errors import Corruption, DecryptError
+from litesess.errors import Corruption, DecryptError, StoreError
 from litesess.stores.base import Record
 from litesess.stores.keeping import Kept
 from litesess.stores.packed import Forward, is_forward
@@ -49,6 +50,8 @@ def end_owner(
 ) -> Iterator[list[Found]]:
     """Delete the sessions of *owner* that began before this; yield them a batch at a time.
 
+    Raises at the end what it has met of damage: those sessions may not be ended.
+
     Args:
         engine: where they are.
         owner: their owner.
@@ -58,7 +61,8 @@ def end_owner(
         rest: called between two batches, without a lock.
     """
     began_at = clock()
-    keys = _listed(engine, owner, began_at)
+    damage: list[StoreError] = []
+    keys = _listed(engine, owner, began_at, damage)
     seen: set[bytes] = set()
     # Order: after the keys were listed, so that a session to spare which was given another id
     # before is known by that.
@@ -72,7 +76,10 @@ def end_owner(
         yield from end(engine, keys, is_due, clock, sync=sync, rest=rest, before=spared.follow)
         seen.update(keys)
         # A rotation whose forwarding record has expired meanwhile leads to these alone.
-        keys = _listed(engine, owner, clock(), seen, began_before=began_at)
+        keys = _listed(engine, owner, clock(), [], seen, began_before=began_at)
+    if damage:
+        # Order: last, as the others must end.  One whose key alone is damaged could come back.
+        raise damage[0]
 
 
 def end(
@@ -179,6 +186,7 @@ def _listed(
     engine: Engine,
     owner: str,
     now: float,
+    damage: list[StoreError],
     seen: Set[bytes] = frozenset(),
     began_before: float | None = None,
 ) -> list[bytes]:
@@ -188,12 +196,15 @@ def _listed(
         engine: where they are.
         owner: their owner.
         now: in Unix seconds.
+        damage: gets the errors of entries that can't be read.
         seen: keys to leave out.
         began_before: leave out those that began then or later; None: none.
     """
     owner_hash = ids.owner_hash(owner)
     found: dict[bytes, None] = {}
-    for key in engine.candidates(owner_hash):
+    for count, key in enumerate(engine.candidates(owner_hash, damage)):
+        if count % BATCH_KEYS == 0:
+            time.sleep(0)  # a thread that only computes holds up all others
         if key in seen:
             continue
         here, entry = _at_end(engine, key, now)
@@ -217,9 +228,9 @@ def _at_end(engine: Engine, key: bytes, now: float) -> tuple[bytes, Entry | None
     return key, None if entry is None or entry.expires_at <= now else entry
 
 
-def _entry(engine: Engine, key: bytes) -> Entry | None:
+def _entry(stored: Getter, key: bytes) -> Entry | None:
     try:
-        return engine.get(key)
+        return stored.get(key)
     except (Corruption, DecryptError):
         logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
         return None
@@ -230,13 +241,25 @@ def beyond(engine: Engine, owner: str, limit: int, now: float) -> list[bytes]:
 
     A few are left to the login that they have to go for.
     """
-    candidates = engine.candidates(ids.owner_hash(owner))
+    candidates = engine.candidates(ids.owner_hash(owner), [])
     if len(candidates) <= limit + BATCH_KEYS:
         return []
-    found: list[tuple[float, int, bytes]] = []
+    found = [
+        (session.record.created_at, session.record.version, session.key)
+        for session in readable(engine, owner, now, candidates)
+    ]
+    return [key for *_, key in sorted(found)[: max(len(found) - limit, 0)]]
+
+
+def readable(
+    stored: Getter, owner: str, now: float, candidates: Iterable[bytes]
+) -> Iterator[Found]:
+    """Yield those of *candidates* that are sessions of *owner*; a damaged one is passed over.
+
+    No request can load it, and the owner's other sessions must still begin and end.
+    """
     for key in candidates:
-        entry = _entry(engine, key)
+        entry = _entry(stored, key)
         session = session_in(key, entry) if entry is not None and entry.expires_at > now else None
         if session is not None and session.record.owner == owner:
-            found.append((session.record.created_at, session.record.version, key))
-    return [key for *_, key in sorted(found)[: max(len(found) - limit, 0)]]
+            yield session

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+from litesess import ids
 from litesess.engine import Lookup
 from litesess.errors import Corruption, DecryptError, LimitReached
 from litesess.stores import ending
 from litesess.stores.base import Record
-from litesess.stores.stored import Engine, Found, owned_sessions, session_in
+from litesess.stores.stored import Engine, Found, session_in
 
 logger = logging.getLogger("litesess.store")
 
@@ -23,6 +24,8 @@ _COMPARED: Final = 8
 _LOOKED_AT: Final = 64
 #: So many are picked at random at once, outside of the lock.
 _PICKED: Final = 1024
+#: At most so many go for one login under the lock; one record takes a hundred times as many.
+_EVICTED: Final = 1000
 #: For so long after a session was refused, in seconds, none are picked again.
 _HOPELESS: Final = 1.0
 #: Seconds between two log messages about the limit.
@@ -148,9 +151,13 @@ class Limits:
         limit = self._max_per_owner
         if limit is None or owner is None:
             return []
-        others = [found for found in owned_sessions(stored, owner, now) if found.key not in spared]
+        keys = stored.candidates(ids.owner_hash(owner), [])
+        others = [
+            found for found in ending.readable(stored, owner, now, keys) if found.key not in spared
+        ]
         others.sort(key=lambda found: (found.record.created_at, found.record.version))
-        return others[: max(len(others) + 1 - limit, 0)]
+        # What is left over, if they became so many meanwhile, goes at the next login.
+        return others[: min(max(len(others) + 1 - limit, 0), _EVICTED)]
 
     def thin_out(
         self,

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from litesess.engine import UNCOUNTED, Change, Clear, Delete, Entry, Plan, Put, ResultT
-from litesess.errors import StoreClosed
+from litesess.errors import StoreClosed, StoreError
 from litesess.options import (
     Options,
     build,
@@ -86,7 +86,7 @@ class _MemoryEngine:
         found = ((key, self._entries.get(key)) for key in self.candidates(owner))
         return [(key, entry) for key, entry in found if entry is not None and entry.owner == owner]
 
-    def candidates(self, owner: bytes) -> list[bytes]:
+    def candidates(self, owner: bytes, _damage: list[StoreError] | None = None) -> list[bytes]:
         """Return the keys that are stored for *owner*."""
         self._check_open()
         return [*self._owned.get(owner, set()).copy()]

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from litesess import ids
 from litesess.engine import UNCOUNTED, Change, Delete, Entry, Plan, Put, ResultT
-from litesess.errors import VersionConflict
+from litesess.errors import Corruption, DecryptError, StoreError, VersionConflict
 from litesess.events import Event, Name
 from litesess.ids import check_key
 from litesess.stores import packed
@@ -35,8 +35,11 @@ class Getter(Protocol):
 class Engine(Getter, Finder, Protocol):
     """The engine of an embedded store; :class:`litesess.engine.Engine` is one."""
 
-    def candidates(self, owner: bytes) -> list[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since."""
+    def candidates(self, owner: bytes, damage: list[StoreError] | None = None, /) -> list[bytes]:
+        """Return the keys that were put for *owner*; some may have gone since.
+
+        Of damaged entries *damage* gets the errors; without it they are raised.
+        """
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes."""
@@ -131,7 +134,12 @@ def find_session(
 
 def doom(stored: Getter, key: bytes, now: float) -> Doomed:
     """Return the deletion of the session that has, or had, *key*."""
-    entry = stored.get(key)
+    try:
+        entry = stored.get(key)
+    except (Corruption, DecryptError):
+        # It can't be loaded again, and is not to be: whoever logs out means this one.
+        logger.exception("session %s is damaged; it was deleted", ids.handle_of(key.hex()))
+        return Doomed([Delete(key)], None, None)
     deletions = [Delete(key)] if entry is not None else []
     found = find_session(stored, key, now)
     if found is not None and found.key != key:

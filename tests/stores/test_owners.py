@@ -434,6 +434,29 @@ def test_a_session_that_cant_be_read_stops_nothing(store, monkeypatch, caplog):
     assert "passed over" in caplog.text
 
 
+def test_a_rotten_session_keeps_its_owner_neither_in_nor_out(tmp_path, clock):
+    with WALStore(tmp_path, clock=clock, max_per_owner=2) as store:
+        for at, name in enumerate("abc"):
+            words = {"v": f"the words of {name}"}
+            store.create(key_of(name), Record(words, clock() + at, FAR, owner="ada"))
+        store.compact()
+        (snapshot,) = tmp_path.glob("*.snapshot")
+        with snapshot.open("r+b") as file:
+            file.seek(file.read().index(b"the words of b"))
+            file.write(b"T")
+        with pytest.raises(Corruption):
+            store.load(key_of("b"))
+        # The user logs in, as often as there are devices, logs out everywhere, and the operator
+        # ends the rotten one.
+        for name in "de":
+            assert store.create(key_of(name), Record({}, clock() + 5, FAR, owner="ada"))
+        with pytest.raises(Corruption):  # at the end: that one is not known to have ended
+            store.delete_owner("ada")
+        assert [store.load(key_of(name)) for name in "acde"] == [None] * 4
+        store.delete(key_of("b"))
+        assert store.load(key_of("b")) is None
+
+
 @pytest.mark.slow
 def test_the_end_of_many_sessions_is_work_for_each_once_and_short_under_the_lock(
     store, monkeypatch
