@@ -71,5 +71,5 @@ settings.configure(
 application = get_wsgi_application()
 call_command("migrate", verbosity=0)
 users = auth.get_user_model().objects
-for name in PASSWORDS.keys() - {user.get_username() for user in users.all()}:
+for name in sorted(PASSWORDS.keys() - {user.get_username() for user in users.all()}):
     users.create_user(name, password=PASSWORDS[name])
