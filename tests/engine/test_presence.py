@@ -287,11 +287,18 @@ def test_who_noted_itself_before_another_that_came_at_once_is_refused(racing, cl
     assert set(content(first)) == {key("first"), key("second")}
 
 
-def test_who_finds_another_note_than_its_own_has_not_opened_the_store(racing, clock):
+def test_who_finds_another_note_than_its_own_has_not_opened_the_store(racing, disk, clock):
     first, second, _lock, come = racing
-    clock.meanwhile = come
+    files: dict[str, bytes] = {}
+
+    def come_and_note_the_files() -> None:
+        come()
+        files.update(disk.files())
+
+    clock.meanwhile = come_and_note_the_files
     with pytest.raises(StoreFailed, match="by way of device"):
         put(first, "first", b"1")
+    assert disk.files() == files
     clock.now += 1.0
     put(second, "third", b"3")
     assert set(content(second)) == {key("second"), key("third")}

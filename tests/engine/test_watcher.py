@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from litesess.engine import FileSystem
 from litesess.engine import watcher as watching
 from litesess.engine.watcher import Watcher
 from tests.tools.children import in_child
@@ -140,6 +141,24 @@ def test_an_idle_process_lets_go_of_what_others_have_merged(path, watcher, compa
         busy.compact()
     wait_until(lambda: not deleted_files(path), "the idle one has let go of deleted files")
     assert idle.get(key("first")).value == b"1"
+    idle.close()
+    busy.close()
+
+
+def test_one_that_slept_in_the_midst_of_a_compaction_lets_go_too(path):
+    class Waking(FileSystem):
+        def rename(self, directory: int, old: str, new: str) -> None:
+            if new.endswith(".snapshot"):
+                idle.get(key("first"))  # follows the log that was sealed, and the next one
+            FileSystem.rename(directory, old, new)
+
+    idle = make_engine(path=path)
+    busy = make_engine(Waking(), path)
+    put(busy, "first", b"1")
+    for _ in range(2):
+        busy.compact()
+        idle.look()
+        assert deleted_files(path) == []
     idle.close()
     busy.close()
 
