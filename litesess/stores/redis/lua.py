@@ -12,9 +12,41 @@ TOKEN_DIGITS: Final = 16
 #: A session has so many tokens: of its last writes, and of its owner's generations.
 TOKENS: Final = 8
 
-_SHARED: Final = """
+_FOR_ALL: Final = """
 local NOW, PREFIX = tonumber(ARGV[1]), #KEYS % 3 == 1 and KEYS[#KEYS] or nil
 
+-- Return the answer to a command; false if the value is of another type.
+local function ask(...)
+  local answer = redis.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then return false end
+  -- The server can't be used, or a right is missing: that must not look as if nothing were there.
+  return redis.call(...)
+end
+
+if PREFIX then
+  local file = ask('GET', PREFIX .. 'keys')
+  if type(file) ~= 'string' or string.sub(file, -#ARGV[2]) ~= ARGV[2] then return {'keys'} end
+end
+
+-- Return whether a token, which has 16 digits, is in a list.
+local function is_among(token, tokens)
+  return #token == 16 and tokens and string.find(tokens, token, 1, true)
+end
+
+local function name(kind, owner)
+  return PREFIX .. kind .. ':{' .. owner .. '}'
+end
+
+-- Return whether a session is part of its owner's generation; on a cluster the caller asks.
+local function is_current(owner, generations)
+  if not PREFIX or not owner or owner == '' then return true end
+  local generation = ask('GET', name('g', owner))
+  return type(generation) == 'string' and is_among(generation, generations)
+end
+"""
+
+_FOR_CHANGES: Final = """
 -- Return a time that is stored; 0, long ago, if it is none.
 local function seconds(text)
   local number = text and tonumber(text)
@@ -31,48 +63,18 @@ local function expire(key, ends_at)
   redis.call('PEXPIRE', key, milliseconds(ends_at))
 end
 
--- Return the answer to a command; false if the value is of another type.
-local function ask(...)
-  local answer = redis.pcall(...)
-  if type(answer) ~= 'table' or not answer.err then return answer end
-  if string.find(answer.err, 'WRONGTYPE', 1, true) then return false end
-  -- The server can't be used, or a right is missing: that must not look as if nothing were there.
-  return redis.call(...)
-end
-
-if PREFIX then
-  local file = ask('GET', PREFIX .. 'keys')
-  if type(file) ~= 'string' or string.sub(file, -#ARGV[2]) ~= ARGV[2] then return {'keys'} end
-end
-
 -- Return fields of a hash; none of them if it is no hash.
 local function fields(key, ...)
   return ask('HMGET', key, ...) or {}
-end
-
--- Return whether a token, which has 16 digits, is in a list.
-local function is_among(token, tokens)
-  return #token == 16 and tokens and string.find(tokens, token, 1, true)
 end
 
 local function is_there(key)
   return seconds(fields(key, 'e')[1]) > NOW
 end
 
-local function name(kind, owner)
-  return PREFIX .. kind .. ':{' .. owner .. '}'
-end
-
 -- Return the key of the session with that name.
 local function key_in(session)
   return string.sub(session, -65, -2)
-end
-
--- Return whether a session is part of its owner's generation; on a cluster the caller asks.
-local function is_current(owner, generations)
-  if not PREFIX or not owner or owner == '' then return true end
-  local generation = ask('GET', name('g', owner))
-  return type(generation) == 'string' and is_among(generation, generations)
 end
 
 local function is_live(key)
@@ -174,8 +176,9 @@ class Script:
 
     __slots__ = ("sha", "text")
 
-    def __init__(self, text: str) -> None:
-        self.text = _SHARED + text
+    def __init__(self, text: str, *, is_change: bool = True) -> None:
+        # Each call makes all functions anew: one that only reads, as each request does, has few.
+        self.text = _FOR_ALL + (_FOR_CHANGES if is_change else "") + text
         # How Redis names scripts; nothing is proven by it.
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 

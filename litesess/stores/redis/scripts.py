@@ -42,23 +42,33 @@ from typing import Final
 from litesess.stores.redis.lua import TOKEN_DIGITS, TOKENS, Script
 
 #: Return a session.
-LOAD: Final = Script("""
+LOAD: Final = Script(
+    """
 local found = ask('HGETALL', KEYS[1])
 if not found then return {'foreign'} end
 if #found == 0 then return {'none'} end
-local part = redis.call('HMGET', KEYS[1], 'h', 'g')
-if not is_current(part[1], part[2]) then return {'ended', part[2] or ''} end
+local owner, generations
+for at = 1, #found, 2 do
+  if found[at] == 'h' then owner = found[at + 1] end
+  if found[at] == 'g' then generations = found[at + 1] end
+end
+if not is_current(owner, generations) then return {'ended', generations or ''} end
 return {'session', found}
-""")
+""",
+    is_change=False,
+)
 
 #: Return of a session the times and the version alone.
-LOOK: Final = Script("""
+LOOK: Final = Script(
+    """
 local found = ask('HMGET', KEYS[1], 'h', 'g', 'e', 'c', 'l', 'v')
 if not found then return {'foreign'} end
 if not found[3] then return {redis.call('EXISTS', KEYS[1]) == 1 and 'foreign' or 'none'} end
 if not is_current(found[1], found[2]) then return {'ended', found[2] or ''} end
 return {'session', {'e', found[3], 'c', found[4] or '', 'l', found[5] or '', 'v', found[6] or ''}}
-""")
+""",
+    is_change=False,
+)
 
 #: Then its generations, "1" if the caller has found it in its owner's index: delete a session that
 #: is part of none but these; but not one in the index, as it is deleted, and counted, with the
@@ -165,7 +175,8 @@ elseif ARGV[4] ~= '-' then
   -- One that ended earlier, too.
   if PREFIX then is_over = not is_current(stored[1], stored[3]) end
   if not is_over then return {'gone'} end
-  if not is_among(ARGV[5], stored[3]) then return {'over', take(key)} end
+  -- One that is damaged was no session; another end of the owner's may count it only here.
+  if not string.match(stored[3] or '', '^%x+$') then return {'over', take(key)} end
 end
 return {'done', take(key)}
 """)
