@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
-from litesess.engine.fs import is_interruption
+from litesess.engine.fs import is_interruption, store_error
 from litesess.engine.log import Log
 from litesess.engine.means import Limits, Means
 from litesess.engine.recovery import keep_aside, warn_of_torn
 from litesess.engine.replay import find_records
-from litesess.errors import Corruption, StoreError, StoreFailed, StoreLocked
+from litesess.errors import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked
 
 ResultT = TypeVar("ResultT")
+
+#: So many bytes of the file must be left behind a record of the engine's own on a full disk: a MARK
+#: leaves room for a SEAL, that for a POISON.
+_LEFT: Final = {form.MARK: 160, form.SEAL: 64, form.POISON: 1}
 
 
 class Appender:
@@ -47,7 +51,7 @@ class Appender:
         self._lock_timeout = limits.lock_timeout
         self._monotonic = means.monotonic
         self._locked: Log | None = None  # this process may have its lock
-        self._torn: tuple[Log, form.Bad] | None = None  # to be warned of
+        self._torn: tuple[Log, form.Bad, int] | None = None  # to be warned of
         self._failure: OSError | None = None
         #: How often a log was synced.
         self.sync_count = 0
@@ -97,6 +101,22 @@ class Appender:
                 torn, self._torn = self._torn, None
                 warn_of_torn(*torn)
 
+    def reserve(self, current: CurrentLog, end: int) -> None:
+        """Let records of *current* end at *end*, with room behind them.  Only under :meth:`at_end`.
+
+        Raises:
+            StoreFailed: a sync has failed.
+            OSError: there is no room.
+        """
+        log = current.log
+        if not log.has_room(end):
+            size = log.grow(end)
+            # Order: the length is durable before a record relies on it, whoever has lengthened the
+            # file: so a log that ends in the middle of a record, or of a step, was not left so by a
+            # power cut.
+            self._sync_log(log)
+            log.reserved = size
+
     def write(self, current: CurrentLog, data: bytes) -> int:
         """Write records at the end of *current*; return where they end.  Only under :meth:`at_end`.
 
@@ -114,11 +134,23 @@ class Appender:
         return start + len(data)
 
     def write_record(self, current: CurrentLog, kind: int, payload: bytes) -> int:
-        """Write a record of the engine's own; see :meth:`write`."""
+        """Write a record of the engine's own, on a full disk into what is kept for deletions.
+
+        Raises:
+            OSError: see :meth:`write`.
+        """
         table = current.table
         record = current.log.encode(
             kind, 0, payload, table.sequence + 1, current.durable, table.end
         )
+        end = table.end + len(record)
+        try:
+            if kind != form.POISON:  # a sync failed: no other one
+                self.reserve(current, end)
+        except OSError as error:
+            full = isinstance(store_error(error, current.log.path), StoreFull)
+            if not full or not current.log.has_place(end, _LEFT[kind]):
+                raise
         return self.write(current, record)
 
     def sync_all(self) -> None:
@@ -196,6 +228,10 @@ class Appender:
         torn = next(current.log.follow(current.table.end), None)
         if not isinstance(torn, form.Bad):
             return
+        if torn.short:
+            raise Corruption(
+                current.log.path, torn.offset, f"{torn.reason} of the file: it was cut short"
+            )
         behind = next(find_records(current.log, torn.offset), None)
         if behind is not None:
             raise Corruption(
@@ -206,7 +242,7 @@ class Appender:
         keep_aside(self._directory, current.log, torn)
         current.log.erase(torn.offset)
         current.bad = None
-        self._torn = current.log, torn
+        self._torn = current.log, torn, current.durable
 
     def _take_back(self, current: CurrentLog) -> None:
         """Follow the whole records of a write that failed, and erase the rest."""
@@ -234,7 +270,8 @@ class Appender:
             # other processes, and those that start later, get no error from their syncs.
             current = self._lock_end(self._lock_timeout)
             self._repair(current)
-            self.write_record(current, form.POISON, b"")
+            if current.table.last_kind != form.POISON:  # another process may have been faster
+                self.write_record(current, form.POISON, b"")
         self._release_end()
         return StoreFailed(
             f"{log.path}: sync failed: {error.strerror}; nothing more is written, stop all"

@@ -47,7 +47,7 @@ def back_up(
     made: list[str] = []
     try:
         with errors(copy.path):
-            for name, size in _wanted(files, current):
+            for name, size in _wanted(files, current, slot.length):
                 made.append(name)
                 _copy(directory, copy, name, size, pause)
             made.append(copy.names.presence)
@@ -68,15 +68,18 @@ def _create_slot(target: Files, slot: form.Slot) -> None:
         presence.close()
 
 
-def _wanted(files: Files, current: CurrentLog) -> Iterator[tuple[str, int | None]]:
-    """Yield the names of the files to copy, and how much of each; None: all."""
+def _wanted(files: Files, current: CurrentLog, end: int) -> Iterator[tuple[str, int | None]]:
+    """Yield the names of the files to copy, and how much of each, up to *end* in the last log.
+
+    None: all of it.
+    """
     names = files.directory.names
     # Order: without the last log, and the key file, the copy is refused.
     if current.view.snapshot is not None:
         yield names.snapshot(current.view.snapshot.generation), None
     for table in reversed(current.view.tables[1:]):
         yield names.wal(table.log.header.generation), None  # with its SEAL
-    yield names.wal(current.log.header.generation), current.table.end
+    yield names.wal(current.log.header.generation), end
     if files.keys.is_encrypted:
         yield names.keys, None
 

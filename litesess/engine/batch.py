@@ -121,7 +121,8 @@ def run(
         batch: the transactions, in the order in which their records are to stand.
         current: the log that is written to, followed to its end.
         leading: the transaction of the leading thread.
-        deletes_only: the error for plans that need room; None if there is room.
+        deletes_only: the error for plans that need room, and for deletions beyond what is kept for
+            them; None if there is room.
     """
     draft = Draft(current.view)
     records = []
@@ -140,6 +141,8 @@ def run(
             record = current.log.encode(
                 *encode_changes(changes), sequence + 1, current.durable, offset
             )
+            if deletes_only and not current.log.has_place(offset + len(record)):
+                raise StoreFull(*deletes_only.args) from deletes_only.__cause__
         except Exception as error:  # noqa: BLE001  # kept for the transact() of this plan, which raises it
             if ticket is leading or isinstance(error, LitesessError):
                 ticket.error = error

@@ -30,6 +30,7 @@ class Replayed:
     table: Table
     seal: form.Seal | None = None
     torn: form.Bad | None = None
+    durable: int = 0  # so much of it was synced, as its records and the slot know
 
     @property
     def log(self) -> Log:
@@ -60,6 +61,16 @@ class Chain:
         """The view of its readers."""
         return View(self.snapshot, tuple(replayed.table for replayed in reversed(self.logs)))
 
+    @property
+    def slot(self) -> form.Slot:
+        """The slot of a clean close that would have left the store so."""
+        header = self.current.log.header
+        return form.Slot(header.store, header.generation, self.current.table.end)
+
+    def was_closed(self, slot: form.Slot | None) -> bool:
+        """Return whether the last to have the store open has closed it, and *slot* says so."""
+        return slot == self.slot and self.current.torn is None
+
 
 def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
     """Read which files count and all that the logs among them hold.
@@ -86,7 +97,50 @@ def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
     logs = _choose_logs(files, listing, base)
     _check_agreement(files, snapshot, logs, slot)
     replayed = _replay_chain(files, logs, snapshot.sequence if snapshot else 0, slot)
-    return Chain(listing, snapshot, replayed)
+    chain = Chain(listing, snapshot, replayed)
+    if not chain.was_closed(slot):
+        _check_end(chain, slot)
+    return chain
+
+
+def _check_end(chain: Chain, slot: form.Slot | None) -> None:
+    """Check that the last log of a store that was not closed is as long as it was left."""
+    current = chain.current
+    log, end = current.log, current.table.end
+    if slot is not None and slot.generation > log.header.generation:
+        raise Corruption(log.path, end, f"ends here, though log {slot.generation:016x} followed")
+    is_backup = ends_with_a_record(slot, log.header) and current.torn is None
+    if not is_backup and log.was_cut(end, current.torn):
+        raise cut_short(log, end, current.durable)
+
+
+def ends_with_a_record(slot: form.Slot | None, header: form.Header) -> bool:
+    """Return whether the log may end with its last record, as that of a backup does.
+
+    In those that litesess made first the slot may name an earlier record, if the store was in use.
+    """
+    return (
+        slot is not None
+        and not slot.is_in_use
+        and (slot.store, slot.generation) == (header.store, header.generation)
+    )
+
+
+def cut_short(log: Log, end: int, durable: int) -> Corruption:
+    """Return the error for a log that is shorter than any crash leaves it.
+
+    Args:
+        log: it.
+        end: where its last record ends.
+        durable: how much of it is known to have been synced.
+    """
+    return Corruption(
+        log.path,
+        end,
+        "the file was cut short, by a copy that did not end or a damaged file system: what was"
+        f" written behind offset {end}, logins and logouts, may be lost; up to offset {durable} it"
+        " is known to have been synced; put back a whole copy",
+    )
 
 
 def load_settled(files: Files) -> Chain | None:
@@ -100,7 +154,8 @@ def load_settled(files: Files) -> Chain | None:
     last: tuple[str, int] | None = None
     for _ in range(_TRIES):
         try:
-            listing, slot = files.directory.listing(), files.slot()
+            # Order: the slot first, so that the log that it names was there before the listing.
+            slot, listing = files.slot(), files.directory.listing()
             if is_nothing(listing, slot):
                 return None
             return load_chain(files, listing, slot)
@@ -211,6 +266,7 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
     table = Table(log, sequence)
     replayed = Replayed(table)
     durable = slot.length if slot and slot.generation == log.header.generation else 0
+    replayed.durable = durable
     for found in replay(log):
         if replayed.seal is not None:
             raise Corruption(log.path, found.offset, "bytes follow the SEAL")
@@ -219,6 +275,7 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
             replayed.torn = found
             break
         check_order(table, found)
+        replayed.durable = max(replayed.durable, found.durable)
         if found.kind == form.SEAL:
             replayed.seal = form.decode_seal(found.payload)
         table.apply(found)
@@ -226,7 +283,7 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
         raise Corruption(
             log.path,
             table.end,
-            f"ends here, though {durable} bytes were synced at the last close",
+            f"ends here, though {durable} bytes of it were synced, as the slot knows",
         )
     return replayed
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
+from litesess.engine import chain
 from litesess.engine import format as form
-from litesess.engine.chain import load_settled
 from litesess.engine.changes import Entry
 from litesess.engine.files import Files
 from litesess.engine.log import Log
@@ -33,14 +32,14 @@ def verify(files: Files) -> Verification:
         StoreError: the store changed too often.
         OSError: something could not be read.
     """
-    chain = load_settled(files)
-    if chain is None:
+    loaded = chain.load_settled(files)
+    if loaded is None:
         return Verification(0, 0, 0)
     files.keys.check(files.directory, is_needed=True)
     # The files stay open, even if a compaction deletes them meanwhile.
-    entries = 0 if chain.snapshot is None else chain.snapshot.verify()
-    records = sum(replayed.table.count for replayed in chain.logs)
-    return Verification(entries, records, sum(replayed.table.end for replayed in chain.logs))
+    entries = 0 if loaded.snapshot is None else loaded.snapshot.verify()
+    records = sum(replayed.table.count for replayed in loaded.logs)
+    return Verification(entries, records, sum(replayed.table.end for replayed in loaded.logs))
 
 
 class Salvaged(NamedTuple):
@@ -65,23 +64,51 @@ def salvage(files: Files) -> tuple[dict[bytes, Entry], Salvaged]:
     Raises:
         OSError: something could not be read.
     """
-    directory = files.directory
-    listing, slot = directory.listing(), files.slot()
+    listing, slot = files.directory.listing(), files.slot()
     found = _Findings()
-    base = 0
+    base = chain.FIRST_GENERATION
     for generation in listing.snapshots[-1:]:
         base = generation
         _take_in_snapshot(files, generation, found)
-    for log in _readable_logs(files, [item for item in listing.wals if item >= base]):
+    logs = _readable_logs(files, [item for item in listing.wals if item >= base])
+    if not logs or not _begins_at(base, logs[0]):
+        # Deletions stood there.
+        found.add_hole(_missing(files, base))
+    for log in logs:
         if isinstance(log, Corruption):
             found.add_hole(log)
-        else:
+        elif found.is_of_store(log.header.store):
             _take_in_log(log, slot, found)
-    if found.last_kind == form.SEAL:
-        missing = directory.wal_path(listing.newest + 1)
-        found.add_hole(Corruption(missing, 0, "is missing"))
+        else:
+            found.add_hole(Corruption(log.path, 12, "is of another store"))
+    if found.seal is not None:
+        found.add_hole(_missing(files, found.seal.generation))
+    if slot is not None and slot.generation >= base:
+        if logs and not any(_accounts_for(log, slot.generation) for log in logs):
+            found.add_hole(_missing(files, slot.generation))
+        if not found.is_of_store(slot.store):
+            names = files.directory.names
+            path = files.directory.path_of(names.presence)
+            found.add_hole(Corruption(path, 12, "is of another store"))
     kept = {key: found.entries[key] for key in found.certain}
     return kept, Salvaged(len(kept), len(found.entries) - len(kept), found.holes)
+
+
+def _begins_at(base: int, log: Log | Corruption) -> bool:
+    """Return whether *log* follows a snapshot of generation *base*, or is a hole anyway."""
+    return isinstance(log, Corruption) or base in (log.header.generation, log.header.link)
+
+
+def _accounts_for(log: Log | Corruption, generation: int) -> bool:
+    """Return whether *log* is the one of *generation*, or holds its records anew."""
+    if isinstance(log, Corruption):
+        return False
+    header = log.header
+    return (header.link or header.generation) <= generation <= header.generation
+
+
+def _missing(files: Files, generation: int) -> Corruption:
+    return Corruption(files.directory.wal_path(generation), 0, "is missing")
 
 
 class _Findings:
@@ -93,7 +120,15 @@ class _Findings:
         self.certain: set[bytes] = set()
         self.holes: list[Corruption] = []
         self.sequence = 0
-        self.last_kind = 0
+        #: What the last SEAL leads to, until that is read.
+        self.seal: form.Seal | None = None
+        self._store: bytes | None = None
+
+    def is_of_store(self, store: bytes) -> bool:
+        """Return whether a file is of the store that those before it are of."""
+        if self._store is None:
+            self._store = store
+        return store == self._store
 
     def add_hole(self, hole: Corruption) -> None:
         """Note that a place is not readable: every entry before it is doubtful now."""
@@ -102,7 +137,9 @@ class _Findings:
 
     def take_in(self, record: form.Record) -> None:
         """Take in the changes of *record*."""
-        self.sequence, self.last_kind = record.sequence, record.kind
+        self.sequence = record.sequence
+        if record.kind == form.SEAL:
+            self.seal = form.decode_seal(record.payload)
         for kind, flags, payload in form.members(record):
             key = form.key_of(payload)
             if kind == form.PUT:
@@ -137,11 +174,17 @@ def _take_in_snapshot(files: Files, generation: int, found: _Findings) -> None:
         else:
             found.entries[key] = entry
             found.certain.add(key)
+    found.is_of_store(snapshot.store)
     found.sequence = snapshot.sequence
 
 
 def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
+    if found.seal is not None and found.seal.leads_to(log.header):
+        found.seal = None
+    header = log.header
     end = form.HEADER_BYTES
+    durable = slot.length if slot is not None and slot.generation == header.generation else 0
+    is_sealed = False
     for record in find_records(log, end):
         if record.sequence <= found.sequence:
             # A copy of one that was taken in already: its changes may have been undone since.
@@ -154,18 +197,21 @@ def _take_in_log(log: Log, slot: form.Slot | None, found: _Findings) -> None:
             found.take_in(decrypted(log, record))
         except DecryptError as error:
             found.add_hole(_hole(error, log.path))
-            found.sequence, found.last_kind = record.sequence, record.kind
+            found.sequence = record.sequence
         end = record.end
-    is_short = slot is not None and slot.generation == log.header.generation and slot.length > end
-    if is_short or not log.is_zero(end):
+        is_sealed = record.kind == form.SEAL
+        durable = max(durable, record.durable)
+    if durable > end or not log.is_zero(end):
         # Torn by a crash, or rotten: that can't be told any more.
         found.add_hole(Corruption(log.path, end, "the end is damaged"))
+    elif not (is_sealed or chain.ends_with_a_record(slot, header)) and log.was_cut(end, None):
+        found.add_hole(chain.cut_short(log, end, durable))
 
 
-def _readable_logs(files: Files, generations: list[int]) -> Iterator[Log | Corruption]:
-    """Yield the logs that count, oldest first: without those that a later one replaces.
+def _readable_logs(files: Files, generations: list[int]) -> list[Log | Corruption]:
+    """Return the logs that count, oldest first: without those that a later one replaces.
 
-    In place of a log with an unreadable header, yield the reason.
+    In place of a log with an unreadable header stands the reason.
     """
     logs: list[Log | Corruption] = []
     replaced_from = 1 << 64
@@ -179,7 +225,8 @@ def _readable_logs(files: Files, generations: list[int]) -> Iterator[Log | Corru
         else:
             logs.append(log)
             replaced_from = log.header.link or replaced_from
-    yield from reversed(logs)
+    logs.reverse()
+    return logs
 
 
 def _hole(error: Corruption | DecryptError, path: str) -> Corruption:

@@ -24,7 +24,6 @@ from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import errors, is_interruption, store_error
-from litesess.engine.log import DELETE_RESERVE
 from litesess.errors import (
     Corruption,
     DecryptError,
@@ -139,22 +138,23 @@ class Committer:
         """
         return self._alone(lambda: self._seal(generation, salt))
 
-    def mark(self, *, always: bool = False) -> None:
-        """Make all that was written durable, and let a MARK say so.
+    def mark(self, *, always: bool = False) -> form.Slot | None:
+        """Make all that was written durable; return what the slot may say, None if read-only.
 
-        Args:
-            always: even if the last record is one; at a MARK other processes look for a snapshot.
+        A MARK says so, too, if there is room; with *always* even if the last record is one: at a
+        MARK other processes look for a snapshot.
 
         Raises:
             StoreError: as :meth:`transact`.
         """
+        if self._directory.read_only:
+            return None
 
-        def work() -> None:
-            if not self._directory.read_only:
-                self.check_writable()
-                self._mark(always=always)
+        def work() -> form.Slot:
+            self.check_writable()
+            return self._mark(always=always)
 
-        self._alone(work)
+        return self._alone(work)
 
     def judge(self) -> None:
         """Put the log's end right, if no process is writing there just now.
@@ -188,7 +188,8 @@ class Committer:
         Raises:
             StoreError: as :meth:`transact`.
         """
-        return self._alone(lambda: None if self._appender.is_poisoned else self._mark(always=False))
+        slot = self._alone(lambda: None if self.is_poisoned else self._mark(always=False))
+        return None if slot is None else slot._replace(is_in_use=False)
 
     def lock(self, timeout: float) -> bool:
         """Wait until nothing is being written, and let nothing begin before :meth:`release`.
@@ -341,15 +342,20 @@ class Committer:
         self._appender.sync_all()
 
         def write(current: CurrentLog) -> tuple[CurrentLog, int]:
+            end = current.table.end
             if always or current.table.last_kind != form.MARK:
-                return current, self._appender.write_record(current, form.MARK, b"")
-            return current, current.table.end
+                try:
+                    end = self._appender.write_record(current, form.MARK, b"")
+                except OSError as error:
+                    if not isinstance(store_error(error, current.log.path), StoreFull):
+                        raise
+            return current, end
 
         current, end = self._appender.at_end(write)
         self._appender.sync(current, end)
         self._follower.catch_up()
         header = current.log.header
-        return form.Slot(header.store, header.generation, end)
+        return form.Slot(header.store, header.generation, end, is_in_use=True)
 
     def _write_batch(self, current: CurrentLog, batch: list[Ticket], leading: Ticket) -> int:
         """Write the changes of *batch*; return where the log ends then."""
@@ -357,7 +363,7 @@ class Committer:
         data = run(batch, current, leading)
         if data:
             try:
-                current.log.reserve(start + len(data) + DELETE_RESERVE)
+                self._appender.reserve(current, start + len(data))
             except OSError as error:
                 full = store_error(error, current.log.path)
                 if not isinstance(full, StoreFull):

@@ -27,7 +27,7 @@ _PAUSE_EVERY: Final = 1024  # keys that are only looked at
 
 def compact(
     files: Files, follower: Follower, committer: Committer, pause: Callable[[], None]
-) -> None:
+) -> form.Slot | None:
     """Put everything that is stored now into one snapshot.
 
     Args:
@@ -36,22 +36,23 @@ def compact(
         committer: its writing side; threads and processes go on using it meanwhile.
         pause: called often, to let other threads run; its exception ends the compaction.
 
+    Returns:
+        What the slot may say now.
+
     Raises:
         OSError: the disk failed or is full; the store is as good as before.
         StoreError: the log can't be written, or was damaged.
     """
     try:
-        _compact(files, follower, committer, pause)
+        return _compact(files, follower, committer, pause)
     except (OSError, StoreFull) as error:
         if not (is_full(error) and follower.current.view.is_empty()):
             raise
-    else:
-        return
     # A store that has filled the disk, and was emptied: what comes out of it is small, and more
     # room than that is reserved for its log.  Not above: the traceback would keep files open.
     committer.at_end(_give_back)
     try:
-        _compact(files, follower, committer, pause, has_room=False)
+        return _compact(files, follower, committer, pause, has_room=False)
     finally:
         with suppress(StoreError):  # it has none; the next opening tries again
             committer.at_end(lambda live: live.log.fill(live.table.end))
@@ -69,7 +70,7 @@ def _compact(
     pause: Callable[[], None],
     *,
     has_room: bool = True,
-) -> None:
+) -> form.Slot | None:
     committer.at_end(lambda _live: None)
     current = follower.adopt()
     # Left by a compaction that failed or was killed: no SEAL leads to a log that is newer.
@@ -92,7 +93,7 @@ def _compact(
         # Order: what the log has put or deleted is not in the snapshot, so it is durable first.
         committer.sync()
     follower.adopt(_publish(files, current, pause, is_empty=is_empty))
-    committer.mark(always=True)
+    slot = committer.mark(always=True)
     listing = directory.listing()
     directory.unlink(names.wal(old) for old in listing.wals if old < generation)
     directory.unlink(names.snapshot(old) for old in listing.snapshots if old < generation)
@@ -103,6 +104,7 @@ def _compact(
         # Order: the files that were made under another data key are gone, durably, before it is.
         directory.sync()
         files.keys.drop_old(directory)
+    return slot
 
 
 def _publish(

@@ -14,6 +14,7 @@ from litesess.engine.follow import Follower
 from litesess.engine.fs import errors
 from litesess.engine.maintenance import Maintenance
 from litesess.engine.means import Hooks, Limits
+from litesess.engine.slot import SlotWriter
 from litesess.errors import StoreClosed, StoreError
 
 logger = logging.getLogger("litesess.engine")
@@ -35,6 +36,7 @@ class Compactor:
         limits: Limits,
         monotonic: Callable[[], float],
         hooks: Hooks,
+        slot: SlotWriter,
     ) -> None:
         """Begin with nothing to do.
 
@@ -46,6 +48,7 @@ class Compactor:
             limits: how long its log may get, and how long to wait for a lock.
             monotonic: returns seconds that never go back.
             hooks: called before and after.
+            slot: is kept current.
         """
         #: How many compactions this has done.
         self.count = 0
@@ -60,6 +63,7 @@ class Compactor:
         self._lock_timeout = limits.lock_timeout
         self._monotonic = monotonic
         self._hooks = hooks
+        self._slot = slot
         self._has_background = False  # a thread has run in the background, so another will
         self._threads: set[int] = set()  # those that collect and compact by themselves
         self._postponed = 0  # the log may grow to so many bytes before the next try
@@ -182,7 +186,8 @@ class Compactor:
         """Put everything into one snapshot; return how many seconds that took."""
         began = self._monotonic()
         with errors(self._path):
-            compact(self._files, self._follower, self._committer, self._maintenance.pause)
+            slot = compact(self._files, self._follower, self._committer, self._maintenance.pause)
+            self._slot.keep(slot)
         self._postponed = 0
         self.count += 1
         generation = self._follower.current.log.header.generation

@@ -98,12 +98,13 @@ class Engine(Lifecycle):
         return outcome
 
     def mark(self) -> None:
-        """Make all that was written durable, and let the log say so.
+        """Make all that was written durable, and let the log and the slot say so.
 
         Raises:
             StoreError: it could not be done.
         """
-        self._opened().committer.mark()
+        with errors(self.path):
+            self._opened().mark()
 
     def scan(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield every key with its entry; changes that are made meanwhile may show or not.

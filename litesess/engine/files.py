@@ -34,7 +34,7 @@ class Files:
     random_bytes: Callable[[int], bytes]
 
     def slot(self) -> form.Slot | None:
-        """Return the slot that the last process to close the store wrote, or None."""
+        """Return the slot, or None."""
         data = self.directory.read(self.directory.names.presence, form.SLOT_BYTES)
         return None if data is None else self.keys.verify_slot(data, self.directory)
 

@@ -22,6 +22,7 @@ STORE_BYTES: Final = 16
 MAX_VALUE_BYTES: Final = 1 << 20
 MAX_PAYLOAD_BYTES: Final = 1 << 22
 ENCRYPTED: Final = 1  # flag of headers and slots
+IN_USE: Final = 2  # flag of slots
 
 # magic, version u16, flags u16, store, generation u64, salt, link u64; then tag, crc u32
 _HEADER: Final = struct.Struct("<8sHH16sQ16sQ")
@@ -301,16 +302,20 @@ def decode_touch(payload: bytes) -> Touch:
 
 
 class Slot(NamedTuple):
-    """The note of the last process to close a store: how much of which log is synced."""
+    """The note of how much of which log is synced.
+
+    The last process to close the store writes it, and those that have the store open, now and then.
+    """
 
     store: bytes
     generation: int
     length: int
+    is_in_use: bool = False  # when it was written, more was to come
 
     def encode(self, sign: Sign | None = None) -> bytes:
         """Return the slot's bytes; *sign* makes the tag of an encrypted store's."""
-        flags = 0 if sign is None else ENCRYPTED
-        return _signed(_SLOT.pack(_SLOT_MAGIC, VERSION, flags, *self), sign)
+        flags = (0 if sign is None else ENCRYPTED) | (IN_USE if self.is_in_use else 0)
+        return _signed(_SLOT.pack(_SLOT_MAGIC, VERSION, flags, *self[:3]), sign)
 
 
 def decode_slot(data: bytes) -> tuple[Slot, bytes | None, bytes] | None:
@@ -325,10 +330,11 @@ def decode_slot(data: bytes) -> tuple[Slot, bytes | None, bytes] | None:
     ):
         return None
     magic, version, flags, store, generation, length = _SLOT.unpack_from(data)
-    if magic != _SLOT_MAGIC or version != VERSION or flags & ~ENCRYPTED:
+    if magic != _SLOT_MAGIC or version != VERSION or flags & ~(ENCRYPTED | IN_USE):
         return None
-    signed = data[: _SLOT.size] if flags else None
-    return Slot(store, generation, length), signed, data[_SLOT.size : SLOT_BYTES - CRC.size]
+    signed = data[: _SLOT.size] if flags & ENCRYPTED else None
+    slot = Slot(store, generation, length, bool(flags & IN_USE))
+    return slot, signed, data[_SLOT.size : SLOT_BYTES - CRC.size]
 
 
 def _signed(data: bytes, sign: Sign | None) -> bytes:

@@ -21,6 +21,8 @@ RESERVE_STEP: Final = 1 << 18
 #: This much of the reserved part serves deletions only, so that logout works on a full disk; and
 #: the compaction of a store that was emptied there: XFS makes no file with less than 192 KiB free.
 DELETE_RESERVE: Final = 1 << 18
+#: The last of that is kept for the engine's own records: without them no compaction makes room.
+OWN_RESERVE: Final = 1 << 8
 
 #: A log is read and copied in pieces of this size.
 CHUNK_BYTES: Final = 1 << 20
@@ -65,8 +67,8 @@ class Log:
             head: its first bytes.
         """
         fs = directory.fs
-        #: The file's length: beyond its records it holds zeros.
-        self.reserved = fs.size(file.fd)
+        #: So much of the file's length is known to be durable here: what every log begins with.
+        self.reserved = min(fs.size(file.fd), _step_up(form.HEADER_BYTES + DELETE_RESERVE))
         self.header = head.header
         self.path = directory.path_of(name)
         self.salt_crc = crc32(head.header.salt)
@@ -128,7 +130,9 @@ class Log:
                 reserve(fs, file.fd, end, size)
             else:
                 fs.extend(file.fd, size)
-        return directory.held.hold(lambda: cls(directory, name, file, head))
+        log = directory.held.hold(lambda: cls(directory, name, file, head))
+        log.reserved = size
+        return log
 
     def has_grown(self, end: int) -> bool:
         """Return whether anything stands behind *end*, where the records followed so far end.
@@ -264,22 +268,52 @@ class Log:
             OSError: it was not all written.
         """
         write_all(self._fs, self._file.fd, data, offset)
-        self.reserved = max(self.reserved, offset + len(data))
 
-    def reserve(self, size: int) -> None:
-        """Make the file at least *size* bytes long, with zeros at its end.
+    def has_room(self, end: int) -> bool:
+        """Return whether records may end at *end*, with the reserve for deletions behind them."""
+        return end + DELETE_RESERVE <= self.reserved
+
+    def grow(self, end: int) -> int:
+        """Lengthen the file with zeros, in whole steps, so that records may end at *end*.
+
+        Returns:
+            Its length; to be taken for :attr:`reserved` only after a sync.
 
         Raises:
             OSError: there is no room.
         """
-        if size > self.reserved:
-            size = _step_up(size)
-            # Guards: self.reserved may lag behind a write that was interrupted, and a file is
-            # lengthened from where it ends, or records would turn into zeros.
-            self.reserved = self.size
-            if size > self.reserved:
-                reserve(self._fs, self._file.fd, self.reserved, size)
-                self.reserved = size
+        # Guards: another process may have lengthened it, or have been killed while it did; a file
+        # is lengthened from where it ends, or records would turn into zeros.
+        there = self.size
+        size = _step_up(max(end + DELETE_RESERVE, there))
+        if size > there:
+            reserve(self._fs, self._file.fd, there, size)
+        return size
+
+    def has_place(self, end: int, kept: int = OWN_RESERVE) -> bool:
+        """Return whether a record may end at *end* on a full disk, with *kept* bytes behind it."""
+        # Not behind the last whole step: the rest may be what is left of a growth that failed.
+        return end + kept <= self.size // RESERVE_STEP * RESERVE_STEP
+
+    def was_cut(self, end: int, torn: form.Bad | None) -> bool:
+        """Return whether something has cut the file behind *end*, where the last record ends.
+
+        A kill or a power cut does not: see :meth:`Appender.reserve`.  *torn* is what stands there.
+        """
+        if torn is not None and torn.short:
+            return True
+        used = max([end, *(at + len(data.rstrip(b"\0")) for at, data in self._pieces(end))])
+        # Order: last, as it may be growing.
+        size = self.size
+        is_in_rest = used > size // RESERVE_STEP * RESERVE_STEP
+        return used >= size or (is_in_rest and size - used < DELETE_RESERVE)
+
+    def _pieces(self, start: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the pieces of the file from *start* on that hold more than zeros, with offsets."""
+        while data := self.pread(CHUNK_BYTES, start):
+            if data.count(0) != len(data):
+                yield start, data
+            start += len(data)
 
     def is_in_place(self) -> bool:
         """Return whether what is reserved is overwritten in place, where that can be had."""
@@ -319,11 +353,7 @@ class Log:
 
     def is_zero(self, start: int) -> bool:
         """Return whether there are only zeros from *start* on."""
-        while data := self.pread(CHUNK_BYTES, start):
-            if data.count(0) != len(data):
-                return False
-            start += len(data)
-        return True
+        return next(self._pieces(start), None) is None
 
     def is_present(self) -> bool:
         """Return whether a file still bears the log's name; asked at every operation."""

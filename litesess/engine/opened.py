@@ -14,6 +14,7 @@ from litesess.engine.maintenance import Maintenance
 from litesess.engine.means import Hooks, Limits, Means
 from litesess.engine.presence import Presence
 from litesess.engine.reader import Reader
+from litesess.engine.slot import SlotWriter
 from litesess.errors import StoreError
 
 logger = logging.getLogger("litesess.engine")
@@ -87,8 +88,16 @@ class OpenStore:
         self.committer = committer
         self.reader = Reader(follower, committer, means.monotonic)
         self.maintenance = Maintenance(files.directory, maintenance, committer, limits, means)
+        self._slot = SlotWriter(files, presence)
         self.compactor = Compactor(
-            files, follower, committer, self.maintenance, limits, means.monotonic, hooks
+            files,
+            follower,
+            committer,
+            self.maintenance,
+            limits,
+            means.monotonic,
+            hooks,
+            self._slot,
         )
         self._presence = presence
         self._lock = means.lock
@@ -97,6 +106,18 @@ class OpenStore:
     def is_read_only(self) -> bool:
         """Whether it was opened only for reading."""
         return self.files.directory.read_only
+
+    def mark(self) -> None:
+        """Make all that was written durable, and let the log and the slot say so.
+
+        Raises:
+            StoreError: it could not be done.
+        """
+        # The slot only where no other process is about to write it.
+        with self.maintenance.locked(0) as is_ours:
+            slot = self.committer.mark()
+            if is_ours:
+                self._slot.keep(slot)
 
     def stats(self) -> EngineStats:
         """Return the store in numbers.
@@ -164,7 +185,7 @@ class OpenStore:
                 slot = self.committer.finish()
                 presence.leave()
                 if slot is not None:
-                    self.files.write_slot(presence.fd, slot)
+                    self._slot.write(slot)
         finally:
             lock.release(presence.fd)
             if is_shared:

@@ -57,15 +57,19 @@ def open_store(
     listing, slot = files.directory.listing(), files.slot()
     if is_nothing(listing, slot):
         files.directory.unlink(listing.temporary)
-        return _create(files)
+        chain = _create(files)
+        # Order: after the log, or that would be missing.
+        write_slot(chain.slot._replace(is_in_use=True))
+        return chain
     chain = load_chain(files, listing, slot)
-    if not _was_closed(chain, slot):
+    if not chain.was_closed(slot):
         return _begin_anew(files, chain, listing, slot, write_slot, lock)
     _drop_garbage(files, chain)
     log = chain.current.log
     try:
         if _is_in_place(files, log):
             log.fill(chain.current.table.end)
+            _go_on(chain, write_slot)
             return chain
         listing = files.directory.listing()
         return _begin_anew(files, chain, listing, slot, write_slot, lock)
@@ -119,12 +123,23 @@ def _begin_anew(
         # Order: the snapshot's name before a log that replaces the logs after it.
         files.directory.sync()
         chain = _recover(files, chain)
-        write_slot(_slot_at(chain.current))
+        write_slot(chain.slot._replace(is_in_use=True))
         _drop_garbage(files, chain)
         current.close()
     finally:
         maintenance.close()
     return chain
+
+
+def _go_on(chain: Chain, write_slot: Callable[[form.Slot], None]) -> None:
+    """Prepare a store that was closed, or is a backup, to be written to."""
+    log, slot = chain.current.log, chain.slot
+    size = log.grow(slot.length)  # a backup ends with its last record
+    if size > log.reserved:
+        log.sync()
+        log.reserved = size
+    # Order: that is durable before, as the slot says from now on that the file was not cut.
+    write_slot(slot._replace(is_in_use=True))
 
 
 def _drop_garbage(files: Files, chain: Chain) -> None:
@@ -152,30 +167,25 @@ def load_existing(files: Files) -> Chain:
     return chain
 
 
-def _slot_at(current: Replayed) -> form.Slot:
-    return form.Slot(current.log.header.store, current.log.header.generation, current.table.end)
-
-
-def _was_closed(chain: Chain, slot: form.Slot | None) -> bool:
-    return slot == _slot_at(chain.current) and chain.current.torn is None
-
-
 def _recover(files: Files, chain: Chain) -> Chain:
     """Publish one log in place of all in *chain*."""
     torn = chain.current.torn
     if torn is not None:
         keep_aside(files.directory, chain.current.log, torn)
-        warn_of_torn(chain.current.log, torn)
+        warn_of_torn(chain.current.log, torn, chain.current.durable)
     return Chain(chain.listing, chain.snapshot, [_copy(files, chain)])
 
 
-def warn_of_torn(log: Log, torn: form.Bad) -> None:
-    """Log that a write was cut short."""
+def warn_of_torn(log: Log, torn: form.Bad, durable: int) -> None:
+    """Log that the bytes behind the last record were dropped, and what is known of them."""
     logger.warning(
-        "%s offset %d: the last write was cut short (%s); it was never acknowledged",
+        "%s offset %d: what stands there is no record (%s), and was dropped; a write that a crash"
+        " cut short looks so, and was not acknowledged as durable, but damage looks so, too: only"
+        " what stands before offset %d is known to have been synced",
         log.path,
         torn.offset,
         torn.reason,
+        durable,
     )
 
 

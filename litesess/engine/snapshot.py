@@ -6,6 +6,7 @@ raises.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ from litesess.engine.snapshot_format import (
 )
 from litesess.engine.snapshot_writer import SnapshotWriter
 from litesess.errors import Corruption, DecryptError, StoreError
+
+logger = logging.getLogger("litesess.engine")
 
 _ENCRYPTED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are decrypted and encrypted
 
@@ -237,28 +240,33 @@ class Snapshot:
     def key(self, position: int) -> bytes:
         """Return the key of the entry at *position*; the rest of that is not looked at.
 
-        Raises:
-            Corruption: it is not the one that the index has there.
+        It begins as the index says, which was checked; the rest of a rotten key leads nowhere.
         """
         offset = self.index.offsets[position]
         key = read(self._fs, self._file.fd, form.KEY_BYTES, offset, self.path)
-        self._check_key(key, position)
-        return key
+        return self.index.prefix(position) + key[PREFIX_BYTES:]
 
     def range_of(self, key: bytes) -> range:
         """Return the position of the entry of *key*, or where it would stand, as an empty range.
 
-        Raises:
-            Corruption: an entry there was damaged.
-            DecryptError: an entry there is whole, but does not belong there.
+        What *key* leads to is to be replaced, so an entry there that can't be read is taken for
+        its: only the index, which was checked, says that *key* leads there.
         """
-        for position in (candidates := self.index.positions(key[:PREFIX_BYTES])):
-            # All of it, not the key alone: an attacker who changes that would bring a deleted
-            # entry back.
-            found, _ = self.entry(position)
-            if found >= key:
-                return range(position, position + (found == key))
-        return range(candidates.stop, candidates.stop)
+        candidates = self.index.positions(key[:PREFIX_BYTES])
+        place = range(candidates.stop, candidates.stop)
+        for position in reversed(candidates):
+            try:
+                # All of it, not the key alone: an attacker who changes that would bring a deleted
+                # entry back.
+                found, _ = self.entry(position)
+            except (Corruption, DecryptError) as error:
+                logger.warning("an entry that was replaced can't be read, and goes: %s", error)
+                return range(position, position + 1)
+            if found == key:
+                return range(position, position + 1)
+            if found > key:
+                place = range(position, position)
+        return place
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with ``PREFIX_BYTES``."""

@@ -209,10 +209,13 @@ def test_a_copy_whose_files_vanished_while_it_was_made_is_no_new_store(store, tm
     before = sorted(os.listdir(copy))
     for read_only in (False, True):
         with again(store, copy, read_only=read_only) as copied:
-            with pytest.raises(Corruption, match=r"sessions.compact .*copy anew"):
+            with pytest.raises((Corruption, DecryptError), match="is missing"):
                 fill(copied, 0, 1)
-            with pytest.raises(Corruption):
+            with pytest.raises((Corruption, DecryptError)):
                 len(copied)
+    (copy / "sessions.live").write_bytes(b"")  # of a store that an earlier litesess had open
+    with again(store, copy) as copied, pytest.raises(Corruption, match=r"compact .*copy anew"):
+        fill(copied, 0, 1)
     assert sorted(os.listdir(copy)) == before
     # The operator who means it says so.
     (copy / "sessions.compact").unlink()
@@ -224,8 +227,8 @@ def test_a_store_that_was_never_there_is_made_though_a_crash_left_its_first_file
     """The key file and the presence file come before the first log."""
     fill(store, 0, 1)
     (tmp_path / "new").mkdir(mode=0o700)
-    for name in ("sessions.live", "sessions.keys"):
-        with suppress(FileNotFoundError):
-            shutil.copy2(f"{store.path}/{name}", tmp_path / "new")
+    (tmp_path / "new" / "sessions.live").touch(0o600)  # the slot is written after the log
+    with suppress(FileNotFoundError):
+        shutil.copy2(f"{store.path}/sessions.keys", tmp_path / "new")
     with again(store, tmp_path / "new") as new:
         assert numbers(new) == set()

@@ -97,7 +97,7 @@ def test_the_engine_writes_the_documented_log(monkeypatch):
 
 def test_an_engine_reads_the_documented_log(monkeypatch):
     small_files(monkeypatch)
-    up_to_the_touch = documented()[:0x105]
+    up_to_the_touch = documented()[:0x105].ljust(2048, b"\0")
     engine = make_engine(SimDisk({WAL: up_to_the_touch}))
     assert engine.get(EXAMPLE) == Entry(
         packed.pack(1767225600.0, 86400.0, None, None, None, {"user": b'"ada"'}), 1767312060.0, 1

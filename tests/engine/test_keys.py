@@ -76,7 +76,7 @@ def test_the_engine_writes_the_documented_encrypted_files(monkeypatch):
 def test_an_engine_reads_the_documented_encrypted_files(monkeypatch):
     small_files(monkeypatch)
     _, key_file, log = documented_files()
-    disk = SimDisk({"sessions.keys": key_file, WAL: log})
+    disk = SimDisk({"sessions.keys": key_file, WAL: log.ljust(2048, b"\0")})
     engine = make_engine(disk, encrypted_by=KEY)
     assert engine.get(EXAMPLE) == Entry(VALUE, 1767312000.0, 1)
 

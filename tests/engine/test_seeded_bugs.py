@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from litesess.engine import Engine, chain, commit, compaction, opening, recovery
+from litesess.engine import Engine, chain, check, commit, compaction, opening, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
@@ -14,7 +14,7 @@ from tests.tools.crashes import HUNTS, Workload
 from tests.tools.engines import small_files
 from tests.tools.schedules import ContendedLock, explore, starting_points
 from tests.tools.simdisk import SimDisk
-from tests.tools.sweeps import every_flip, every_lost_record, every_sync
+from tests.tools.sweeps import every_flip, every_lost_record, every_salvage, every_sync
 
 
 def lie_about(*suffixes: str):
@@ -73,7 +73,7 @@ def check_no_sum(monkeypatch) -> None:
 
 
 def go_on_in_a_crashed_log(monkeypatch) -> None:
-    monkeypatch.setattr(recovery, "_was_closed", lambda _chain, _slot: True)
+    monkeypatch.setattr(chain.Chain, "was_closed", lambda _chain, _slot: True)
 
 
 def trust_names_at_reopen(monkeypatch) -> None:
@@ -159,6 +159,47 @@ def check_no_sequence(monkeypatch) -> None:
     monkeypatch.setattr(form, "decode_record", decode)
 
 
+def note_what_is_not_synced(monkeypatch) -> None:
+    real = Committer._mark
+
+    def mark(self, *, always):
+        sync, Log.sync = Log.sync, lambda _log: None
+        try:
+            return real(self, always=always)
+        finally:
+            Log.sync = sync
+
+    monkeypatch.setattr(Committer, "_mark", mark)
+
+
+def grow_without_a_sync(monkeypatch) -> None:
+    def reserve(_self, current, end):
+        if not current.log.has_room(end):
+            current.log.reserved = current.log.grow(end)
+
+    monkeypatch.setattr(Appender, "reserve", reserve)
+
+
+def write_behind_the_end(monkeypatch) -> None:
+    monkeypatch.setattr(Appender, "reserve", lambda _self, _current, _end: None)
+
+
+def take_a_cut_for_a_crash(monkeypatch) -> None:
+    monkeypatch.setattr(Log, "was_cut", lambda _self, _end, _torn: False)
+
+
+def take_any_slot_for_a_close(monkeypatch) -> None:
+    monkeypatch.setattr(form, "IN_USE", 0)
+
+
+def miss_no_log(monkeypatch) -> None:
+    monkeypatch.setattr(check, "_begins_at", lambda _base, _log: True)
+    monkeypatch.setattr(check, "_accounts_for", lambda _log, _generation: True)
+    monkeypatch.setattr(check, "_missing", lambda _files, _generation: None)
+    real = check._Findings.add_hole
+    monkeypatch.setattr(check._Findings, "add_hole", lambda self, hole: hole and real(self, hole))
+
+
 def lock_nothing(monkeypatch) -> None:
     monkeypatch.setattr(Appender, "_lock_end", lambda self, _timeout: self._follower.catch_up())
 
@@ -206,12 +247,18 @@ CRASH_BUGS = {
     "the directory is not synced at reopen": (SimDisk, trust_names_at_reopen),
     "the slot is written before the sync": (SimDisk, write_the_slot_before_the_sync),
     "a group is written as several records": (SimDisk, split_groups),
+    "the slot says more than is synced": (SimDisk, note_what_is_not_synced),
+    "a record lies where the file's length is not durable": (SimDisk, grow_without_a_sync),
+    "a record ends at the end of the file": (SimDisk, write_behind_the_end),
 }
 SWEEP_BUGS = {
     "writing goes on after a failed sync": (every_sync, write_on_after_a_failed_sync),
     "no watermark is known": (every_flip, know_no_watermark),
     "damage is passed over": (every_flip, fall_back_to_an_older_state),
     "no sequence is checked": (every_lost_record, check_no_sequence),
+    "a log that was cut is taken for torn": (every_flip, take_a_cut_for_a_crash),
+    "a store in use is taken for closed": (every_flip, take_any_slot_for_a_close),
+    "salvage misses no log": (every_salvage, miss_no_log),
 }
 SCHEDULE_BUGS = {
     "the log is not locked": lock_nothing,
@@ -222,7 +269,12 @@ SCHEDULE_BUGS = {
 
 
 #: Takes longer than a second to be found.
-SLOW = {"a seal is not synced", "no watermark is known"}
+SLOW = {
+    "a seal is not synced",
+    "no watermark is known",
+    "a log that was cut is taken for torn",
+    "a store in use is taken for closed",
+}
 
 
 def each(bugs):

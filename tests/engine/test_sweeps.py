@@ -11,7 +11,13 @@ import os
 import pytest
 
 from tests.tools.engines import small_files
-from tests.tools.sweeps import every_errno, every_flip, every_lost_record, every_sync
+from tests.tools.sweeps import (
+    every_errno,
+    every_flip,
+    every_lost_record,
+    every_salvage,
+    every_sync,
+)
 
 STORES = int(os.environ.get("LITESESS_SWEEP_STORES", "2"))
 SEEDS = int(os.environ.get("LITESESS_SWEEP_SEEDS", "8"))
@@ -30,6 +36,13 @@ def test_no_damage_goes_unnoticed():
     counts = every_flip(range(1, STORES + 1))
     print(counts)
     assert counts["refused"] > counts["harmless"]
+
+
+@pytest.mark.slow
+def test_no_damage_lets_salvage_bring_back_what_was_deleted():
+    counts = every_salvage(range(1, STORES + 1))
+    print(counts)
+    assert counts["kept"] > counts["tried"]
 
 
 def test_a_record_dropped_doubled_or_swapped_is_refused():

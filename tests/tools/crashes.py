@@ -20,7 +20,7 @@ NAMES = range(6)
 #: What is done, and how often.
 KINDS = {
     "put": 12, "put twice": 3, "touch": 3, "delete": 4, "move": 3, "clear": 1, "compact": 2,
-    "reopen": 2,
+    "mark": 2, "reopen": 2,
 }  # fmt: skip
 
 
@@ -75,6 +75,8 @@ class Workload:
             self.do({}, lambda engine: change(engine, Clear()))
         elif kind == "compact":
             self.compact(self.engine.rekey if self.is_encrypted and rng.random() < 0.5 else None)
+        elif kind == "mark":
+            self.engine.mark()
         elif kind == "reopen":
             if rng.random() < 0.5:
                 self.engine.close()

@@ -142,7 +142,7 @@ def content(engine: Engine) -> dict[bytes, tuple[bytes, float]]:
 def small_files(monkeypatch: Any) -> None:
     """Reserve little, so that a simulated disk is quick to copy."""
     monkeypatch.setattr(log, "RESERVE_STEP", 2048)
-    monkeypatch.setattr(log, "DELETE_RESERVE", 256)
+    monkeypatch.setattr(log, "DELETE_RESERVE", 512)
 
 
 def abandon(engine: Engine) -> None:

@@ -6,7 +6,8 @@ import errno
 import os
 import random
 from collections.abc import Iterable, Iterator
-from itertools import product
+from itertools import chain, combinations, product
+from typing import NamedTuple
 
 from litesess import StoreError
 from litesess.crypto import OVERHEAD_BYTES
@@ -35,31 +36,49 @@ ERRNOS = [
 ]  # fmt: skip
 
 
-def small_store(
-    *, closed: bool, seed: int = 1
-) -> tuple[dict[str, bytes], list[dict[bytes, tuple[bytes, float]]]]:
-    """Return the files of a store with a snapshot and a log, and what it held, step by step."""
+class SmallStore(NamedTuple):
+    """A store with a snapshot and a log, and what it held, step by step."""
+
+    files: dict[str, bytes]
+    states: list[dict[bytes, tuple[bytes, float]]]
+    #: How many of the states the slot vouches for; all of them after a clean close.
+    vouched: int
+    #: The log as it was in each state.
+    logs: list[bytes]
+
+
+def small_store(*, closed: bool, seed: int = 1) -> SmallStore:
+    """Return the files of a store with a snapshot and a log."""
     disk = SimDisk()
     rng = random.Random(seed)
     engine = make_engine(disk, random_bytes=seeded_bytes(seed))
     for name in "abc":
         put(engine, name, rng.randbytes(rng.randrange(10)))
     engine.compact()
-    states = [content(engine)]
+    states, logs = [content(engine)], [log_of(disk.files())]
     for step in (
         lambda: put(engine, "d", rng.randbytes(rng.randrange(10))),
         lambda: delete(engine, "a"),
+        engine.mark,
         lambda: touch(engine, "b", FAR + 1),
         lambda: change(engine, Put(key("e"), b"e", FAR), Delete(key("c"))),
         lambda: put(engine, "f", b"ffff"),
+        lambda: delete(engine, "d"),
     ):
         step()
         states.append(content(engine))
+        logs.append(log_of(disk.files()))
     if closed:
         engine.close()
     else:
         abandon(engine)
-    return disk.files(), states
+    return SmallStore(disk.files(), states, len(states) if closed else 4, logs)
+
+
+def log_of(files: dict[str, bytes]) -> bytes:
+    """Return the bytes of the only log."""
+    (name,) = [name for name in files if name.endswith(".wal")]
+    return files[name]
 
 
 def used(data: bytes) -> int:
@@ -96,46 +115,90 @@ def pages(files: dict[str, bytes], rng: random.Random) -> Iterator[tuple[str, by
                 yield name, data[:at] + page + data[at + 512 :]
 
 
+def damages(store: SmallStore, rng: random.Random) -> Iterator[dict[str, bytes]]:
+    """Yield the files with one of them damaged, in every way."""
+    files = store.files
+    for source in flips(files), truncations(files), pages(files, rng):
+        for name, damaged in source:
+            yield files | {name: damaged}
+
+
+def losses(store: SmallStore) -> Iterator[dict[str, bytes]]:
+    """Yield the files without each set of them."""
+    names = sorted(store.files)
+    for count in range(1, len(names) + 1):
+        for lost in combinations(names, count):
+            yield {name: data for name, data in store.files.items() if name not in lost}
+
+
 def every_flip(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, int]:
     """Damage small stores in every way; nothing wrong may be shown, nothing go silently."""
     counts = {"tried": 0, "refused": 0, "harmless": 0, "last batch lost": 0}
     for seed, closed in product(seeds, (True, False)):
         rng = random.Random(seed)
-        files, states = small_store(closed=closed, seed=seed)
-        assert look(files) == states[-1]
-        for source in flips(files), truncations(files), pages(files, rng):
-            for name, damaged in source:
-                if rng.random() >= share:
-                    continue
-                counts["tried"] += 1
-                found = look(files | {name: damaged})
-                if found is None:
-                    counts["refused"] += 1
-                elif found == states[-1]:
-                    counts["harmless"] += 1
-                else:
-                    # After a crash the last batch, that nothing behind it vouches for, may
-                    # have been torn for all one can know.
-                    assert not closed, f"seed {seed} rolled back silently: {name}"
-                    assert name.endswith(".wal"), f"seed {seed}: {name}"
-                    assert_prefix(found, states, damaged, files[name])
-                    counts["last batch lost"] += 1
+        store = small_store(closed=closed, seed=seed)
+        assert look(store.files) == store.states[-1]
+        for damaged in damages(store, rng):
+            if rng.random() >= share:
+                continue
+            counts["tried"] += 1
+            found = look(damaged)
+            if found is None:
+                counts["refused"] += 1
+            elif found == store.states[-1]:
+                counts["harmless"] += 1
+            else:
+                # After a crash the last batch, that nothing behind it vouches for, may
+                # have been torn for all one can know.
+                assert not closed, f"seed {seed} rolled back silently"
+                assert_prefix(found, store, damaged)
+                counts["last batch lost"] += 1
     return counts
 
 
-def assert_prefix(found: object, states: list[object], damaged: bytes, whole: bytes) -> None:
-    """A roll-back is excused only where the damage hits the last record, which vouches for all."""
-    damaged = damaged.ljust(len(whole), b"\0")
-    last_damaged = max(at for at, byte in enumerate(whole) if damaged[at] != byte)
+def assert_prefix(found: object, store: SmallStore, files: dict[str, bytes]) -> None:
+    """A roll-back is excused only where a power cut would look like the damage.
+
+    That hits the last record, which vouches for all others, and leaves the log as long as it was;
+    and what the slot vouches for is there.
+    """
+    whole, damaged = log_of(store.files), log_of(files)
+    assert len(damaged) == len(whole), "the log was cut, and nobody noticed"
+    last_damaged = max((at for at, byte in enumerate(whole) if damaged[at] != byte), default=0)
     sealing = OVERHEAD_BYTES if engines.encryption_key is not None else 0
-    last_record = form.RECORD_BYTES + form.KEY_BYTES + 8 + 4 + sealing
+    last_record = form.RECORD_BYTES + form.KEY_BYTES + sealing
     assert last_damaged >= used(whole) - last_record, "what later records vouch for went"
-    assert found in states, "what is shown was never stored"
+    assert found in store.states[store.vouched - 1 :], "what the slot vouches for went"
+
+
+def every_salvage(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, int]:
+    """Salvage small stores after every damage: what was deleted or replaced stays so."""
+    counts = {"tried": 0, "kept": 0, "as it was before": 0}
+    for seed, closed in product(seeds, (True, False)):
+        rng = random.Random(seed)
+        store = small_store(closed=closed, seed=seed)
+        for damaged in chain(losses(store), damages(store, rng)):
+            if rng.random() >= share:
+                continue
+            counts["tried"] += 1
+            entries, _ = make_engine(SimDisk(damaged)).salvage()
+            kept = {at: (entry.value, entry.expires_at) for at, entry in entries.items()}
+            counts["kept"] += len(kept)
+            if kept.items() <= store.states[-1].items():
+                continue
+            # Nothing can tell the store from what it was after an earlier step: the same length,
+            # and zeros behind a record, where nothing vouches for more.
+            logs = zip(store.logs, store.states, strict=True)
+            states = [state for log, state in logs if log in damaged.values()]
+            assert not closed, f"seed {seed}: salvage brought something back"
+            assert any(kept.items() <= state.items() for state in states), f"seed {seed}"
+            counts["as it was before"] += 1
+    return counts
 
 
 def every_lost_record() -> int:
     """Drop, double and swap the records of a log; each must be refused or change nothing."""
-    files, _ = small_store(closed=True)
+    files = small_store(closed=True).files
     (name,) = [name for name in files if name.endswith(".wal")]
     data = files[name][: used(files[name])]
     fd_log = SimDisk(files)
@@ -150,7 +213,7 @@ def every_lost_record() -> int:
         swapped = [*records[:at], records[at + 1], records[at], *records[at + 2 :]]
         for changed in dropped, doubled, swapped:
             tried += 1
-            found = look(files | {name: head + b"".join(changed)})
+            found = look(files | {name: (head + b"".join(changed)).ljust(len(files[name]), b"\0")})
             assert found is None, f"record {at}"
     return tried
 
