@@ -311,7 +311,7 @@ class Log:
     def _pieces(self, start: int) -> Iterator[tuple[int, bytes]]:
         """Yield the pieces of the file from *start* on that hold more than zeros, with offsets."""
         while data := self.pread(CHUNK_BYTES, start):
-            if data.count(0) != len(data):
+            if data != bytes(len(data)):  # many times as fast as to count zeros
                 yield start, data
             start += len(data)
 
