@@ -142,6 +142,8 @@ class SessionStore(Standing):
         if self._is_marked and visit.status is Status.STORED and not visit.is_written:
             visit.is_touched = True
         visit.commit_unannounced()
+        if self._is_excused():
+            return
         if visit.status is not Status.STORED or visit.is_anonymous:
             raise UpdateError
         self._passed_over = ({}, [])

@@ -35,6 +35,8 @@ class Standing(SessionBase):
         self._visit_or_none: DjangoVisit | None = None
         #: The changes that were made when it last counted as unmodified.
         self._passed_over: Any = ({}, [])
+        #: Django's own middleware was told that there is something to save.
+        self._is_promised = False
         self.__dict__.pop("_session_cache", None)
 
     def come_by(self, environ: dict[str, Any]) -> None:
@@ -126,7 +128,21 @@ class Standing(SessionBase):
             with suppress(UpdateError):
                 self.save()
         is_there = visit.status in (Status.STORED, Status.NEW, Status.UNREAD)
-        return is_there and not visit.is_anonymous
+        self._is_promised = is_there and not visit.is_anonymous
+        return self._is_promised
+
+    def _is_excused(self) -> bool:
+        """Return whether a session that could not be saved is to be passed over in silence.
+
+        It has ended after Django's own middleware was told that it is there, which sends the
+        cookie again: of a session that is dead that does no harm, and the page is served.  Of one
+        that has another id by now it would take the new one's place.
+        """
+        visit = self._visit
+        if not self._is_promised or visit.status is not Status.LOST:
+            return False
+        key, _ = visit.stored()
+        return visit.rules.store.moved_at(key) is None
 
     def is_empty(self) -> bool:
         """Return whether it has no id and no values."""

@@ -17,7 +17,7 @@ from litesess import EncodeError, ids
 from litesess.integrations.django import SessionStore
 from litesess.integrations.django import store as named_store
 from tests.integrations.django.conftest import said, tab_of, values
-from tests.tools.django_app import MEANWHILE, OWN_MIDDLEWARE
+from tests.tools.django_app import DJANGOS_MIDDLEWARE, MEANWHILE, OWN_MIDDLEWARE, middleware
 
 
 def user(client):
@@ -73,6 +73,27 @@ def test_a_logout_sticks_and_the_slow_page_is_served(
     assert user(copy) is None
     if either_middleware == OWN_MIDDLEWARE or not is_saved_always:
         assert said(response) is None
+
+
+@pytest.mark.parametrize(("other", "status"), [("/logout", 200), ("/cycle", 400)])
+def test_what_ends_it_after_djangos_middleware_has_looked(
+    browser, store, monkeypatch, other, status
+):
+    """Between the last look at the session and its storing nothing but the store can tell."""
+    browser.get("/login/ada")
+    tab = tab_of(browser)
+    update, others = store.update, iter([lambda: browser.get(other)])
+
+    def late_update(*arguments, **options):
+        next(others, lambda: None)()
+        return update(*arguments, **options)
+
+    monkeypatch.setattr(store, "update", late_update)
+    with override_settings(MIDDLEWARE=middleware(DJANGOS_MIDDLEWARE)):
+        assert tab.get("/set/a/1").status_code == status
+    assert user(tab) is None
+    assert user(browser) == (None if other == "/logout" else "ada")
+    assert len(store) == (other != "/logout")
 
 
 def test_a_late_request_leaves_the_cookie_of_a_new_login_alone(browser, store, either_middleware):
