@@ -59,7 +59,7 @@ def check(table: Table, cache: Cache, *, smoke: bool, baseline: bool) -> bool:
     )
     for complaint in found:
         print(f"    {complaint}")
-        text = outcomes.texts.get(complaint.rpartition(": ")[2])
+        text = outcomes.texts.get(complaint.partition(": ")[2])
         if text:
             print("        " + "\n        ".join(text.strip().splitlines()[-12:]))
     if outcomes.sessions is None:
