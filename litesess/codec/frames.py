@@ -67,7 +67,10 @@ def decode(frame: bytes) -> Any:
     """
     # The scan costs less than an object hook, which Python would call for every object.
     try:
-        value = _decode(frame.decode())
+        text = frame.decode()
+        value, end = _scan(text)
+        if end != len(text):
+            raise ValueError("a frame goes on after its value")
         return tagged.restored(value) if _TAGGED in frame else value
     except tagged.UNREADABLE:
         pass
@@ -140,11 +143,3 @@ class Encoded(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {len(self.frames)} items>"
-
-
-def _decode(text: str) -> Any:
-    """Return the value of JSON that has no spaces around it."""
-    value, end = _scan(text)
-    if end != len(text):
-        raise ValueError("a frame goes on after its value")
-    return value

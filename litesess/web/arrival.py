@@ -62,31 +62,39 @@ def arrival_of(request: Request) -> Arrival:
     rules, header = request.rules, request.environ.get("HTTP_COOKIE", "")
     if not header:
         return _NOTHING
-    if rules.host_signer is None:
-        return arrival_by(request, rules.signer.verified(header))
-    return _by_either_name(request, rules.host_signer, header)
+    host_signer = rules.host_signer
+    if host_signer is not None and host_signer.name in header:
+        came = _by_host_name(request, host_signer, header)
+        if came is not None:
+            return came
+    came = arrival_by(request, rules.signer.verified(header))
+    if host_signer is None or not (came.has_cookie and request.is_https()):
+        return came
+    return _planted_left_out(request, came)
 
 
-def _by_either_name(request: Request, host_signer: CookieSigner, header: str) -> Arrival:
-    """Return what came by the name for https, which wins, or else by the other one.
+def _by_host_name(request: Request, host_signer: CookieSigner, header: str) -> Arrival | None:
+    """Return what came by the name for https, which wins; None: the other name counts."""
+    plain, settings = request.rules.signer, request.rules.settings_of(request.environ)
+    came = arrival_by(request, host_signer.verified(header))
+    # A dead one counts only where a new one would have that name.
+    if not (came.live or (came.has_cookie and may_be_host(settings, {}))):
+        return None
+    # The one name ends in the other.
+    if header.count(plain.name) == header.count(host_signer.name):
+        return came._replace(is_host=True)
+    others = arrival_by(request, plain.verified(header))
+    return came._replace(is_host=True, ignored=_ignored(others, settings))
 
-    Over https the other one counts only for a session whose own settings rule the first name out: a
-    neighbour, or somebody in the middle of a request over http, can have planted it.
+
+def _planted_left_out(request: Request, came: Arrival) -> Arrival:
+    """Return of what came over https by the name for http what counts.
+
+    Only a session does whose own settings rule the first name out: a neighbour, or somebody in the
+    middle of a request over http, can have planted another.
     """
-    rules = request.rules
-    plain, settings = rules.signer, rules.settings_of(request.environ)
-    came = _NOTHING
-    if host_signer.name in header:
-        came = arrival_by(request, host_signer.verified(header))
-        # A dead one counts only where a new one would have that name.
-        if came.live or (came.has_cookie and may_be_host(settings, {})):
-            # The one name ends in the other.
-            if header.count(plain.name) == header.count(host_signer.name):
-                return came._replace(is_host=True)
-            others = arrival_by(request, plain.verified(header))
-            return came._replace(is_host=True, ignored=_ignored(others, settings))
-    came = arrival_by(request, plain.verified(header))
-    if not (came.has_cookie and request.is_https() and may_be_host(settings, {})):
+    settings = request.rules.settings_of(request.environ)
+    if not may_be_host(settings, {}):
         return came
     live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
     is_known = bool(live) or came.overtaken is not None
@@ -122,12 +130,10 @@ def arrival_by(request: Request, verified: list[Verified]) -> Arrival:
         records = rules.store.load_all([item.key for item in verified])
     else:
         records = [rules.store.load(verified[0].key)]
-    now = rules.clock()
-    live = [
-        (item, record)
-        for item, record in zip(verified, records, strict=True)
-        if record is not None and request.ends_at(record) > now
-    ]
+    now, live = rules.clock(), []
+    for item, record in zip(verified, records, strict=True):
+        if record is not None and request.ends_at(record) > now:
+            live.append((item, record))
     overtaken = None if live else _overtaken(rules, verified, records, now)
     return Arrival(live, (), has_cookie=True, overtaken=overtaken)
 

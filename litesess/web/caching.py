@@ -31,15 +31,13 @@ _FORBIDS: Final = re.compile(r"(no-store|private)\Z", re.IGNORECASE)
 
 
 def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
-    """Return *headers* for a response that a session had a part in.
+    """Return *headers* for a response that sets a session's cookies.
 
     Args:
         headers: the app's; not changed.
         cookies: the ``Set-Cookie`` values that will be added.
     """
-    headers = _vary(headers)
-    if not cookies:
-        return headers
+    headers = vary_by_cookie(headers)
     headers = _untargeted(headers)
     stated = [value for name, value in headers if name.lower() == "cache-control"]
     directives = [
@@ -60,7 +58,7 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     return [*kept, ("Cache-Control", ", ".join(directives))]
 
 
-def _vary(headers: Headers) -> Headers:
+def vary_by_cookie(headers: Headers) -> Headers:
     """Return *headers* with ``Cookie`` among what the response varies by."""
     position = None
     for at, (name, value) in enumerate(headers):

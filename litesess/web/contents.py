@@ -118,7 +118,8 @@ class Contents:
                 left -= len(key) + len(frame)
                 if left < 0:
                     raise _too_large(changed, limit)
-        removed = [key for key in frames if key not in self._keys]
+        keys = self._keys
+        removed = [] if frames.keys() <= keys.keys() else [key for key in frames if key not in keys]
         return changed, removed
 
     def stored(self, frames: codec.Frames, changed: codec.Frames) -> None:

@@ -37,9 +37,12 @@ class Lives:
             now: in Unix seconds.
             ttl: its life if the cookie's settings name none, in seconds.
         """
-        ends_at = life_ends_at(settings, own, now)
-        if ends_at is None:
-            ends_at = now + ttl
+        if own or settings.expires is not None:
+            ends_at = life_ends_at(settings, own, now)
+            if ends_at is None:
+                ends_at = now + ttl
+        else:  # each request that has a session comes by here
+            ends_at = now + (ttl if settings.max_age is None else settings.max_age)
         if self.absolute_timeout is not None:
             ends_at = min(ends_at, created_at + self.absolute_timeout)
         return ends_at
@@ -61,10 +64,7 @@ class Lives:
         ends_at, seen_at = record.expires_at, record.last_seen_at
         if seen_at is None:  # a store of somebody else's does not know
             return ends_at
-        own, life = record.cookie, settings.max_age
-        if own or settings.expires is not None or self.absolute_timeout is not None:
-            ttl = self.ttl_of(record.owner)
-            wanted = self.expiry(settings, own or {}, record.created_at, seen_at, ttl)
-        else:  # the same, without two calls: each request that has a session comes by here
-            wanted = seen_at + (self.ttl_of(record.owner) if life is None else life)
+        store = self.store
+        ttl = store.ttl if store.anonymous_ttl is None else self.ttl_of(record.owner)
+        wanted = self.expiry(settings, record.cookie or {}, record.created_at, seen_at, ttl)
         return wanted if wanted < ends_at else ends_at

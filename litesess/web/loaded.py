@@ -82,7 +82,8 @@ class Loaded:
         self.id = session_id
         self._key = key
         self.record = record
-        self.contents = self.empty() if record is None else self.of(record.frames)
+        frames = {} if record is None else record.frames
+        self.contents = Contents(frames, self.rules.options.max_session_bytes)
         self.move = self._cookie = self._new_id = None
         self.new_owner = KEEP
         #: The app has said itself whose session this is.
@@ -228,9 +229,10 @@ class Loaded:
 
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""
-        return self.rules.settings_of(self.environ)
+        rules = self.rules
+        return rules.fixed_settings or rules.settings_of(self.environ)
 
     def ends_at(self, record: Record) -> float:
         """Return when the session in *record*, which is not loaded yet, ends."""
         rules = self.rules
-        return rules.ends_at(record, rules.settings_of(self.environ))
+        return rules.ends_at(record, rules.fixed_settings or rules.settings_of(self.environ))

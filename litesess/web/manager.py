@@ -34,7 +34,7 @@ class Manager(Rules):
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
         super().__init__(options, **clocks)
-        self._is_limited_to_path = self._settings is None or self._settings.path != "/"
+        self._is_limited_to_path = self.fixed_settings is None or self.fixed_settings.path != "/"
         self._watched_by = 0  # process id
         self._like: Rules | None = None  # of a middleware around, with the same sessions
         if self.options.on_event is not None:
@@ -144,7 +144,7 @@ class Manager(Rules):
     def _prepare(self, environ: dict[str, Any]) -> None:
         if self._watched_by != os.getpid():
             self._watch(environ)
-        if self._settings is None:
+        if callable(self.options.cookie):
             # Once per request, and its errors before the app runs.
             environ[self._settings_key] = self.ask_settings(environ)
 

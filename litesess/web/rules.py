@@ -253,13 +253,14 @@ class Rules(Lives):
         self.host_signer: CookieSigner | None = None
         if checked_options.cookie_name is None:
             self.host_signer = CookieSigner(HOST_COOKIE_NAME, checked_options.secret)
-        self._settings = (
+        #: The cookie's settings, the same for every request; None: see :meth:`settings_of`.
+        self.fixed_settings: CookieSettings | None = (
             checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
         )
-        check_name(name, self._settings or CookieSettings())
-        if self._settings is not None and self._settings.expires is not None:
+        check_name(name, self.fixed_settings or CookieSettings())
+        if self.fixed_settings is not None and self.fixed_settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")
-        has_life = self._settings is not None and self._settings.max_age is not None
+        has_life = self.fixed_settings is not None and self.fixed_settings.max_age is not None
         if has_life and self.store.anonymous_ttl is not None:
             logger.warning(
                 "anonymous_ttl has no effect, as cookie max_age is set and decides first; leave"
@@ -315,8 +316,8 @@ class Rules(Lives):
 
     def settings_of(self, environ: Mapping[str, Any]) -> CookieSettings:
         """Return the cookie's settings, as configured for a request."""
-        if self._settings is not None:
-            return self._settings
+        if self.fixed_settings is not None:
+            return self.fixed_settings
         settings = environ.get(self._settings_key)
         return self.ask_settings(environ) if settings is None else settings
 

@@ -130,10 +130,14 @@ class State(Loaded):
         #: The client's cookie has the name that browsers take over https alone.
         self.is_host = False
         self._is_https: bool | None = None
-        came = self._arrival_or_outage()
+        try:
+            came = self.arrival()
+        except StoreUnavailable as error:
+            came = self._outage(error)
         if self.status is not Status.UNREAD:
             return  # another greenlet of this thread was faster
-        live, chosen = came.live, chosen_of(came.live)
+        live = came.live
+        chosen = live[0] if len(live) == 1 else chosen_of(live)
         #: The client came with a cookie of ours, whatever became of its session.
         self.has_cookie = came.has_cookie or chosen is not None
         self.is_host = came.is_host
@@ -190,17 +194,15 @@ class State(Loaded):
             self.seen_at = record.last_seen_at
             self.load(verified.session_id, record, verified.key)
 
-    def _arrival_or_outage(self) -> Arrival:
-        try:
-            return self.arrival()
-        except StoreUnavailable as error:
-            self.is_refused = True
-            if self.rules.options.if_unavailable != "anonymous":
-                raise
-            # No cookie is sent, or whoever is logged in would not be when the store is back.
-            log_outage("a request is served as nobody's", error)
-            self.is_anonymous = True
-            return Arrival([], (), has_cookie=False)
+    def _outage(self, error: StoreUnavailable) -> Arrival:
+        """Return what a client comes with while the store is away; raise *error* if need be."""
+        self.is_refused = True
+        if self.rules.options.if_unavailable != "anonymous":
+            raise error
+        # No cookie is sent, or whoever is logged in would not be when the store is back.
+        log_outage("a request is served as nobody's", error)
+        self.is_anonymous = True
+        return Arrival([], (), has_cookie=False)
 
     def arrival(self) -> Arrival:
         """Return what the client came with."""

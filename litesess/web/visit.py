@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from litesess.errors import (
     EncodeError,
@@ -14,12 +13,9 @@ from litesess.errors import (
 )
 from litesess.web import announcing, ending, saving
 from litesess.web.actions import Actions
-from litesess.web.caching import Headers, guard_caches
+from litesess.web.caching import Headers, guard_caches, vary_by_cookie
 from litesess.web.loaded import UNSTORED, Move, Status
 from litesess.web.state import log_outage
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("litesess")
 
@@ -43,7 +39,10 @@ class Visit(Actions):
             self.is_late = True
             return []
         try:
-            cookies = self._outcome(is_unset=is_unset)
+            if is_unset or self.status is Status.UNREAD:
+                cookies = self._seldom_outcome(is_unset=is_unset)
+            else:
+                cookies = [] if self.is_abandoned else self._commit()
         except StoreUnavailable as error:
             self._bear(error)
             cookies = []
@@ -72,13 +71,12 @@ class Visit(Actions):
         log_outage("what a request has done to its session is lost", error)
         self.is_anonymous = True
 
-    def _outcome(self, *, is_unset: bool) -> list[str]:
+    def _seldom_outcome(self, *, is_unset: bool) -> list[str]:
+        """Commit a session that the app has taken out of the environ, or did not look at."""
         if self.is_abandoned or self.is_anonymous:
             return []
         if is_unset:
             return self._unset()
-        if self.status is not Status.UNREAD:
-            return self._commit()
         if self.is_tried:  # the store has failed
             return []
         try:
@@ -144,7 +142,7 @@ class Visit(Actions):
                 "the app sets cookie %s too; the session's comes last", self.signer().name
             )
         if self.rules.options.cache_headers:
-            headers = guard_caches(headers, cookies)
+            headers = guard_caches(headers, cookies) if cookies else vary_by_cookie(headers)
         return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers
 
     def excuses(self, status: int) -> bool:

@@ -207,6 +207,8 @@ class FlaskManager(Manager):
         self._live_name = live.get("cookie_name")
         self._live_settings = live.get("cookie")
         super().__init__({"owner_key": OWNER_KEY, **options})
+        if self._live_settings is not None:
+            self.fixed_settings = None
         self.app = app
         self.token_keys = (*self.token_keys, self.form_token_key())
 
@@ -216,7 +218,7 @@ class FlaskManager(Manager):
         if self._live_name is not None:
             name = self._live_name()
             if name != self._signer.name:
-                check_cookie_name("SESSION_COOKIE_NAME", name, self._settings)
+                check_cookie_name("SESSION_COOKIE_NAME", name, self._known_settings())
                 self._signer = CookieSigner(name, self.options.secret)
         return self._signer
 
@@ -226,10 +228,11 @@ class FlaskManager(Manager):
 
     def settings_of(self, environ: Mapping[str, Any]) -> CookieSettings:
         """Return the cookie's settings, as configured for a request."""
-        if self._live_settings is None:
-            return super().settings_of(environ)
-        settings: CookieSettings = self._live_settings()
-        return settings
+        return self._known_settings() or super().settings_of(environ)
+
+    def _known_settings(self) -> CookieSettings | None:
+        """Return the settings of the cookie now, unless the app asks a function for them."""
+        return self.fixed_settings if self._live_settings is None else self._live_settings()
 
     def form_token_key(self) -> str:
         """Return the session key, and the name in ``flask.g``, of Flask-WTF's token."""
@@ -239,7 +242,8 @@ class FlaskManager(Manager):
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Say whether the client's request came by https, or counts as if it had."""
         # As in Flask: SESSION_COOKIE_SECURE says that it does, whatever a proxy does not tell.
-        if self._settings is not None and self.settings_of(environ).secure is True:
+        known = self._known_settings()
+        if known is not None and known.secure is True:
             return True
         return super().is_https(environ)
 
