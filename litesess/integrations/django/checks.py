@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Final
 
 from django.conf import settings
@@ -57,8 +56,7 @@ def check_settings(**_which: Any) -> list[CheckMessage]:
 
 
 def _is_engine() -> bool:
-    engine = import_module(settings.SESSION_ENGINE)
-    return issubclass(engine.SessionStore, SessionStore)
+    return issubclass(import_string(f"{settings.SESSION_ENGINE}.SessionStore"), SessionStore)
 
 
 def _has_djangos_middleware() -> bool:
