@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from litesess import ids
-from litesess.clocks import wall_time
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.events import Event
 from litesess.options import (
@@ -206,11 +205,10 @@ class ManagerOptions(Options):
     environ_key: str = option(
         "litesess.session", "Where the app finds the session", check=_environ_key
     )
-    clock: Callable[[], float] = option(
-        wall_time,
-        "Returns the current time in Unix seconds; replace it in tests",
-        check=function,
-        shown="time.time",
+    clock: Callable[[], float] | None = option(
+        None,
+        "Returns the current time in Unix seconds; ``None``: as the store's does",
+        check=optional(function),
     )
 
 
@@ -242,7 +240,7 @@ class Rules(Lives):
         self.store = checked_options.store
         self.absolute_timeout = checked_options.absolute_timeout
         self.environ_key = checked_options.environ_key
-        self.clock = checked_options.clock
+        self.clock = checked_options.clock or self.store.clock
         self.monotonic = monotonic
         self.sleep = sleep
         name = checked_options.cookie_name or COOKIE_NAME

@@ -51,8 +51,8 @@ CAN_RUN = {
 }  # fmt: skip
 #: Of ``importlib``: tells what is installed, and runs none of it.
 LOOKS_ONLY = {"importlib.metadata.version", "importlib.util.find_spec"}
-#: Load modules by tables of constants.
-LOADERS = ("litesess/cli/arguments.py", "litesess/lazy.py")
+#: Load modules by names that are constants.
+LOADERS = ("litesess/cli/arguments.py", "litesess/lazy.py", "litesess/stores/opening.py")
 RUNS = {"eval", "exec", "compile", "__import__", "execfile", "input", "breakpoint"}
 
 
