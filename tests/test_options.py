@@ -191,7 +191,7 @@ def test_function_refuses_what_cant_be_called():
 WRONG = [
     ("secret", None),
     ("secret", 12345678901234567890123456789012),
-    ("store", "data"),
+    ("store", 5),
     ("store", None),
     ("cookie_name", ""),
     ("cookie_name", b"sid"),
