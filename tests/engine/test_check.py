@@ -11,8 +11,8 @@ import time
 import pytest
 
 from litesess import ConfigError, Corruption, Record, StoreError, StoreLocked, WALStore
+from litesess.engine import compaction, probe
 from litesess.engine import format as form
-from litesess.engine import probe
 from litesess.engine.maintenance import Maintenance
 from litesess.ids import key_of
 from tests.tools.engines import abandon, content, delete, key, make_engine, put, small_files
@@ -155,6 +155,59 @@ def test_salvage_goes_on_where_a_snapshot_can_t_be_read_at_all(disk):
     files = filled(disk)
     files["sessions.0000000000000002.snapshot"] = b"?"
     assert kept(files) == names(*range(10, 20))
+
+
+SNAPSHOT, LOG = "sessions.0000000000000002.snapshot", "sessions.0000000000000002.wal"
+
+
+def without(files, *missing: str):
+    return {name: data for name, data in files.items() if name not in missing}
+
+
+@pytest.mark.parametrize("with_slot", [True, False])
+def test_salvage_of_a_snapshot_without_its_log_keeps_nothing(disk, with_slot):
+    files = filled(disk)
+    missing = (LOG,) if with_slot else (LOG, "sessions.live")
+    entries, report = make_engine(SimDisk(without(files, *missing))).salvage()
+    assert entries == {}
+    assert report.doubtful == 10
+    assert [str(hole) for hole in report.holes] == [f"/store/{LOG} offset 0: is missing"]
+
+
+def test_salvage_knows_of_a_later_log_by_the_slot(disk):
+    earlier = filled(disk)
+    engine = make_engine(disk)
+    delete(engine, 5)
+    engine.compact()
+    abandon(engine)
+    mixed = earlier | {"sessions.live": disk.files()["sessions.live"]}
+    entries, report = make_engine(SimDisk(mixed)).salvage()
+    assert entries == {}
+    assert "0000000000000003.wal offset 0: is missing" in str(report.holes[-1])
+
+
+def test_salvage_misses_a_log_that_a_seal_names_though_a_later_one_is_there(disk, monkeypatch):
+    engine = make_engine(disk)
+    put(engine, 1, b"1")
+    monkeypatch.setattr(compaction, "_publish", lambda *_, **_how: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.compact()
+    monkeypatch.undo()
+    small_files(monkeypatch)
+    delete(engine, 1)
+    files = disk.files()
+    head = form.decode_header(files["sessions.0000000000000001.wal"], "f", form.WAL_MAGIC)[0]
+    later = head._replace(generation=3, salt=b"s" * 16).encode().ljust(2048, b"\0")
+    files = without(files, "sessions.0000000000000002.wal", "sessions.live")
+    entries, _ = make_engine(SimDisk(files | {"sessions.0000000000000003.wal": later})).salvage()
+    assert entries == {}
+
+
+def test_salvage_takes_nothing_from_the_log_of_another_store(disk):
+    files, others = filled(disk), filled(SimDisk())
+    entries, report = make_engine(SimDisk(files | {LOG: others[LOG]})).salvage()
+    assert entries == {}
+    assert any("of another store" in str(hole) for hole in report.holes)
 
 
 def test_data_that_looks_like_records_is_never_salvaged_as_records(disk):

@@ -70,6 +70,24 @@ def wait_for_compaction(engine) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.parametrize("at", [0, 10, 31, 45, 48])
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])
+def test_a_rotten_entry_that_counts_no_more_is_dropped(disk, caplog, at, is_deleted):
+    engine = filled(disk)
+    engine.compact()
+    if is_deleted:
+        delete(engine, 7)
+    else:
+        put(engine, 7, b"new")
+    expected = content(engine)
+    snapshot = disk.names["sessions.0000000000000002.snapshot"].content
+    snapshot[snapshot.index(key(7)) + at] ^= 1
+    engine.compact()
+    assert content(engine) == expected
+    assert "can't be read, and goes" in caplog.text
+    engine.verify()
+
+
 def test_a_compaction_keeps_everything_and_empties_the_log(disk):
     engine = filled(disk)
     expected = content(engine)
