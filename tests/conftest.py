@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from litesess.cli import main
 from litesess.crypto import EncryptionKey
@@ -29,6 +30,10 @@ from tests.tools.redises import (
 QUICK_SECONDS = 3.0
 CPU = "cpu_seconds"
 started_at = pytest.StashKey[float]()
+
+# No example is too slow on a machine that others use, too.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def cpu_seconds() -> float:

@@ -96,6 +96,10 @@ class Credit:
             self._is_given = steady - self._began >= PROBATION
         return self._is_given
 
+    def give(self) -> None:
+        """Believe the clock, until it jumps by a year."""
+        self._is_given = True
+
     def _is_vouched_for(self, now: float, uses: Iterable[float]) -> bool:
         other: float | None = None
         for used_at in uses:

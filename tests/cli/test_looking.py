@@ -184,8 +184,10 @@ def test_what_could_steer_a_terminal_is_escaped(cli, tmp_path):
 def test_looking_changes_no_byte_and_repairs_nothing(command, cli, tmp_path):
     key, *_ = fill(tmp_path)
     (log,) = tmp_path.glob("*.wal")
-    # As a killed writer leaves it: the slot knows of no end, the last record is cut short.
-    log.write_bytes(log.read_bytes().rstrip(b"\0")[:-5])
+    # As a killed writer leaves it: the slot knows of no end, the last record is not all there.
+    data = log.read_bytes()
+    written = data.rstrip(b"\0")[:-5]
+    log.write_bytes(written.ljust(len(data), b"\0"))
     (tmp_path / "sessions.live").write_bytes(b"")
     before = content(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.iterdir()]}

@@ -8,7 +8,7 @@ from typing import Final
 from litesess.cli import output, progress
 from litesess.cli.arguments import Commands
 from litesess.cli.exits import Exit
-from litesess.cli.opening import opened_directory
+from litesess.cli.opening import believe_clock, opened_directory
 
 _NOT_IN_REDIS: Final = "Redis gives back the memory of deleted sessions by itself"
 
@@ -26,6 +26,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     with opened_directory(options) as store:
+        believe_clock(store)
         before = progress.size_of(store)
         with progress.rewriting("compacting", store):
             store.compact()
