@@ -28,6 +28,11 @@ install_lowest() {
         xargs "$bin/pip" install --quiet --no-deps --target "$work/lowest"
 }
 
+build_site() {
+    "$bin/pip" install --quiet -e '.[docs]' &&
+        "$bin/python" -m sphinx -q -W --keep-going -b html docs "$work/site"
+}
+
 with_lowest() { # TESTS
     PYTHONPATH=$work/lowest "$bin/python" -m pytest -q -n auto -m 'not slow' "$@"
 }

@@ -101,7 +101,7 @@ class WALOptions(Options):
     )
     share_anywhere: bool = option(
         False,
-        "Let several processes share it on a file system of any type: docs/deploy.rst",
+        "Let several processes share it on a file system of any type: docs/workers.rst",
         check=boolean,
     )
     debug: bool = option(

@@ -431,7 +431,7 @@ def test_an_error_names_the_command_and_the_key_as_far_as_the_handle(server):
             store.load(KEY)
         shown = f"(LOAD of litesess:s:{{{handle_of(KEY)}...}})"
         assert shown in str(failure.value)
-        assert "docs/scaling.rst" in str(failure.value)
+        assert "docs/redis.rst" in str(failure.value)
         with pytest.raises(StoreUnavailable, match=r"CREATE of litesess:s:{[0-9a-f]{16}\.\.\.}"):
             put(store, owner="7")
 

@@ -22,8 +22,8 @@ _numbers = count()
 
 
 def acl_rules():
-    """Return the words of the commands in docs/scaling.rst: of a server, and of a cluster."""
-    text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
+    """Return the words of the commands in docs/redis.rst: of a server, and of a cluster."""
+    text = (ROOT / "docs" / "redis.rst").read_text("utf-8")
     rules = re.findall(r"    (ACL SETUSER litesess.*?)\n\n", text, re.DOTALL)
     server, cluster = (rule.replace("\\", " ").split() for rule in rules)
     assert server[:4] == ["ACL", "SETUSER", "litesess", "reset"]
@@ -67,7 +67,7 @@ class TestRedisStoreThatIsEncrypted(InRedis):
 
 
 class TestRedisStoreByAUserWithoutOtherRights(InRedis):
-    """The rights are those that docs/scaling.rst names."""
+    """The rights are those that docs/redis.rst names."""
 
     @pytest.fixture(autouse=True)
     def _server(self, url):

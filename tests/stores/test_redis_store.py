@@ -86,7 +86,7 @@ class TestOptions:
         assert "hunter2" not in str(failure.value)
 
     def test_the_options_of_a_url_are_those_that_the_docs_list(self):
-        text = (ROOT / "docs" / "scaling.rst").read_text("utf-8")
+        text = (ROOT / "docs" / "redis.rst").read_text("utf-8")
         table = text.split("with the nearest name:")[1].split("For other settings")[0]
         rows = [line for line in table.splitlines() if line.startswith("``")]
         listed = {name for row in rows for name in re.findall(r"``(\w+)``", row[:38])}

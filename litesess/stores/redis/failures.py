@@ -73,7 +73,7 @@ _BY_CODE: Final = {
     "WRONGPASS": _PASSWORD,
     "DENIED": Meaning("refuses clients of other machines (protected-mode)", passes=False),
     "NOPERM": Meaning(
-        "does not permit that to its user; docs/scaling.rst has the rule for ACL SETUSER",
+        "does not permit that to its user; docs/redis.rst has the rule for ACL SETUSER",
         passes=False,
     ),
 }

@@ -48,7 +48,7 @@ class RedisStore(Store):
             server: a client of the package ``redis`` (``Redis``, ``RedisCluster``, the result of
                 ``Sentinel.master_for``), or a URL: ``redis://``, ``rediss://``, ``unix://``,
                 ``redis+sentinel://HOST:PORT,HOST:PORT/SERVICE``,
-                ``redis+cluster://HOST:PORT,HOST:PORT``, with the options that ``docs/scaling.rst``
+                ``redis+cluster://HOST:PORT,HOST:PORT``, with the options that ``docs/redis.rst``
                 lists.
             **options: those of :class:`RedisOptions`.
 

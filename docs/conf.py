@@ -1,0 +1,34 @@
+"""How Sphinx builds this folder: ``python -m sphinx -W -b html docs build/docs``."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import litesess  # noqa: E402 - from the folder above, whatever else is installed
+
+project = "litesess"
+author = "The litesess authors"
+copyright = author  # noqa: A001 - Sphinx' name
+version = release = litesess.__version__
+
+extensions = ["links", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+html_theme = "furo"
+html_title = f"litesess {release}"
+html_copy_source = False
+
+# Literal blocks without a language are commands and output.
+highlight_language = "none"
+# Options and quotation marks in code are what they are.
+smartquotes = False
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# A prompt is not copied, nor what a command answers.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

@@ -1,0 +1,189 @@
+"""The site: each page is reachable, each link leads somewhere, what is generated is up to date."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+import requests
+from docutils import nodes
+
+from tests.site.test_docs import PAGES, README, literal_blocks, parse
+from tests.tools import reference
+from tests.tools.browsers import NGINX, tls_proxy
+from tests.tools.servers import ROOT, SECRET, Server, gunicorn
+
+DOCS = ROOT / "docs"
+INDEX = DOCS / "index.rst"
+
+#: Three screens of a guide, in lines of the source.
+LONGEST_GUIDE = 150
+#: The parts of the contents whose pages are read from beginning to end.
+GUIDES = ("Start", "How to", "Coming from", "Concepts")
+
+
+@cache
+def tree(page: Path) -> nodes.document:
+    """Return the document tree of a page."""
+    return parse(page.read_text())
+
+
+def contents() -> dict[str, list[str]]:
+    """Return the names of the pages in each part of the contents."""
+    blocks = re.findall(
+        r"^\.\. toctree::\n   :caption: (.+)\n   :hidden:\n\n((?:   .+\n)+)",
+        INDEX.read_text(),
+        re.MULTILINE,
+    )
+    return {caption: [name + ".rst" for name in names.split()] for caption, names in blocks}
+
+
+def links(page: Path) -> list[str]:
+    """Return the links of a page that lead to files."""
+    found = [node.get("refuri", "") for node in tree(page).findall(nodes.reference)]
+    return [link for link in found if link and not re.match(r"[a-z+]+:", link)]
+
+
+def sections(page: Path) -> set[str]:
+    """Return the ids of the sections of a page."""
+    return {one for node in tree(page).findall(nodes.section) for one in node["ids"]}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_to_a_file_leads_to_that_file_and_its_section(page: Path) -> None:
+    for link in links(page):
+        name, _, section = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_file(), f"{link} does not exist"
+        assert target.is_relative_to(ROOT)
+        if section:
+            assert section in sections(target), f"{link}: there is no such section"
+
+
+@pytest.mark.parametrize("page", PAGES[2:], ids=lambda page: page.name)
+def test_no_page_names_another_one_without_a_link(page: Path) -> None:
+    bare = re.findall(r"``(?:docs/)?([\w-]+\.rst)``", page.read_text())
+    if page.name != "CONTRIBUTING.rst":  # names pages as files, for those who change them
+        assert [name for name in bare if (DOCS / name).exists()] == []
+
+
+def test_each_page_is_in_the_contents_and_in_the_list_once() -> None:
+    pages = sorted(path.name for path in DOCS.glob("*.rst") if path != INDEX)
+    assert sorted(name for names in contents().values() for name in names) == pages
+    listed = re.findall(r"<([\w-]+\.rst)>`__", INDEX.read_text())
+    assert sorted(listed) == pages
+
+
+@pytest.mark.parametrize("name", [name for part in GUIDES for name in contents()[part]])
+def test_a_guide_is_at_most_three_screens(name: str) -> None:
+    assert len((DOCS / name).read_text().splitlines()) <= LONGEST_GUIDE
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_a_page_that_is_generated_is_up_to_date(name: str) -> None:
+    written = (DOCS / name).read_text()
+    assert written == reference.PAGES[name](), "run: python -m tests.tools.reference"
+
+
+def test_each_option_of_each_declaration_has_a_type() -> None:
+    page = (DOCS / "options.rst").read_text()
+    for _title, _about, declaration, keywords in reference.DECLARATIONS:
+        for name, *_ in reference.rows(declaration):
+            assert name in reference.annotations(keywords)
+            assert re.search(rf"^``{name}`` : ``.+`` : ", page, re.MULTILINE)
+
+
+def block(page: str, language: str, number: int = 0) -> str:
+    """Return a block of a page in a language."""
+    return literal_blocks((DOCS / page).read_text(), language)[number]
+
+
+def test_the_files_for_containers_are_yaml_of_the_right_shape() -> None:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML, to read the files for containers")
+    compose, deployment = map(yaml.safe_load, literal_blocks(
+        (DOCS / "containers.rst").read_text(), "yaml"))  # fmt: skip
+    (volume,) = compose["services"]["app"]["volumes"]
+    assert volume.partition(":")[0] in compose["volumes"]
+    spec = deployment["spec"]["template"]["spec"]
+    mounted = {mount["name"] for each in spec["containers"] for mount in each["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in spec["volumes"]}
+    assert (
+        deployment["spec"]["selector"]["matchLabels"]
+        == (deployment["spec"]["template"]["metadata"]["labels"])
+    )
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("needs systemd-analyze: apt install systemd")
+    unit = block("systemd.rst", "ini")
+    command = re.sub(r"^(ExecStart)=\S+", rf"\1={shutil.which('true')}", unit, flags=re.MULTILINE)
+    assert command != unit
+    (tmp_path / "app.service").write_text(command)
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", tmp_path / "app.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
+    )
+    said = [line for line in done.stderr.splitlines() if "app.service" in line]
+    assert (done.returncode, said) == (0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NGINX is None, reason="needs nginx: apt install nginx-light")
+def test_behind_the_nginx_of_the_page_the_cookie_is_secure(tmp_path: Path) -> None:
+    app = block("nginx.rst", "python").replace(
+        'environ["litesess.session"].get(', 'environ["litesess.session"].setdefault('
+    )
+    (tmp_path / "site_of_page.py").write_text(app)
+    with Server(
+        gunicorn("site_of_page:app", tmp_path), tmp_path, {"SESSION_SECRET": SECRET}
+    ) as server:
+        proxy = tls_proxy(server, tmp_path)
+        servers = (
+            block("nginx.rst", "nginx")
+            .replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+            .replace("listen 8443", f"listen 127.0.0.1:{proxy.port}")
+            .replace("fullchain.pem", "proxy.pem")
+            .replace("privkey.pem", "proxy.pem")
+        )
+        configuration = (tmp_path / "proxy.conf").read_text()
+        start = configuration.index("    server {")
+        (tmp_path / "proxy.conf").write_text(configuration[:start] + servers + "}\n")
+        with proxy:
+            url = proxy.url.replace("http:", "https:")
+            with requests.Session() as client:
+                client.trust_env = False
+                answer = client.get(url, verify=str(tmp_path / "proxy.pem"))
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-litesess.sid=")
+    assert "; secure" in cookie.lower()
+
+
+def test_apache_takes_the_lines_for_mod_wsgi(tmp_path: Path) -> None:
+    apache = shutil.which("apache2", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    modules = Path("/usr/lib/apache2/modules")
+    if apache is None or not (modules / "mod_wsgi.so").exists():
+        pytest.skip("needs mod_wsgi: apt install apache2 libapache2-mod-wsgi-py3")
+    names = ("mpm_event", "authz_core", "wsgi")
+    loaded = [f"LoadModule {name}_module {modules}/mod_{name}.so" for name in names]
+    lines = block("mod_wsgi.rst", "apache")
+    lines = lines.replace("user=app group=app", "user=nobody group=nogroup")
+    configuration = "\n".join([f"ServerRoot {tmp_path}", "ServerName localhost", *loaded, lines])
+    (tmp_path / "httpd.conf").write_text(configuration + "\n")
+    done = subprocess.run(
+        [apache, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "Syntax OK")
+
+
+def test_the_readme_is_where_the_site_begins() -> None:
+    assert f".. include:: ../{README.name}" in INDEX.read_text()
