@@ -1,4 +1,4 @@
-"""What an unknown option is called here: names that other session libraries have taught.
+"""Advice about an unknown option: the names of other session libraries, and ours for them.
 
 The libraries are Beaker, Pyramid, Flask, Flask-Session, express-session and Django.
 """

@@ -10,7 +10,7 @@ from typing import Final
 
 logger = logging.getLogger("litesess.clocks")
 
-#: Wall and monotonic clock may drift apart by so many seconds between two looks.
+#: Wall and monotonic clock can drift apart by this many seconds between two looks.
 LARGEST_JUMP: Final = 60.0
 
 
@@ -25,8 +25,8 @@ def wall_time() -> float:
 def steady_time() -> float:
     """Return seconds that never go back, by ``time.monotonic`` as it is at the call.
 
-    It is to be compared with :func:`wall_time`, as a test sets both.  Waits with a deadline count
-    by ``time.monotonic`` as it was at import instead: they would not end while time stands still.
+    It is compared with :func:`wall_time`, and a test sets both.  Waits with a deadline count by
+    ``time.monotonic`` as it was at import instead: they would never end while time stands still.
     """
     return time.monotonic()
 
@@ -34,7 +34,7 @@ def steady_time() -> float:
 class JumpGuard:
     """Notices when the wall clock has jumped, as a dead battery or a resumed machine makes it.
 
-    What is deleted by such a clock would be gone for good, so nothing is until it is steady.
+    Sessions deleted by such a clock would be lost, so none are deleted until it is steady.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class JumpGuard:
         self._wall, self._steady = clock(), monotonic()
 
     def is_steady(self) -> bool:
-        """Say whether the clocks agree on how long the last look was ago."""
+        """Return whether both clocks show the same time since the last call."""
         wall, steady = self._clock(), self._monotonic()
         jump = (wall - self._wall) - (steady - self._steady)
         self._wall, self._steady = wall, steady
@@ -56,13 +56,13 @@ class JumpGuard:
 
 
 def pauses(first: float, longest: float) -> Iterator[float]:
-    """Yield how long to wait before each further try, in seconds: at random, longer each time.
+    """Yield the pause before each further try, in seconds: random, and longer each time.
 
-    At random, or those that compete would meet again and again.
+    The pauses are random so that competing writers do not collide again and again.
 
     Args:
-        first: the most before the first.
-        longest: the most before any, in seconds, too.
+        first: upper bound of the first pause, in seconds.
+        longest: upper bound of every pause, in seconds.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog (full jitter).
     """

@@ -25,7 +25,7 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 SALT_BYTES: Final = 16
-#: Encrypted bytes are so much longer than the plain ones.
+#: The number of bytes that encryption adds.
 OVERHEAD_BYTES: Final = NONCE_BYTES + TAG_BYTES
 
 SHORTEST_PASSPHRASE: Final = 12  # characters
@@ -36,7 +36,7 @@ RandomBytes = Callable[[int], bytes]
 
 
 class Derivation(NamedTuple):
-    """How a wrapping key comes from an encryption key.
+    """The parameters by which a wrapping key is derived from an encryption key.
 
     Attributes:
         kind: ``RAW`` (HKDF-SHA256, for 32 random bytes), ``ARGON2ID`` or ``SCRYPT``.
@@ -59,9 +59,9 @@ class Derivation(NamedTuple):
     def check(self, path: str) -> None:
         """Raise :class:`DecryptError` if this asks for too much work, or too little.
 
-        A tampered file must neither make a passphrase cheap to guess nor keep a worker from its
-        start: that costs at most 132 MiB, and twice the time of what litesess itself asks for,
-        which is 0.2 s of a core.
+        A tampered file must neither make a passphrase cheap to guess nor keep a worker from
+        starting.  So a derivation can cost at most 132 MiB, and twice the time of litesess's own
+        parameters, which take 0.2 s of a core.
 
         Source: OWASP Password Storage Cheat Sheet for the lower bounds.
         """
@@ -82,10 +82,10 @@ _MOST_KIB: Final = 128 * 1024
 _BOUNDS: Final = {
     RAW: (range(1), range(1), range(1)),
     ARGON2ID: (range(19_456, _MOST_KIB + 1), range(2, 14), range(1, 17)),
-    # One of N is 1 KiB, as r is 8.
+    # One unit of N is 1 KiB, because r is 8.
     SCRYPT: (range(1 << 16, _MOST_KIB + 1), range(8, 9), range(1, 3)),
 }
-#: Of what a derivation goes over, in KiB: memory times passes (Argon2id) or p (scrypt).
+#: The largest work of a derivation, in KiB: memory times passes (Argon2id) or p (scrypt).
 _MOST_WORK: Final = {RAW: 0, ARGON2ID: 2 * _MOST_KIB, SCRYPT: _MOST_KIB}
 
 
@@ -99,18 +99,18 @@ class EncryptionKey:
         self._is_raw = isinstance(given, bytes)
         # Source: RFC 8265 section 4.2: one passphrase must not become two by how it was typed.
         self._bytes = given if isinstance(given, bytes) else _normalised(given).encode()
-        # It takes 0.15 s, and is asked for whenever the store looks for a data key.
+        # Kept, because it takes 0.15 s and the store needs it for each data key that it opens.
         self._derived: tuple[Derivation, bytes] | None = None
 
     def derivation(self, random_bytes: RandomBytes) -> Derivation:
-        """Return a new way to derive a wrapping key from this."""
+        """Return new parameters for deriving a wrapping key from this key."""
         salt = random_bytes(SALT_BYTES)
         if self._is_raw:
             return Derivation(RAW, 0, 0, 0, salt)
         derivation = _ARGON2ID._replace(salt=salt)
         try:
             self.derive(derivation, "(new)")
-        except DecryptError:  # this build of OpenSSL has none
+        except DecryptError:  # this build of OpenSSL lacks Argon2id
             return _SCRYPT._replace(salt=salt)
         return derivation
 
@@ -118,11 +118,11 @@ class EncryptionKey:
         """Return the wrapping key.
 
         Args:
-            derivation: how.
-            path: where that was read, for the error.
+            derivation: the parameters.
+            path: the file they come from, for the error.
 
         Raises:
-            DecryptError: it can't be derived so from this.
+            DecryptError: this key does not fit the parameters, or this machine can't use them.
         """
         derived = self._derived
         if derived is None or derived[0] != derivation:
@@ -179,7 +179,7 @@ def encryption_key(name: str, value: object) -> EncryptionKey:
             f"{name} is of type {type(value).__name__}, neither a passphrase (str) nor"
             f" {KEY_BYTES} bytes"
         )
-    # Not by an attempt: the exception would hold the passphrase.
+    # Checked before encoding: the exception of an attempt would hold the passphrase.
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ConfigError(f"{name} has a lone surrogate, which is no Unicode text")
     size = len(_normalised(value))
@@ -204,11 +204,11 @@ class DataKey:
         self._name_key = _hkdf(key, b"", b"owners")
 
     def tag(self, data: bytes) -> bytes:
-        """Return the tag which proves that *data*, not encrypted, was written with this key."""
+        """Return the tag that proves that unencrypted *data* was written with this key."""
         return hmac.digest(self._header_key, data, "sha256")[:TAG_BYTES]
 
     def blinded(self, name: bytes) -> bytes:
-        """Return bytes that stand for *name*, and don't tell it without this key."""
+        """Return bytes that stand for *name* and don't reveal it without this key."""
         return hmac.digest(self._name_key, name, "sha256")
 
     def proves(self, data: bytes, tag: bytes) -> bool:
@@ -221,11 +221,11 @@ class DataKey:
         """Return the cipher for one place.
 
         Args:
-            purpose: the kind of place; "file", or "values" and the first byte of their keys.
-            salt: of that place alone.
-            context: says which place it is; no other one has the same.
+            purpose: the kind of place: "file", or "values" and the first byte of their keys.
+            salt: a salt that no other place has.
+            context: names the place; no other place has the same context.
             path: its name for errors.
-            random_bytes: returns so many.
+            random_bytes: returns the given number of random bytes.
         """
         return Cipher(_hkdf(self._key, salt, purpose), context, path, random_bytes, self)
 
@@ -243,7 +243,7 @@ class DataKey:
         """Return the key that :meth:`wrap` has encrypted.
 
         Raises:
-            DecryptError: *wrapping_key* is not the one, or the file at *path* was changed.
+            DecryptError: *wrapping_key* is wrong, or the file at *path* was changed.
         """
         from litesess.primitives import AESGCM, InvalidTag
 
@@ -261,10 +261,11 @@ WRAPPED_BYTES: Final = KEY_BYTES + OVERHEAD_BYTES
 
 
 class Cipher:
-    """Encrypts the content of one place, such as a file, each time under a nonce of its own.
+    """Encrypts the content of one place, such as a file, each time under a new nonce.
 
-    A nonce is random and not an offset: a tail that is torn off and written anew would use that
-    twice.  2^20 records under the key of one file leave a chance of 2^-57 that two are equal.
+    A nonce is random and not an offset: an offset would be used twice if a torn tail is
+    overwritten.  With 2^20 records under the key of a file, two nonces are equal with a chance
+    of 2^-57.
 
     Source: NIST SP 800-38D section 8.3 (at most 2^32 random nonces under one key).
     """
@@ -300,7 +301,7 @@ class Cipher:
         self._last = b"", b"", b""  # the last encrypted bytes, their head, and the plain ones
 
     def encrypt(self, plain: bytes, head: bytes) -> bytes:
-        """Return *plain* encrypted, bound to *head*, which stands unencrypted before it."""
+        """Return *plain* encrypted, bound to the unencrypted *head* that precedes it."""
         nonce = self._random_bytes(NONCE_BYTES)
         encrypted = nonce + self._aead.encrypt(nonce, plain, self._context + head)
         self._last = encrypted, head, plain
@@ -310,7 +311,7 @@ class Cipher:
         """Return the plain bytes.
 
         Raises:
-            DecryptError: they were not encrypted here and for *head*, or were changed since.
+            DecryptError: they were not encrypted by this cipher for *head*, or were changed since.
         """
         last = self._last
         # A process that writes a record reads it back at once.
@@ -328,11 +329,11 @@ class Cipher:
         return DecryptError(f"{self._path} was tampered with")
 
     def values(self, context: bytes) -> ValueCiphers:
-        """Return the ciphers, under the same data key, of values that move from file to file."""
+        """Return the ciphers of values that move from file to file, under the same data key."""
         return ValueCiphers(self.data_key, context, self._path, self._random_bytes)
 
     def vouch(self, parts: Iterable[bytes]) -> bytes:
-        """Return the proof of *parts*, which are not encrypted: a nonce and a tag."""
+        """Return a nonce and a tag that prove the unencrypted *parts*."""
         nonce = self._random_bytes(NONCE_BYTES)
         tag: bytes = self._primitives.gcm_tag(self._key, nonce, chain([self._context], parts))
         return nonce + tag
@@ -351,8 +352,8 @@ class Cipher:
 class ValueCiphers(dict[int, Cipher]):
     """The ciphers of values that move from file to file, by the first byte of their keys (hashes).
 
-    Under 256 keys 2^40 values can be encrypted before the data key has to be changed: 1 000 a
-    second for 34 years.  Which version of a value belongs where, the caller must know.
+    256 keys can encrypt 2^40 values before the data key has to be changed: 1 000 a second for 34
+    years.  The caller must know which version of a value belongs to which session.
     """
 
     __slots__ = ("_context", "_data_key", "_path", "_random_bytes")
@@ -360,13 +361,13 @@ class ValueCiphers(dict[int, Cipher]):
     def __init__(
         self, data_key: DataKey, context: bytes, path: str, random_bytes: RandomBytes
     ) -> None:
-        """Begin with no cipher; each is made when it is first asked for.
+        """Start without ciphers; each one is made at its first use.
 
         Args:
-            data_key: from which their keys come.
-            context: says which store it is; no other one has the same.
-            path: of the file or server that has the values, for errors.
-            random_bytes: returns so many.
+            data_key: the key from which the ciphers' keys are derived.
+            context: names the store; no other store has the same context.
+            path: the file or server that has the values, for errors.
+            random_bytes: returns the given number of random bytes.
         """
         super().__init__()
         self._data_key = data_key
@@ -375,7 +376,7 @@ class ValueCiphers(dict[int, Cipher]):
         self._random_bytes = random_bytes
 
     def blinded(self, owner: bytes) -> bytes:
-        """Return bytes that stand for *owner*, and don't tell the name without the key."""
+        """Return bytes that stand for *owner* and don't reveal the name without the key."""
         return self._data_key.blinded(owner)
 
     def __missing__(self, first: int) -> Cipher:
@@ -389,7 +390,7 @@ class ValueCiphers(dict[int, Cipher]):
 
 
 def _wrong_key(path: str) -> DecryptError:
-    return DecryptError(f"{path}: the encryption key is not the one, or the file was changed")
+    return DecryptError(f"{path}: the encryption key is wrong, or the file was changed")
 
 
 def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
@@ -403,7 +404,7 @@ def _normalised(passphrase: str) -> str:
 
 
 def preload() -> None:
-    """Import all that encryption needs: for a process that gives up the right to read it."""
+    """Import all that encryption needs, for a process that gives up the right to read it."""
     from litesess import primitives
 
     assert primitives.AESGCM is not None

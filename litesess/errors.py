@@ -1,4 +1,4 @@
-"""The exceptions of litesess: one tree, so that a handler can be as broad or narrow as it likes."""
+"""The exceptions of litesess: one tree, so that a handler can be broad or narrow."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ConfigTypeError(ConfigError, TypeError):
 class EncodeError(LitesessError, TypeError):
     """A session value can't be stored.
 
-    Keys are often a client's, and errors end up in logs: the message is ASCII without control
-    characters, and has at most 200 characters.  Source: CWE-117.
+    A client often chooses a key, and errors end up in logs.  So the message is ASCII without
+    control characters, and has at most 200 characters.  Source: CWE-117.
 
     Attributes:
-        key_path: where the value lies, such as ``cart[2].price``; escaped, and cut in its middle
+        key_path: the value's path, such as ``cart[2].price``; escaped, and cut in its middle
             if it is long.
     """
 
@@ -50,7 +50,7 @@ class SessionGone(LitesessError):
 
 
 class HeadersSent(LitesessError):
-    """The change needs a ``Set-Cookie``, but the response's headers have left already."""
+    """The change needs a ``Set-Cookie``, but the response's headers are already sent."""
 
 
 class VersionConflict(LitesessError):
@@ -66,7 +66,7 @@ class StoreClosed(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Another process holds the store, and did not let go within ``lock_timeout``.
+    """Another process has locked the store and did not release it within ``lock_timeout``.
 
     Attributes:
         path: the store's directory.
@@ -78,15 +78,15 @@ class StoreLocked(StoreError):
 
 
 class StoreFailed(StoreError):
-    """A write or sync failed, and whether it reached the disk is unknown; writing has stopped."""
+    """A write or sync failed and may have reached the disk or not; the store stops writing."""
 
 
 class StoreFull(StoreError):
-    """The disk has no room; nothing of the write remains, reading and deleting go on."""
+    """The disk is full: the write left no trace, and you can still read and delete."""
 
 
 class LimitReached(StoreFull):
-    """``max_sessions`` is reached, and no session was found that could end for the new one."""
+    """``max_sessions`` is reached, and no session can be deleted for the new one."""
 
 
 class StoreReadOnly(StoreError):
@@ -94,16 +94,16 @@ class StoreReadOnly(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store can't be reached now; what was asked of it may have been done all the same."""
+    """The store can't be reached now; it may have carried out the call all the same."""
 
 
 class Corruption(StoreError):
-    """Bytes on the disk are not what was written.
+    """Bytes on the disk differ from the bytes that litesess wrote.
 
     Attributes:
         path: the damaged file.
-        offset: where in it, in bytes.
-        reason: what was found there.
+        offset: the position of the damage in the file, in bytes.
+        reason: the kind of damage.
     """
 
     def __init__(self, path: str, offset: int, reason: str) -> None:
@@ -114,4 +114,4 @@ class Corruption(StoreError):
 
 
 class DecryptError(StoreError):
-    """The encryption key is not the one, or a file was tampered with; which bytes is not said."""
+    """The encryption key is wrong, or a file was tampered with; the error can't tell which."""

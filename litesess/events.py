@@ -1,19 +1,19 @@
-"""What happens to sessions, told to whoever listens.
+"""Events about sessions, passed to the app's listeners.
 
 ==========  =====================================================================================
 created     a session was stored for the first time, or anew under another id (``regenerate``)
 rotated     it goes on under another id
 destroyed   it was deleted: a logout, or an operator
-expired     it had expired, and was removed; told once, by whichever process did it
-evicted     it had to go for a newer one of its owner's (``max_per_owner``), or, without an
-            owner, for another one without (``max_sessions``)
-discarded   a request that came too late wanted to write a session that was gone, or that had got
-            another id before the request came
+expired     it had expired and was removed; the process that removed it reports it, once
+evicted     it was deleted to make room for a newer session of its owner (``max_per_owner``) or,
+            if it had no owner, for another session without an owner (``max_sessions``)
+discarded   a late request tried to write a session that was gone, or that had got another id
+            before the request arrived
 missed      a logout found no session: it had ended before, or its id was changed an hour ago
 ==========  =====================================================================================
 
-Events are told without a lock, in batches of at most 50, and those of a batch are forgotten before
-the next one is read.
+Listeners are called while no lock is held, for at most 50 events at a time.  The events of a
+batch are freed before the next batch is read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES: Final[tuple[Name, ...]] = (
 
 
 class Owned(Protocol):
-    """A stored session, as far as an event tells of it."""
+    """The part of a stored session that an event shows."""
 
     owner: str | None
 
@@ -47,10 +47,10 @@ class Event:
     """Something that has happened to a session.
 
     Attributes:
-        name: what; one of ``NAMES``.
-        handle: the session's public name, now.
-        former_handle: that which it had, if it was rotated or regenerated; else None.
-        owner: whose it is, or was.
+        name: the kind of the event; one of ``NAMES``.
+        handle: the session's public name now.
+        former_handle: its former handle if it was rotated or regenerated; else None.
+        owner: the name of its owner, or of its last owner; None: it has none.
     """
 
     __slots__ = ("_record", "former_handle", "handle", "name", "owner")
@@ -77,13 +77,13 @@ class Event:
 Listener: TypeAlias = "Callable[[Event], object]"
 
 
-#: Not of the thread: a greenlet that waits in a muted block must not mute the others.
+#: A context variable, because a greenlet that waits in a muted block must not mute other ones.
 _is_muted: ContextVar[bool] = ContextVar("litesess.events.is_muted", default=False)
 
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Let nothing be told of what is done here: a session that moves to another store."""
+    """Report no events from the block, such as one that moves a session to another store."""
     token = _is_muted.set(True)
     try:
         yield
@@ -92,15 +92,15 @@ def muted() -> Iterator[None]:
 
 
 def is_heard(listeners: Iterable[Listener], name: Name) -> bool:
-    """Say whether one of *listeners* hears of events of that name.
+    """Return whether one of *listeners* takes events called *name*.
 
-    A listener hears of all, unless it has a method ``hears(name)`` that says otherwise.
+    A listener takes all events, unless it has a method ``hears(name)`` that returns False.
     """
     return not _is_muted.get() and any(_hears(listener, name) for listener in listeners)
 
 
 def tell(listeners: Iterable[Listener], events: Iterable[Event]) -> None:
-    """Tell each listener of each event; what it raises is logged, and harms nothing."""
+    """Call each listener with each event; an exception of a listener is logged and ignored."""
     if _is_muted.get():
         return
     for event in events:

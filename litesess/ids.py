@@ -1,4 +1,4 @@
-"""Session ids, what is derived from them, and every other random byte of the core."""
+"""Session ids, their keys, handles and owner hashes, and the core's random bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from litesess.errors import ConfigTypeError, EncodeError
 
-#: What an app may name an owner by.
+#: The types by which an app can name an owner.
 OwnerName: TypeAlias = "str | int | UUID"
 
 ID_BYTES = 32
@@ -22,7 +22,7 @@ HANDLE_DIGITS = 16
 _KEY: Final = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\Z")
 _HANDLE: Final = re.compile(rf"[0-9a-f]{{{HANDLE_DIGITS}}}\Z")
 
-#: Returns so many random bytes.
+#: Returns the given number of random bytes.
 random_bytes: Callable[[int], bytes] = os.urandom
 
 
@@ -51,7 +51,7 @@ def handle_of(key: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Say whether *text* can be a key."""
+    """Return whether *text* can be a key."""
     return _KEY.match(text) is not None
 
 
@@ -63,18 +63,18 @@ def check_key(key: str) -> str:
 
 
 def is_handle(text: str) -> bool:
-    """Say whether *text* can be a handle."""
+    """Return whether *text* can be a handle."""
     return _HANDLE.match(text) is not None
 
 
 def owner_of(value: object) -> str:
     """Return the owner that *value* names: a str, the digits of an int, the text of a UUID.
 
-    Other types are refused: the text of an object that has no ``__str__`` of its own differs in
-    each process, so its sessions would be found by none.
+    Other types are refused.  The text of an object without a ``__str__`` of its own differs in
+    each process, so no other process would find its sessions.
 
     Raises:
-        ConfigTypeError: *value* is neither str, int nor UUID; True and False are no numbers here.
+        ConfigTypeError: *value* is not a str, an int or a UUID; True and False are no numbers here.
         EncodeError: it has a lone surrogate.
     """
     if isinstance(value, int) and not isinstance(value, bool):
@@ -92,7 +92,7 @@ def owner_of(value: object) -> str:
 
 
 def owner_hash(owner: str) -> bytes:
-    """Return what an owner's sessions are found by: 16 bytes of a SHA-256."""
+    """Return the 16 bytes of a SHA-256 by which an owner's sessions are found."""
     return sha256(b"owner " + owner.encode()).digest()[:16]
 
 

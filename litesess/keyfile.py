@@ -1,7 +1,7 @@
 """The bytes of a key file: a store's data keys, each wrapped by the user's encryption key.
 
 Data keys are numbered.  There is more than one only while a new one takes the place of the old.
-Where the bytes are kept is for the store to say: in a file of its own, or under a name in Redis.
+The store decides where to keep the bytes: in a file of its own, or under a name in Redis.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class KeyFile(NamedTuple):
             derivation: how *wrapping_key* was derived.
             wrapping_key: encrypts the data keys.
             data_keys: by number, at least one.
-            random_bytes: returns so many.
+            random_bytes: returns the given number of random bytes.
         """
         wrapped = {}
         for number, data_key in sorted(data_keys.items()):
@@ -139,5 +139,5 @@ def _head(store: bytes, derivation: Derivation, count: int) -> bytes:
 
 
 def _context(store: bytes, derivation: Derivation, count: int, number: int) -> bytes:
-    """Return what a wrapped key is bound to: the head of its file, and its number."""
+    """Return the context of a wrapped key: the head of its file, and its number."""
     return _head(store, derivation, count) + _NUMBER.pack(number)

@@ -1,7 +1,7 @@
-"""Packages whose names are imported when they are first used.
+"""Packages that import their public names at the first use.
 
-``import litesess`` is then quick wherever it stands, such as in the plugin for pytest, and a
-program imports no more than it uses: an app with its sessions in Redis imports no engine.
+``import litesess`` is then quick everywhere, such as in the plugin for pytest, and a program
+imports only the parts that it uses: an app with its sessions in Redis imports no engine.
 
 Source: PEP 562.
 """

@@ -30,7 +30,7 @@ except ImportError as error:
     ) from error
 
 _PREFIX: Final = "litesess_"
-#: Of each number: its name there, whether it only grows, and what it is.
+#: The metric of each number: its name, whether it only grows, and its description.
 _NUMBERS: Final = {
     "live": ("sessions", False, "Sessions that have not expired"),
     "expired": ("expired_sessions", False, "Expired sessions that were not removed yet"),
@@ -50,7 +50,7 @@ _NUMBERS: Final = {
 
 
 class StoreCollector:
-    """What ``prometheus_client`` asks for a store's numbers."""
+    """The collector of a store's numbers, for ``prometheus_client``."""
 
     def __init__(self, store: WALStore, name: str = "sessions") -> None:
         """Count *store*; *name* is the value of the label ``store``, where there are several."""

@@ -1,4 +1,4 @@
-"""Options, declared once: a frozen dataclass per subject, whose fields know their own rules.
+"""Options, declared once: a frozen dataclass for each subject, with the rules in its fields.
 
 From a declaration come the keywords with their defaults, the checks, the error that names the
 nearest known option, and the README's table.
@@ -30,8 +30,8 @@ def option(
 
     Args:
         default: its value when it is not given, in the form a user would write.
-        doc: what it does, with its unit; a cell of the README's table.
-        check: takes the option's name and what was given, returns the value to use or raises.
+        doc: its effect and its unit; a cell of the README's table.
+        check: takes the option's name and the given value; returns the value to use, or raises.
         secret: keep the value out of reprs.
         shown: the default in the README's table; None: its source.
     """
@@ -48,7 +48,7 @@ def required(doc: str, *, check: Check, secret: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What declarations of options inherit: each option is checked when they are made."""
+    """The base class of declarations; it checks each option when an instance is made."""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -69,7 +69,7 @@ def build(cls: type[OptionsT], given: Mapping[str, Any], subject: str = "") -> O
     Args:
         cls: a declaration.
         given: option names and values.
-        subject: what the options belong to, for the error, such as ``"cookie "``.
+        subject: the part that has the options, for the error, such as ``"cookie "``.
 
     Raises:
         ConfigError: a name is unknown or missing, a value is wrong, or two contradict each other.
@@ -91,14 +91,14 @@ _WORDS: Final = {
 
 
 def parsed(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what *given* says of the options of *cls*, text read as what each option takes.
+    """Return the options of *cls* in *given*, with text converted to each option's type.
 
     Args:
         cls: a declaration.
-        given: option names and values; what is no text is taken as it is, and names that are not
-            of *cls* are left out.
+        given: option names and values; a value that is not text is kept as it is, and names
+            that *cls* does not have are left out.
 
-    Nothing is refused: that is for :func:`build`, which knows each option's rules.
+    This function refuses nothing: :func:`build` does, because it knows each option's rules.
     """
     hints = get_type_hints(cls)
     return {
@@ -109,7 +109,7 @@ def parsed(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(value: Any, hint: Any) -> Any:
-    """Return what *value* says to an option of the type *hint*; what it does not, as it is."""
+    """Return the text *value* as a value of the type *hint*, or unchanged if that fails."""
     if not isinstance(value, str):
         return value
     kinds = get_args(hint) or (hint,)
@@ -118,7 +118,7 @@ def _parsed(value: Any, hint: Any) -> Any:
         return value.split()
     if bool in kinds and word in _WORDS:
         return _WORDS[word]
-    # "none" is a word to an option that takes words.
+    # An option that takes text can have the value "none".
     if type(None) in kinds and word in ({""} if str in kinds else {"", "none"}):
         return None
     is_number = int in kinds or float in kinds
@@ -147,7 +147,7 @@ def signature(cls: type[Options], *leading: str) -> inspect.Signature:
 
 
 def rows(cls: type[Options]) -> Iterator[tuple[str, str, str]]:
-    """Yield each option's name, default as Python source, and what it does."""
+    """Yield the name, the default as Python source, and the description of each option."""
     for item in dataclasses.fields(cls):
         shown = item.metadata["shown"] or _source(item.default)
         is_required = item.default is dataclasses.MISSING
@@ -170,7 +170,7 @@ def seconds(name: str, value: object) -> float:
 
 
 def seconds_or_zero(name: str, value: object) -> float:
-    """Check a duration, which may be zero: seconds as int or float, or a timedelta."""
+    """Check a duration of zero or more: seconds as int or float, or a timedelta."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -217,7 +217,7 @@ def choice(*allowed: object) -> Check:
     """Return a check for one of a few values."""
 
     def check(name: str, value: object) -> object:
-        # Not `in`: True equals 1, and a value may not be comparable at all.
+        # Not `in`: True equals 1, and a value can be of a type that can't be compared.
         if not any(type(value) is type(item) and value == item for item in allowed):
             known = ", ".join(repr(item) for item in allowed)
             raise ConfigError(f"{name} {value!r} is not one of {known}")
@@ -236,7 +236,7 @@ def text(name: str, value: object) -> str:
 
 
 def function(name: str, value: object) -> Callable[..., Any]:
-    """Check an option that is called."""
+    """Check an option that is a function."""
     if not callable(value):
         raise ConfigTypeError(f"{name} is of type {type(value).__name__}, which can't be called")
     return value

@@ -24,7 +24,7 @@ def parse(text: str) -> Address:
     """Return the address that a command line gives.
 
     Raises:
-        ArgumentTypeError: it is none; the message has nothing of a password.
+        ArgumentTypeError: it is no address; the message shows no password.
     """
     try:
         return addresses.parse(text)

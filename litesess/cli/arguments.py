@@ -33,7 +33,7 @@ STORE is a directory or in Redis:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors show no password of an address."""
+    """A parser that hides the passwords of addresses in its errors."""
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit."""
@@ -130,7 +130,7 @@ class Commands:
         Raises:
             SystemExit: for ``--help`` and a wrong command line.
         """
-        # A signal waits: argparse hides an exception from elsewhere behind one of its own.
+        # A signal waits until argparse is done, which would replace its exception by another one.
         with stopping.deferred():
             options = self._parsed(sys.argv[1:] if arguments is None else arguments)
         run: Run = options.run

@@ -81,7 +81,7 @@ def key_for(
         is_new: it was to be given as the new key.
 
     Raises:
-        Failure: there is none, or it is no key of that kind.
+        Failure: no key was given, or the key is of another kind.
     """
     if kind is None:
         # No key can open it, but pass one on so that the store can say whether it is unencrypted
@@ -112,10 +112,10 @@ def needed(kind: Kind | None, path: str) -> Kind:
 
 
 def new_key(options: argparse.Namespace, former: Kind | None, given: Given | None) -> str | bytes:
-    """Return the new passphrase or key of a store, whose former key is of the kind *former*.
+    """Return the new passphrase or key of a store with a key of the kind *former*.
 
     Raises:
-        Failure: there is none, or it is no key of the wanted kind.
+        Failure: no key was given, or the key is of another kind.
     """
     kind = options.kind or former or Kind.PASSPHRASE
     if given is None and sys.stdin.isatty():

@@ -20,7 +20,7 @@ NAMES: Final = ("stats", "list", "show", "verify", "revoke", "gc", "compact")
 
 
 def summary(name: str) -> str:
-    """Return what a command does, in a line."""
+    """Return a command's description, in one line."""
     return Commands(MODULES).summary(name)
 
 
@@ -28,7 +28,7 @@ def run(program: str, store: Store, words: Sequence[str]) -> int:
     """Run a command on the store of an app; return its exit status.
 
     Args:
-        program: what the operator has called, such as ``"flask litesess"``.
+        program: the program that the operator ran, such as ``"flask litesess"``.
         store: the app's.
         words: the command and its arguments.
 
@@ -46,7 +46,7 @@ def run(program: str, store: Store, words: Sequence[str]) -> int:
 
 
 def _check_user(path: str) -> None:
-    """Refuse to make a directory that the workers, who run as another user, could not enter.
+    """Refuse to make a directory that workers of another user could not enter.
 
     The store itself refuses a directory that exists.  Root can't become the owner here, as on the
     command line: the app's own code has run as root already.

@@ -102,7 +102,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise BadLine(f"is not JSON at character {error.pos}: {error.msg}") from None
     except (ValueError, RecursionError):  # a number of too many digits; too deep
-        raise BadLine("holds what can't be read as JSON") from None
+        raise BadLine("holds a value that can't be read as JSON") from None
     if not isinstance(fields, dict):
         raise BadLine("is no JSON object")
     return fields

@@ -181,7 +181,7 @@ def located(options: argparse.Namespace, *, create: bool = False) -> Located:
 def located_directory(options: argparse.Namespace) -> LocatedDirectory:
     """Locate the store that the options name, of a command that works in directories alone."""
     found = located(options)
-    assert isinstance(found, LocatedDirectory)  # address_of() refuses others
+    assert isinstance(found, LocatedDirectory)  # address_of() refuses all other addresses
     return found
 
 

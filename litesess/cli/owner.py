@@ -144,6 +144,6 @@ def writing_to(path: str, identity: Identity | None, cure: str) -> Iterator[None
             raise OSError(error.errno, error.strerror, path) from error
         raise Failure(
             Exit.PATH,
-            f"{path}: {error.strerror} to {identity}, the owner of the store, as whom root works"
-            f" on it; {cure}",
+            f"{path}: {error.strerror} to {identity}, the owner of the store, and root works as"
+            f" that user; {cure}",
         ) from error

@@ -22,7 +22,7 @@ def check_exists(path: str, collection: str) -> None:
     """Check that there is a store: a mistyped path must not make one.
 
     Raises:
-        Failure: there is none, or the directory can't be read.
+        Failure: the store does not exist, or the directory can't be read.
     """
     try:
         found = collections_in(path)

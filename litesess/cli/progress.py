@@ -88,7 +88,7 @@ def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
 
 
 def bytes_in(directory: str, beginning: str) -> int:
-    """Return the length of the files in *directory* whose names begin so, in bytes."""
+    """Return the bytes of all files in *directory* with names that start with *beginning*."""
     total = 0
     with suppress(OSError):
         for path in Path(directory).iterdir():

@@ -78,7 +78,7 @@ def deferred() -> Iterator[None]:
 
 
 def is_stopped() -> bool:
-    """Return whether the command is being stopped, so that nobody needs its threads' warnings."""
+    """Return whether the command is being stopped, so that its threads need not warn."""
     return _State.is_stopped
 
 

@@ -39,7 +39,7 @@ def encode(value: object, key_path: str, limit: int | None = None) -> bytes:
             be larger than *limit*.
     """
     try:
-        # What counters are made of, without the encoder that would be made for each.
+        # A counter is an int: skip the encoder, which Python would make anew for each value.
         if type(value) is int:
             return b"%d" % value
         # The quick look has used up some of its room, so the walk gets a new one.
@@ -55,7 +55,7 @@ def encode(value: object, key_path: str, limit: int | None = None) -> bytes:
         reason, path = "has a lone surrogate, which is no Unicode text", ""
     except ValueError:  # an int of more digits than sys.set_int_max_str_digits allows
         reason, path = "can't be encoded: an int has too many digits", ""
-    # Outside of the handlers: a chained exception may show the value.
+    # Raise outside of the handlers: a chained exception can show the value.
     raise EncodeError(f"{key_path}{path}", reason)
 
 
@@ -74,8 +74,8 @@ def decode(frame: bytes) -> Any:
         return tagged.restored(value) if _TAGGED in frame else value
     except tagged.UNREADABLE:
         pass
-    # Outside of the handler: Python's error for a value that it can't parse may show the value.
-    raise ValueError("a frame is no JSON of ours, too deep, or has an unknown or malformed tag")
+    # Raise outside of the handler: Python's error for a value that it can't parse can show it.
+    raise ValueError("a frame is not litesess's JSON, too deep, or has an unknown or malformed tag")
 
 
 def decode_all(frames: Frames) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def decode_all(frames: Frames) -> dict[str, Any]:
     Raises:
         ValueError: one was not made by :func:`encode`.
     """
-    # One list: to begin takes the decoder longer than most values.
+    # Decode one list: to start the decoder takes longer than to decode most values.
     values = decode(b"[%b]" % b",".join(frames.values()))
     if len(values) != len(frames):
         raise ValueError("a frame holds several values")
@@ -125,7 +125,10 @@ def check_key(key: object) -> str:
 
 
 class Encoded(Mapping[str, Any]):
-    """Session items that are encoded already: stores of ours take the frames, others the values."""
+    """Session items that are encoded already.
+
+    litesess's own stores take the frames; a store of another project takes the decoded values.
+    """
 
     __slots__ = ("frames",)
 

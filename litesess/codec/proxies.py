@@ -1,7 +1,7 @@
 """The values that proxies and lazy texts stand for, without the packages that make them.
 
 Examples are Werkzeug's ``LocalProxy``, Django's ``SimpleLazyObject`` and the lazy translations of
-Babel's integrations.  ``isinstance`` and ``__class__`` describe the value behind a proxy, but the
+Babel's integrations.  ``isinstance`` and ``__class__`` describe the proxied value, but the
 functions of C that encode a value need the value itself.
 """
 
@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-#: For each type a method that its subclasses seldom replace.  Proxies pass on the look-up of an
-#: attribute, so the method that they return is bound to the value behind them.
+#: A method of each type that its subclasses seldom replace.  A proxy passes the look-up of an
+#: attribute on, so the method that it returns is bound to the proxied value.
 _METHODS: Final[dict[type, str]] = {
     str: "encode",
     int: "bit_length",
@@ -54,7 +54,7 @@ def value_of(given: Any) -> Any:
 
 
 def _text_of(given: Any) -> Any:
-    """Return the text that a lazy text stands for, or *given* itself if it is none."""
+    """Return the text that a lazy text stands for, or *given* itself if it is not lazy."""
     # Lazy texts have the methods of str, and need not claim to be of its class.
     if not hasattr(given, "encode") or not hasattr(given, "casefold"):
         return given

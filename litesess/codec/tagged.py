@@ -1,6 +1,6 @@
 """Typed JSON: a value as JSON's own types, and back.
 
-A value is JSON (RFC 8259, UTF-8).  What JSON lacks is an object with one tagged member::
+A value is JSON (RFC 8259, UTF-8).  A type that JSON lacks is an object with one tagged member::
 
     {"~datetime": "2026-01-31T10:00:00+01:00"}   {"~date": "2026-01-31"}   {"~decimal": "1.50"}
     {"~uuid": "..."}   {"~bytes": "<base64>"}   {"~tuple": [...]}   {"~set": [...]}
@@ -30,14 +30,14 @@ _ATOMS = frozenset({str, int, bool, type(None)})
 _NAMES = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
 
-# What contains itself is nested too deeply, which is looked for anyway.
+# No check for cycles: a value that contains itself exceeds MAX_DEPTH, which is checked anyway.
 to_json = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
 
 
 class Unfit(Exception):
-    """A value that can't be stored, and the way to it, which is noted on the way back."""
+    """A value that can't be stored, with its path, which is collected on the way back up."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Unfit(Exception):
         self.path = ""  # such as "[2].price"
 
     def at(self, step: str) -> Unfit:
-        """Note one more step of the way, the innermost first."""
+        """Add a step to the front of the path; the innermost step comes first."""
         self.path = step + self.path
         return self
 
@@ -69,7 +69,7 @@ class Room:
 def is_plain(value: Any, depth: int, room: Room) -> bool:
     """Return whether JSON carries *value* as it is; False only makes it take longer.
 
-    What is counted against *room* is at most what the frame will have.
+    The bytes counted against *room* are at most as many as the frame will have.
     """
     kind = type(value)
     if kind is not dict and kind is not list:
@@ -104,8 +104,8 @@ def is_plain(value: Any, depth: int, room: Room) -> bool:
 class Walk(Room):
     """One walk through a value, which turns it into JSON's own types.
 
-    Nothing is built for an error on the way there: a path for each item would cost as much as the
-    longest key, once for each item.
+    The walk builds no path for an error on its way down: a path for each item would cost as much
+    as the longest key, once for each item.
     """
 
     __slots__ = ()
@@ -260,7 +260,7 @@ def _number(value: Decimal) -> str:
     return Decimal.__str__(value)
 
 
-# Order: datetime before date, whose subclass it is.
+# Order: datetime before date, because datetime is a subclass of date.
 _CONVERTERS: dict[type, Callable[[Walk, Any, int], object]] = {
     dict: Walk.members,
     list: Walk.items,
@@ -280,7 +280,7 @@ _CONVERTERS: dict[type, Callable[[Walk, Any, int], object]] = {
 
 
 def _converter_of(kind: type) -> Callable[[Walk, Any, int], object] | None:
-    """Return the function for a subclass of a type that can be stored; None: it is of none."""
+    """Return the function for a subclass of a storable type; None for any other type."""
     for base, convert in _CONVERTERS.items():
         if issubclass(kind, base):
             return convert
@@ -308,14 +308,14 @@ _RESTORERS: dict[str, Callable[[Any], Any]] = {
     "~dict": dict,
 }
 _HASHABLE = _RESTORERS.keys() - {"~tuple", "~set", "~dict"}
-#: What is raised for a frame that :func:`encode` did not make.
+#: The exceptions that a frame raises if :func:`encode` did not make it.
 UNREADABLE = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
 
 
 def restored(value: Any) -> Any:
-    """Return *value* with each tagged object turned into what it stands for."""
+    """Return *value* with the value that each tagged object stands for in its place."""
     if isinstance(value, list):
         return [restored(item) for item in value]
     if not isinstance(value, dict):

@@ -124,7 +124,7 @@ class TestRefusals:
         fill(data, encryption_key=PASSPHRASE)
         monkeypatch.setenv(VARIABLE, "wrong horse battery")
         told = self.refusal(cli("stats", data))
-        assert "sessions.keys: the encryption key is not the one" in told
+        assert "sessions.keys: the encryption key is wrong" in told
         assert "horse" not in told
 
     def test_a_key_for_a_store_in_the_clear(self, cli, data, monkeypatch):

@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if bool(options.handles) + (options.owner is not None) + options.all != 1:
-        raise Failure(Exit.USAGE, "revoke what: give handles, or --owner, or --all")
+        raise Failure(Exit.USAGE, "no sessions were named: give handles, or --owner, or --all")
     with opened(options) as store:
         if options.all:
             store.clear()
