@@ -102,7 +102,7 @@ class _Import:
         done = path.with_name(path.name + _DONE_SUFFIX)
         with stopping.deferred():
             # Order: rename the file before the session exists, so that no later import brings back
-            # a session whose user has logged out since.
+            # the session of a user who has logged out since.
             _rename(path, done)
             try:
                 self.counts.take(key, record, store)
@@ -112,7 +112,7 @@ class _Import:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # As the owner of the store, who also owns Beaker's files: root would follow links there.
+    # Act as the owner of the store and of Beaker's files: root would follow links there.
     if options.dry_run:
         become_owner(*address_of(options).paths)
         done = _Import(options.timeout, None)
@@ -131,7 +131,7 @@ def _top(directory: str) -> Path:
     """Return the directory of the files, which lies below Beaker's data_dir or is *directory*.
 
     Raises:
-        Failure: there is none.
+        Failure: the directory holds no sessions of Beaker's in files.
     """
     given = Path(directory)
     if (given / files.FILES).is_dir():
@@ -147,6 +147,6 @@ def _rename(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError as error:
-        # Without the path, which ends with the id.
+        # The message leaves out the path, which ends with the id.
         where = path.parent.parent.parent
         raise Failure(code_of(error), f"{where}: can't rename a file: {error.strerror}") from None

@@ -35,7 +35,7 @@ _WORDS: Final = {
 
 _ELSEWHERE: Final = "the sessions are in files below the path that you give, on this machine alone"
 _ENCRYPTION: Final = "with an encrypt_key all stored values are encrypted, always by AES-256-GCM"
-#: Options without effect, each with what litesess does instead.
+#: Options without effect, each with the behaviour of litesess in its place.
 _WITHOUT_EFFECT: Final = {
     "invalidate_corrupt": "damage is never passed over: opening the store raises Corruption, and"
     " `litesess salvage` gets the certain sessions out",
@@ -64,14 +64,14 @@ def from_beaker(
 ) -> dict[str, Any]:
     """Return Beaker's session options as options of :class:`litesess.SessionMiddleware`.
 
-    ``SessionMiddleware(app, **from_beaker(config, "data"))`` keeps its sessions in ``data``.  An
-    option without a counterpart is warned of in the log, once for each call.
+    ``SessionMiddleware(app, **from_beaker(config, "data"))`` keeps its sessions in ``data``.  Each
+    call logs a warning for each option without a counterpart.
 
     Args:
-        config: as Beaker's middleware takes it: names with ``session.`` or ``beaker.session.``
-            before them, or, if there are none of these, all names; values may be text.
-        path: the directory of the new store; none of Beaker's.
-        **options: those of the middleware and of ``WALStore``, which go before *config*.
+        config: as Beaker's middleware takes it: names that begin with ``session.`` or
+            ``beaker.session.``; if no name does, all names; values can be text.
+        path: the directory of the new store; it must not be a directory of Beaker's.
+        **options: options of the middleware and of ``WALStore``; they override *config*.
 
     Raises:
         ConfigError: an option is unknown or wrong, or asks for a feature that is missing here.
@@ -163,7 +163,7 @@ class Given:
             )
 
     def warn(self, path: object) -> None:
-        """Log each option without a counterpart, and what litesess does instead."""
+        """Log each option without a counterpart, and the behaviour of litesess in its place."""
         instead = {
             option: _WITHOUT_EFFECT[option]
             for option, value in self.values.items()
@@ -203,7 +203,7 @@ def _check_path(given: Given, path: str | os.PathLike[str]) -> None:
 
 
 def _taken(given: Given) -> dict[str, Any]:
-    """Return the options as settings of ours."""
+    """Return the options as settings of litesess."""
     settings: dict[str, Any] = {}
     for option, take in _TAKEN.items():
         if option in given.values:
@@ -236,7 +236,7 @@ def _secret(given: Given) -> Any:
 
 
 def _life(given: Given) -> dict[str, Any]:
-    """Return the settings of when sessions and cookies end.
+    """Return the settings for the end of sessions and cookies.
 
     Beaker's cookie ends ``cookie_expires`` after it was first sent, and its session after
     ``timeout`` without a request: here a session ends when either of them would.
@@ -254,12 +254,12 @@ def _life(given: Given) -> dict[str, Any]:
                 f"{given.name('cookie_expires')} is a point in time, beside which"
                 f" {given.name('timeout')} can't be kept; give seconds, or True"
             )
-        # Beaker writes it down as it is, and cookies count in UTC.
+        # Beaker writes the time without conversion, and cookies count in UTC.
         aware = expires.replace(tzinfo=timezone.utc) if expires.tzinfo is None else expires
         return {"ttl": idle, "cookie.expires": aware}
     longest = None if expires is False else given.seconds("cookie_expires")
     life = idle if longest is None else min(idle, longest)
-    # The cookie moves on with each response, or it would end before a session that is used.
+    # Send the cookie with each response, or it would end before a session that is in use.
     is_rolling = timeout is not None and (longest is None or timeout < longest)
     return {
         "ttl": life,
@@ -287,7 +287,7 @@ def _flag(ours: str, option: str) -> Callable[[Given], dict[str, Any]]:
 
 
 def _samesite(given: Given) -> dict[str, Any]:
-    # None is no attribute, and the word is SameSite=None.
+    # None leaves the attribute out; the word "None" is SameSite=None.
     return {"cookie.samesite": given.text("samesite")}
 
 

@@ -53,7 +53,7 @@ def paths(top: Path) -> Iterator[Path]:
     Raises:
         OSError: a directory can't be read.
     """
-    # All names of a directory before any of them is changed.  Not by glob(), which passes over
+    # List all names of a directory before the import renames one.  glob() would pass over
     # directories that can't be read.
     for first in sorted(path for path in top.iterdir() if len(path.name) == 1):
         for second in sorted(path for path in first.iterdir() if len(path.name) == 2):
@@ -139,7 +139,7 @@ def _unpacked(text: str) -> Any:
     try:
         return json.loads(inner)
     except (ValueError, RecursionError):
-        raise Refused("holds what can't be read as JSON") from None
+        raise Refused("holds a value that can't be read as JSON") from None
 
 
 def _instant(values: Mapping[Any, Any], name: str, default: float) -> float:

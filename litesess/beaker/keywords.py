@@ -1,4 +1,7 @@
-"""The options beside Beaker's as type checkers see them; see :mod:`litesess.stores.keywords`."""
+"""The options besides Beaker's, as type checkers see them.
+
+See :mod:`litesess.stores.keywords`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,6 @@ from litesess.web.keywords import OptionalKeywords
 
 
 class BeakerKeywords(OptionalKeywords, WALKeywords, total=False):
-    """What :func:`litesess.beaker.from_beaker` takes beside Beaker's options and the path."""
+    """The keywords of :func:`litesess.beaker.from_beaker` besides Beaker's options and the path."""
 
     secret: str | bytes | Sequence[str | bytes]

@@ -5,9 +5,9 @@ then called.  Here a name is text that is looked up in a small table of the type
 may hold.  Nothing is imported, and a name that the table lacks is refused.  The reader knows only
 the instructions that such values need.
 
-A small pickle can also be work for hours: a value is kept under a number and mentioned again by two
-bytes, and each mention may be hashed, compared or converted.  The machine therefore hashes
-nothing, and makes sets and dicts as lists.  The copy at the end has a budget.
+A small pickle can also take hours to read: a pickle can mention a value again in two bytes, and
+each mention can be hashed, compared or converted.  The machine therefore hashes nothing, and
+makes sets and dicts as lists.  The copy at the end has a budget.
 
 Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions.
 """
@@ -31,8 +31,8 @@ _MOST: Final = 1 << 21
 _MOST_STEPS: Final = 1 << 20
 #: The bytes of a number of 4 300 digits; Python reads no longer one from text.
 _LONGEST_NUMBER: Final = 1786
-#: So many members of a set, or keys of a dict, may have one hash: -1 and -2 have, and no three
-#: that are not made for it.
+#: The largest number of members of a set, or keys of a dict, with one hash.  -1 and -2 share a
+#: hash; three values share one only if they were chosen for that.
 _MOST_ALIKE: Final = 8
 _SHOWN: Final = 80
 #: The exceptions of instructions that no pickler has written.
@@ -62,7 +62,7 @@ class _Uuid:
 
 
 class _Members:
-    """A set or dict to be: its members, or pairs of key and value, in a list."""
+    """A future set or dict: its members, or pairs of key and value, in a list."""
 
     __slots__ = ("items", "kind")
 
@@ -88,7 +88,7 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 def _decimal(text: str) -> Decimal:
-    if type(text) is not str:  # from a long int it takes time by the square
+    if type(text) is not str:  # converting a long int takes quadratic time
         raise TypeError("no text")
     return Decimal(text)
 
@@ -279,7 +279,7 @@ def _long(given: bytes) -> int:
 
 
 _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
-    b"\x95": lambda machine: machine.take(8),  # how long a frame is; all is here anyway
+    b"\x95": lambda machine: machine.take(8),  # the length of a frame; all is here anyway
     b"(": _Machine.mark,
     b"0": lambda machine: machine.stack.pop(),
     b"1": _Machine.marked,
@@ -327,7 +327,7 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
 
 
 class _Copy:
-    """A copier of a value whose parts may stand anywhere in it, even in themselves.
+    """A copier of a value that can contain the same part many times, even in itself.
 
     A pickle of a hundred bytes can stand for more values than there are atoms, so the copying stops
     at a limit.
@@ -365,9 +365,9 @@ class _Copy:
         """Return copies of the future members of a set, or keys of a dict.
 
         Raises:
-            NotPlain: one is nested too deeply: a tuple of tuples of one tuple, and so on, takes
-                hours to hash, or all of the stack.  Or many have one hash, so that each would be
-                compared with all others.
+            NotPlain: a member is nested too deeply: a tuple of tuples of one tuple, and so on,
+                takes hours to hash, or all of the stack.  Or many members have one hash, so
+                that Python would compare each one with all the rest.
         """
         copies, alike = [], Counter[int]()
         for member in members:
@@ -378,7 +378,7 @@ class _Copy:
             if any(type(part) in (tuple, _Members) for part in parts):
                 raise NotPlain("has a key that is nested deeper than a tuple")
             copy = self.of(member, depth)
-            if type(copy) not in (str, bytes):  # whose hashes nobody can foresee
+            if type(copy) not in (str, bytes):  # no client can foresee their hashes
                 number = hash(copy)
                 alike[number] += 1
                 if alike[number] > _MOST_ALIKE:
@@ -388,7 +388,7 @@ class _Copy:
 
 
 def _size(value: Any) -> int:
-    """Return about how much work a plain value is, beyond one that is small."""
+    """Return an estimate of the work that a plain value takes, beyond a small value."""
     if type(value) in (str, bytes, bytearray):
         return len(value)
     return sys.getsizeof(value) >> 5 if type(value) in (int, Decimal) else 0

@@ -40,9 +40,10 @@ logger = logging.getLogger("litesess.beaker")
 class BeakerTransition(SessionMiddleware):
     """The middleware that :func:`from_beaker` configures, which accepts Beaker's cookies, too.
 
-    A client with a cookie of Beaker's goes on with the session that ``litesess import-beaker`` has
-    brought over, under another id, and gets a cookie of ours in the place of Beaker's.  When all
-    those clients have come back, or their sessions have expired, ``SessionMiddleware`` is enough.
+    If a client sends Beaker's cookie, it continues the session that ``litesess import-beaker`` has
+    brought over.  The session gets another id, and the client gets litesess's cookie in place of
+    Beaker's.  When all those clients have come back, or their sessions have expired,
+    ``SessionMiddleware`` is enough.
     """
 
     __signature__: ClassVar[Signature] = Signature(
@@ -67,11 +68,12 @@ class BeakerTransition(SessionMiddleware):
         Args:
             app: any WSGI app.
             config: see :func:`from_beaker`; its ``session.secret`` verifies Beaker's cookies.
-            path: see there.
-            **options: see there; ``secret``, if it is given, signs the cookies of ours.
+            path: see :func:`from_beaker`.
+            **options: see :func:`from_beaker`; ``secret``, if it is given, signs litesess's
+                cookies.
 
         Raises:
-            ConfigError: as :func:`from_beaker` does; or Beaker's cookies are not signed.
+            ConfigError: as in :func:`from_beaker`; or Beaker's cookies are not signed.
         """
         given = Given(config)
         secret = given.text("secret")
@@ -111,15 +113,15 @@ class _BeakerCookies:
     def successor(self, beaker_id: str) -> str:
         """Return the new id of a session of Beaker's, the same each time.
 
-        So several requests that come at once with Beaker's cookie find one session, and a client
-        that missed the response finds it again.
+        So several simultaneous requests with Beaker's cookie find one session, and a client that
+        missed the response finds it again.
         """
         digest = hmac.new(self._secret, b"litesess " + beaker_id.encode(), "sha256").digest()
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 class _TransitionManager(Manager):
-    """A manager that takes Beaker's cookies for ours, signed with an older secret."""
+    """A manager that treats Beaker's cookies as litesess's, signed with an older secret."""
 
     def __init__(self, options: Mapping[str, Any], cookies: _BeakerCookies) -> None:
         super().__init__(options)
@@ -127,13 +129,13 @@ class _TransitionManager(Manager):
 
 
 class _TransitionVisit(Visit):
-    """A request whose client may send a cookie of Beaker's."""
+    """A request that can carry a cookie of Beaker's."""
 
     __slots__ = ()
     rules: _TransitionManager
 
     def arrival(self) -> Arrival:
-        """Return what the client came with: cookies of ours, or else Beaker's."""
+        """Return the request's cookies: litesess's or, if it has none, Beaker's."""
         came = super().arrival()
         if came.live or came.strays:
             return came
@@ -144,8 +146,8 @@ class _TransitionVisit(Visit):
             key = key_of(session_id)
             record = self._brought_over(key_of(beaker_id), key)
             if record is not None:
-                # As signed with an older secret, so that the client gets a cookie of ours.  If the
-                # headers have left, Beaker's cookie leads here again.
+                # is_stale, as if signed with an older secret, so that the client gets litesess's
+                # cookie.  If the headers are already sent, Beaker's cookie leads here again.
                 live[key] = Verified(session_id, key, is_stale=True, is_secure=False), record
         return came._replace(live=[*live.values()])
 
@@ -153,7 +155,7 @@ class _TransitionVisit(Visit):
         """Return the session at the key *new*, moved there from *old* if that was not done yet."""
         record = self._live(new)
         if record is None and self._live(old) is not None:
-            # Another request may have been faster.
+            # Another request may have moved it first.
             record = self.rules.store.rotate(old, new, {}, ()) or self._live(new)
         return record
 
@@ -165,7 +167,7 @@ class _TransitionVisit(Visit):
 
 
 class BeakerSession(Session):
-    """A session that is true also when it is empty, as Beaker's is.
+    """A session that is true even when it is empty, as Beaker's is.
 
     Apps ask ``if not environ.get("beaker.session")`` whether there is a middleware at all.
     """

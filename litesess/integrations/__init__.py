@@ -1,1 +1,1 @@
-"""At home in frameworks: each module is loaded only by who uses that framework."""
+"""Integrations with frameworks; an app imports only the modules of its framework."""

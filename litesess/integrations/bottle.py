@@ -1,6 +1,6 @@
 """Bottle: a plugin that gives the session to each callback that has a parameter for it.
 
-The app is wrapped as any other, so that error pages and what is not found have sessions, too::
+You wrap the app as any other, so that error pages, also for unknown paths, have sessions, too::
 
     app = Bottle()
     app.install(SessionPlugin())
@@ -38,7 +38,7 @@ class SessionPlugin:
     api: Final = 2
 
     def __init__(self, keyword: str = "session", environ_key: str = "litesess.session") -> None:
-        """Say what the parameter is called.
+        """Take the name of the parameter.
 
         Args:
             keyword: the parameter's name.
@@ -48,10 +48,10 @@ class SessionPlugin:
         self.environ_key = environ_key
 
     def setup(self, app: Bottle) -> None:
-        """Be installed.
+        """Install the plugin into *app*.
 
         Raises:
-            PluginError: another one of this kind has the same keyword.
+            PluginError: another session plugin has the same keyword.
         """
         for other in app.plugins:
             if isinstance(other, SessionPlugin) and other.keyword == self.keyword:
@@ -60,8 +60,8 @@ class SessionPlugin:
     def apply(self, callback: Callable[..., Any], route: Route) -> Callable[..., Any]:
         """Return *callback*, given the session if it has the parameter.
 
-        What it did to the session before it raised what is no response is not kept, though Bottle
-        makes a page of that.
+        If the callback raises an exception that is no response, its changes to the session are
+        discarded, although Bottle sends a page for the exception.
         """
         is_asked_for = self.keyword in signature(route.callback).parameters
 

@@ -1,4 +1,4 @@
-"""Complaints under the names of the config's keys."""
+"""Errors that name the keys of a framework's config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from litesess.errors import ConfigError
 
 @contextmanager
 def under(key: str) -> Iterator[None]:
-    """Let a complaint name the key that it is about."""
+    """Add the config key to an error that is raised in the block."""
     try:
         yield
     except ConfigError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def filter_factory(
     _global_settings: dict[str, str], **settings: Any
 ) -> Callable[[WSGIApplication], SessionMiddleware]:
-    """Return what wraps an app; an entry point of ``paste.filter_factory``.
+    """Return a function that wraps an app; an entry point of ``paste.filter_factory``.
 
     Raises:
         ConfigError: a setting is unknown, missing or wrong.

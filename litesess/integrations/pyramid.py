@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from litesess.web.keywords import MiddlewareKeywords
 
 PREFIX = "litesess."
-#: Where Pyramid's SessionAuthenticationHelper and -Policy keep who is logged in.
+#: The session key of Pyramid's SessionAuthenticationHelper and -Policy for the user's id.
 OWNER_KEY = "auth.userid"
 
 
 def includeme(config: Configurator) -> None:
-    """Let ``request.session`` be kept by litesess, as the settings ``litesess.*`` say.
+    """Keep ``request.session`` in litesess, as the settings ``litesess.*`` say.
 
     Raises:
         ConfigError: a setting is unknown, missing or wrong.
@@ -43,7 +43,7 @@ def includeme(config: Configurator) -> None:
 
 
 class SessionFactory:
-    """What Pyramid makes ``request.session`` with: ``Configurator(session_factory=...)``."""
+    """The factory of ``request.session``, for ``Configurator(session_factory=...)``."""
 
     def __init__(self, **options: Unpack[MiddlewareKeywords]) -> None:
         """Take the options of :class:`litesess.SessionMiddleware`.
@@ -52,17 +52,18 @@ class SessionFactory:
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
         self.manager = Manager({"owner_key": OWNER_KEY, **options})
-        # Where subrequests find the session: they have copies of the environ.
+        # Subrequests find the session under this key: they have copies of the environ.
         self._in_hand = f"{self.manager.environ_key}.pyramid.{id(self):x}"
 
     def __call__(self, request: Request) -> PyramidSession:
-        """Return the session of a request; it is stored when the response is there.
+        """Return the session of a request; it is stored before the response leaves.
 
-        With a middleware of ours around the app it is that one's, which stores it, unless that has
-        another store, cookie or secret.  Outside of the cookie's path nothing of it is kept.
+        If ``litesess.SessionMiddleware`` wraps the app, this is its session and the middleware
+        stores it, unless the middleware has another store, cookie or secret.  Outside of the
+        cookie's path the session is not stored.
 
         Raises:
-            ConfigError: a middleware around sets the same cookie, for other sessions.
+            ConfigError: a middleware around the app sets the same cookie, for other sessions.
         """
         environ: dict[str, Any] = request.environ
         held: Visit | None = environ.get(self._in_hand)
@@ -95,7 +96,7 @@ class SessionFactory:
         return visit
 
     def refuse(self, _error: StoreUnavailable, request: Request) -> Response:
-        """Answer for a view that can't do without its session: an exception view."""
+        """Return the response if a view needs its session and the store is away."""
         session: Session | None = request.environ.get(self.manager.environ_key)
         if session is not None:
             visit_of(session).is_abandoned = True
@@ -107,7 +108,7 @@ class SessionFactory:
 
 
 def _is_tried_again(request: Request) -> bool:
-    """Say whether pyramid_retry throws the response of *request*, an exception view's, away."""
+    """Return whether pyramid_retry discards this response of an exception view."""
     error, retry = getattr(request, "exception", None), sys.modules.get("pyramid_retry")
     if error is None or retry is None or "retry.attempt" not in request.environ:
         return False
@@ -115,18 +116,18 @@ def _is_tried_again(request: Request) -> bool:
 
 
 class _Attempt:
-    """A try of pyramid_retry's at a request whose session is that of a middleware around."""
+    """One attempt of pyramid_retry at a request with the session of a middleware."""
 
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
         self._is_kept = False
 
     def keep(self, request: Request, _response: Response) -> None:
-        """Keep what the try did if its response is used."""
+        """Keep the attempt's changes if its response is used."""
         self._is_kept = not _is_tried_again(request)
 
     def end(self, _request: Request) -> None:
-        """Forget what it did, unless it is kept."""
+        """Discard the attempt's changes, unless they are kept."""
         if not self._is_kept:
             self._visit.start_over()
 
@@ -139,7 +140,7 @@ class _Commit:
         self._is_outside = is_outside
 
     def end(self, _request: Request) -> None:
-        """Let no other request that gets this environ take the session for that of its own."""
+        """Take the session out of the environ, so that another request with it gets its own."""
         if not self._visit.is_late:
             self._visit.is_abandoned = True
 
@@ -157,7 +158,7 @@ class _Commit:
         except StoreUnavailable:
             if visit.rules.options.if_unavailable != "503":
                 raise
-            # Nothing of what the view says, also of its body's encoding, is so.
+            # Keep nothing of the view's response, not even the encoding of its body.
             body = response.app_iter
             response.headerlist = [("Content-Type", "text/plain; charset=utf-8")]
             response.body = b"Service Unavailable\n"
@@ -204,19 +205,19 @@ class PyramidSession(Session):
 
     @property
     def created(self) -> int:
-        """When it was created, in Unix seconds; now, if nothing of it is stored yet."""
+        """The time of its creation in Unix seconds; the current time if it is not stored yet."""
         created_at = self.created_at
         return int(self._visit.rules.clock() if created_at is None else created_at)
 
     @property
     def new(self) -> bool:
-        """Whether nothing of it is stored yet."""
+        """Whether the session is not stored yet."""
         return self.is_new
 
     def invalidate(self) -> None:
-        """Delete the session when the response is there, and go on as a new one.
+        """Delete the session when the response is ready, and continue with a new one.
 
-        That is kept only if something is written to it.
+        The new session is stored only if you write to it.
 
         Raises:
             StoreError: the store can't work; the session lives on.
@@ -231,7 +232,7 @@ class PyramidSession(Session):
         """Do nothing: changes at any depth are noticed."""
 
 
-# Not by a decorator: it has no types, so that all of the class would count as Any.
+# Not a decorator: it has no types, so the whole class would count as Any.
 classImplements(PyramidSession, ISession)
 
 

@@ -3,13 +3,13 @@
 ======================  =======================================================================
 ``path``                the store's directory; in its place ``store``, an address: ``redis://HOST``,
                         ``wal:PATH?collection=NAME`` and so on, or ``memory``, for tests
-``secret``              what signs the cookie; several, newest first, on a line each
+``secret``              signs the cookie; several secrets, newest first, on a line each
 ``cookie.<name>``       an option of ``CookieSettings``
 any other               an option of the store, or of the middleware
 ======================  =======================================================================
 
-Text is read as what the option takes: ``true``, ``off``, ``300``; ``none`` or nothing is None.
-What is no text, such as a function, is taken as it is.
+Text is converted to the option's type: ``true``, ``off``, ``300``.  The text ``none`` and the
+empty text stand for None.  A value that is not text, such as a function, is kept as it is.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
     """Return a store, and the options for a middleware over it.
 
     Args:
-        settings: what a configuration has; names without *prefix* are somebody else's.
-        prefix: what each of ours begins with, such as ``"litesess."``.
+        settings: the configuration; names without *prefix* are ignored.
+        prefix: the beginning of litesess's names, such as ``"litesess."``.
 
     Raises:
         ConfigError: one is unknown, missing or wrong, or two contradict each other.
@@ -55,7 +55,7 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
     store = _store(place, given)
     known = _names(ManagerOptions) - {"store", "cookie"}
     of_cookie = {_COOKIE + name for name in _names(CookieSettings)}
-    # A store for tests takes the place of one in a directory, whose options stay in the file.
+    # A store for tests replaces one in a directory, and the directory's options stay in the file.
     of_store = _names(place.options if place.kind == "RedisStore" else WALOptions)
     _check_known(given, known | of_store | {"path", "store"} | of_cookie, prefix)
     options = parsed(ManagerOptions, given)
@@ -66,7 +66,7 @@ def from_settings(settings: Mapping[str, Any], prefix: str = "") -> tuple[Store,
 
 
 def _place(given: dict[str, Any], prefix: str) -> Place:
-    """Return where the sessions are to be, and take that out of *given*."""
+    """Return the place of the sessions, and remove its settings from *given*."""
     store, path = given.pop("store", None), given.pop("path", None)
     if isinstance(store, Store):
         made = store
@@ -89,7 +89,7 @@ def _place(given: dict[str, Any], prefix: str) -> Place:
 
 
 def _store(place: Place, given: dict[str, Any]) -> Store:
-    """Return the store, and take what is its own out of *given*."""
+    """Return the store, and remove its options from *given*."""
     names = _names(place.options)
     own = {name: given.pop(name) for name in list(given) if name in names and name != "clock"}
     clock = {"clock": given["clock"]} if "clock" in given else {}

@@ -14,5 +14,5 @@ class FakeClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass; fewer than none set the clock back."""
+        """Advance the clock by *seconds*; a negative number sets it back."""
         self.now += seconds

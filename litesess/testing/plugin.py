@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# pytest imports this in every run where litesess is installed, also of projects that do not test
-# with it, and before coverage begins: so each fixture imports what it needs when it is asked for.
+# pytest imports this module in every run where litesess is installed, before coverage begins.
+# So each fixture imports its modules at its first use.
 if TYPE_CHECKING:
     from litesess.stores.memory import MemoryStore
     from litesess.testing.clock import FakeClock

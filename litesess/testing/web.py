@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Under what names an app that wraps another one keeps it.
+#: The attributes in which a wrapping app usually keeps the wrapped one.
 _INSIDE: Final = ("app", "application", "wsgi_app", "_app")
 
 
 @contextmanager
 def edit_session(testapp: Any, *, manager: Manager | None = None) -> Iterator[Session]:
-    """Have the session of a WebTest client, as the app's next request will.
+    """Yield the session of a WebTest client, as the app's next request will get it.
 
-    What is changed in the block is stored at its end, and the client gets the cookie::
+    Changes are stored at the end of the block, and the client gets the cookie::
 
         with edit_session(testapp) as session:
             session["user"] = "ada"
@@ -32,8 +32,9 @@ def edit_session(testapp: Any, *, manager: Manager | None = None) -> Iterator[Se
     ``TestApp(app, extra_environ={"wsgi.url_scheme": "https", "HTTP_HOST": "localhost:443"})``.
 
     Args:
-        testapp: a ``webtest.TestApp``, or what has ``app`` and ``get`` as it does.
-        manager: of the app, if it has no :class:`litesess.SessionMiddleware` around that is found.
+        testapp: a ``webtest.TestApp``, or an object with ``app`` and ``get`` like it.
+        manager: the app's manager, if the app is not wrapped in a
+            :class:`litesess.SessionMiddleware` that can be found.
 
     Raises:
         ConfigError: no manager is found, or the client would not take the cookie.
@@ -101,12 +102,12 @@ def _serve(testapp: Any, headers_for: Callable[[dict[str, Any]], list[tuple[str,
 
 
 def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # stands for a class
-    """Return a ``webtest.TestApp`` whose responses have ``session``: as the request left it.
+    """Return a ``webtest.TestApp``; its responses have ``session``, as the request left it.
 
     Args:
-        app: as for ``webtest.TestApp``; so are the others.
-        *arguments: those.
-        **options: those.
+        app: the app, as for ``webtest.TestApp``.
+        *arguments: the other arguments of ``webtest.TestApp``.
+        **options: its options.
 
     Raises:
         ConfigError: WebTest is not installed.

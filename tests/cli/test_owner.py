@@ -226,8 +226,9 @@ def test_an_export_to_where_the_owner_can_t_write_is_refused(place):
     told = run("export", "--json", place / "data", private / "out")
     assert (told.code, told.out) == (Exit.PATH, "")
     assert told.err == (
-        f"litesess: {private}/out: Permission denied to uid 54321, the owner of the store, and root"
-        " works as that user; choose a directory that this user can write to, or let your shell make"
+        f"litesess: {private}/out: Permission denied to uid 54321, the owner of the store, and"
+        " root works as that user; choose a directory that this user can write to, or let your"
+        " shell make"
         f" the file: (umask 077; litesess export PATH > {private}/out)\n"
     )
     assert [*private.iterdir()] == []
@@ -299,8 +300,9 @@ def test_a_backup_where_the_owner_can_t_go_leaves_nothing(place):
     told = run("backup", place / "data", private / "copy")
     assert told.code == Exit.PATH
     assert told.err == (
-        f"litesess: {private}/copy: Permission denied to uid 54321, the owner of the store, and root"
-        " works as that user; choose a directory that this user can reach and write to, or make one"
+        f"litesess: {private}/copy: Permission denied to uid 54321, the owner of the store, and"
+        " root works as that user; choose a directory that this user can reach and write to, or"
+        " make one"
         " for it as root: install -d -m 700 -o 54321 DIR\n"
     )
     assert told.err.count("\n") == 1

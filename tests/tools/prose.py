@@ -27,9 +27,7 @@ MOST = {"first lines": 0.0} | dict.fromkeys(KINDS[1:], 0.02)
 NOT_DONE: tuple[str, ...] = (
     "README.rst",
     "docs",
-    "litesess/beaker",
-    "litesess/integrations",
-    "litesess/testing",
+    "litesess/integrations/django",
     "litesess/stores",
     "litesess/engine",
     "litesess/web",

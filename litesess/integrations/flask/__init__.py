@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FlaskSession", "Litesess", "session"]
 
-#: ``flask.session``, for type checkers that should know what it is here.
+#: ``flask.session`` with its type under litesess, for type checkers.
 session = cast("FlaskSession", flask.session)
 
 
 class Litesess:
-    """The extension; one may serve any number of apps, each with a store of its own."""
+    """The extension; one instance can serve any number of apps, each with a store of its own."""
 
     def __init__(self, app: Flask | None = None) -> None:
-        """Keep the sessions of *app*; None: of those that :meth:`init_app` is called with.
+        """Keep the sessions of *app*; None: pass your apps to :meth:`init_app` later.
 
         Raises:
             ConfigError: as :meth:`init_app` does.
@@ -65,7 +65,7 @@ class Litesess:
 
     @property
     def store(self) -> Store:
-        """Where the sessions are kept: those of the current app, or of the only one.
+        """The store of the current app, or of the app that the constructor was given.
 
         Raises:
             RuntimeError: there is no app context, and none was given to the constructor.

@@ -28,11 +28,11 @@ class _Group(AppGroup):
         return [*_lent().NAMES]
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        """Return a command; None: there is none of that name."""
+        """Return the command of that name; None: it does not exist."""
         if name not in _lent().NAMES:
             return None
 
-        # Not click's own arguments and --help: those of the command line are the same for both.
+        # Click's own arguments and --help are off: the commands handle their words themselves.
         @click.command(
             name,
             short_help=_lent().summary(name),

@@ -1,4 +1,4 @@
-"""What an app's config says of its sessions, each complaint under the name of its key."""
+"""The options in an app's config; each error names the key of the config that is wrong."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ _KEYS: Final = {PREFIX + name.upper(): name for name in sorted(_NAMES)}
 #: The attributes of the cookie that Flask has keys for.
 _FLASKS: Final = ("domain", "httponly", "partitioned", "path", "samesite", "secure")
 _SUGGESTED: Final = (*sorted(_NAMES), *(f"cookie.{name}" for name in _FLASKS))
-#: What is not as the manager has it: made of other keys, too, or checked together.
+#: Options that differ from the manager's: made of other keys, too, or checked together.
 _MADE: Final = {"secret", "store", "cookie", "cookie_name"}
 
 
-#: Options that are asked for when they are used: ``cookie`` and ``cookie_name``, or one, or none.
+#: Options that are read when they are used: ``cookie`` and ``cookie_name``, or one, or none.
 Live: TypeAlias = "dict[str, Callable[[], Any]]"
 
 
 def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Live]:
-    """Return the options for a manager, its store among them, and those that may change later.
+    """Return the options for a manager, with its store, and the options that can change later.
 
     Args:
-        app: whose config is read.
-        flasks: what knows where Flask has its own settings of the cookie.
+        app: the app with the config.
+        flasks: the session interface of Flask's that knows Flask's own settings of the cookie.
 
     Raises:
-        ConfigError: a key of ours is unknown, missing or wrong, or two contradict each other.
+        ConfigError: a ``LITESESS_*`` key is unknown, missing or wrong, or two contradict each
+            other.
     """
     given = {}
     for key, value in app.config.items():
@@ -94,7 +95,7 @@ def _key(name: str) -> str:
 
 
 def _checked(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what *given* says of the options of *cls*, text read as what each takes."""
+    """Return the options of *cls* in *given*, with text converted to each option's type."""
     options = parsed(cls, given)
     for item in fields(cls):
         if item.name in options:
@@ -156,7 +157,7 @@ def _directory(path: Any) -> Place:
 
 
 def _checked_store(store: object, given: Mapping[str, Any]) -> Store:
-    """Return the store that was given, without options for one that is made."""
+    """Return the given store; raise ConfigError for options that only a new store takes."""
     for name in ("path", *sorted(_OF_STORE)):
         if name != "clock" and given.get(name) is not None:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The cookie as an app's config says it, read whenever it is used, as Flask does.
+"""The cookie that an app's config describes, read at each use, as Flask does.
 
 Extensions set ``SESSION_COOKIE_*`` late: Flask-Talisman does so before each request.
 """
@@ -35,27 +35,27 @@ class ConfiguredCookie:
     """The name and the settings of an app's session cookie."""
 
     def __init__(self, app: Flask, flasks: SessionInterface, own: Mapping[str, Any]) -> None:
-        """Take what the settings are made of; nothing is checked yet.
+        """Take the sources of the settings; nothing is checked yet.
 
         Args:
-            app: whose config is read.
-            flasks: what knows where Flask has its own settings of the cookie.
-            own: the attributes that ``LITESESS_COOKIE`` sets, which go before Flask's.
+            app: the app with the config.
+            flasks: the session interface of Flask's that knows Flask's own settings of the cookie.
+            own: the attributes that ``LITESESS_COOKIE`` sets; they override Flask's.
         """
         self._app = app
         self._flasks = flasks
         self._own = {**own, **parsed(CookieSettings, own)}
         self._key = "LITESESS_COOKIE" if own else "SESSION_COOKIE_*"
-        # Together, so that a thread sees the settings of the values that it compares.
+        # One tuple, so that a thread sees the settings that belong to the values it compares.
         self._made: tuple[object, CookieSettings] | None = None
-        # An app may have an interface that finds them elsewhere.
+        # An app can have an interface that finds them elsewhere.
         self._is_flasks = type(flasks) in (SecureCookieSessionInterface, SessionInterface)
 
     def name(self) -> str:
         """Return Flask's name of the cookie.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: it is no text, or empty.
         """
         return text("SESSION_COOKIE_NAME", self._flasks.get_cookie_name(self._app))
 
@@ -74,7 +74,7 @@ class ConfiguredCookie:
     def _values(self) -> object:
         """Return values that are equal as long as the settings are the same."""
         if self._is_flasks:
-            return _read(self._app.config)  # five times as fast as to ask for each
+            return _read(self._app.config)  # five times as fast as asking for each value
         return self._found()
 
     def _found(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class ConfiguredCookie:
         found = self._found()
         with under("SESSION_COOKIE_DOMAIN"):
             found["domain"] = _domain(found["domain"])
-        # Flask's defaults are no wish of the app's: where they stand, ours hold.
+        # Flask's defaults are not the app's choice, so litesess's defaults replace them.
         if found["secure"] is False:
             found["secure"] = "auto"
         if found["samesite"] is None:

@@ -16,7 +16,7 @@ from litesess.web import REFUSED, STORE_KEY, Status, visit_of
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
 
-#: Where a request's session is found again, whatever the app does with its environ.
+#: The key in the environ under which a request's session is always found again.
 _IN_HAND: Final = "litesess.flask"
 
 
@@ -29,7 +29,7 @@ class LitesessInterface(SessionInterface):
     def open_session(self, _app: Flask, request: Request) -> FlaskSession:
         """Return the session of a request; nothing is parsed or loaded yet.
 
-        Unlike a middleware's it is there on every path: the cookie's is the browser's business.
+        Unlike a middleware's session it exists on every path: the browser heeds the cookie's path.
         """
         manager, environ = self.manager, request.environ
         session = manager.open_anywhere(environ)
@@ -41,7 +41,7 @@ class LitesessInterface(SessionInterface):
         return session
 
     def save_session(self, _app: Flask, session: SessionMixin, response: Response) -> None:
-        """Commit the session; add what it needs to the response's headers.
+        """Commit the session and add its headers to the response.
 
         Raises:
             EncodeError: a value can't be stored; nothing is.
@@ -60,19 +60,19 @@ class LitesessInterface(SessionInterface):
             response.response = Stream(response, session, partial(self._finish, session))
 
     def start_over(self, _app: object, **_signal: Any) -> None:
-        """Keep nothing of what a request did whose exception no handler takes.
+        """Discard the changes of a request that raised an exception which no handler takes.
 
-        The page for it goes on with the session as it is stored.
+        The error page continues with the session as it is stored.
         """
         session = _session_in_hand()
-        # What was committed before, for another response, is to be announced in this one.
+        # A session that was already committed for another response is announced in this one.
         if session is not None and not visit_of(session).is_late:
             visit_of(session).start_over()
 
     def tear_down(self, _app: object, exc: BaseException | None = None, **_signal: Any) -> None:
-        """Commit what teardown functions have changed.
+        """Commit the changes of teardown functions.
 
-        Not when the response is closed: that may be one object for many requests.
+        This can't wait until the response is closed: many requests can share one response.
         """
         session = _session_in_hand() if exc is None else None
         if session is None:

@@ -1,4 +1,4 @@
-"""Config keys of Flask-Session, which mean nothing here: each is warned of once."""
+"""Config keys of Flask-Session, which have no effect here: each gets one warning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACE: Final = (
     " RedisStore"
 )
 
-#: What to do in place of each key; those that end in * stand for all that begin so.
+#: The advice for each key; a key that ends in * stands for all keys that begin so.
 _INSTEAD: Final = {
     "SESSION_TYPE": _PLACE,
     "SESSION_PERMANENT": (

@@ -1,7 +1,7 @@
-"""What a session adds to a Flask response, which may be one object for many requests.
+"""The headers of a session in a Flask response, which many requests can share.
 
-Apps return a constant, or what ``lru_cache`` has kept.  Such an object must keep nothing of a
-request, and no visitor may get the cookie of another.
+Apps return a constant response, or one from ``lru_cache``.  Such an object must keep nothing of
+a request, and no visitor must get the cookie of another visitor.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from litesess.integrations.flask.session import FlaskSession
     from litesess.web import Visit
 
-#: Where a response keeps the cookies that a request has put into its headers.
+#: The attribute of a response for the cookies that a request has put into its headers.
 _ADDED: Final = "litesess_cookies"
-#: Where a request has what its session adds to the headers of a shared response.
+#: The key in the environ for a request's additions to the headers of a shared response.
 _OWN: Final = "litesess.flask.headers"
 
 
 def announce(response: Response, visit: Visit, cookies: list[str]) -> None:
-    """Add what a session needs to the headers of *response*.
+    """Add a session's cookies and cache rules to the headers of *response*.
 
     Args:
-        response: perhaps of other requests, too.
+        response: other requests can share it.
         visit: the request's use of its session, committed.
-        cookies: what :meth:`Visit.commit` returned.
+        cookies: the result of :meth:`Visit.commit`.
     """
     if _take_back(response, visit):
-        # Not into the headers, which another thread may be about to send.
+        # Not into the headers, because another thread may be about to send them.
         cast("dict[str, Any]", visit.environ)[_OWN] = visit, cookies
-        # Of this response alone, not of its class.
+        # Replace the method of this response alone, not of its class.
         response.__dict__["get_wsgi_headers"] = MethodType(_with_session, response)
         return
     headers = [*response.headers]
@@ -51,7 +51,7 @@ def announce(response: Response, visit: Visit, cookies: list[str]) -> None:
 def _take_back(response: Response, visit: Visit) -> bool:
     """Take the session cookies of other requests out of *response*; return whether it is shared."""
     added: list[str] | None = response.__dict__.get(_ADDED)
-    # Not `in`, which raises and catches an exception where the answer is the usual one.
+    # Not `in`, which raises and catches an exception in the usual case.
     foreign = [
         (name, value)
         for name, value in response.headers
@@ -81,7 +81,7 @@ def _with_session(response: Response, environ: WSGIEnvironment) -> Headers:
 
 
 class Stream:
-    """A body that is made while it is sent: committed at its end, unless it fails."""
+    """A body that is made while it is sent; its session is committed at its end if it succeeds."""
 
     def __init__(
         self, response: Response, session: FlaskSession, finish: Callable[[], object]
@@ -89,9 +89,9 @@ class Stream:
         """Take the place of the body of *response*, until it is closed.
 
         Args:
-            response: whose body is streamed.
-            session: of the request.
-            finish: commits what was changed since the headers have left.
+            response: the response with the streamed body.
+            session: the session of the request.
+            finish: commits the changes that were made after the headers were sent.
         """
         body: Any = response.response
         #: The app's own.
@@ -108,11 +108,11 @@ class Stream:
         except BaseException:
             visit_of(self._session).is_abandoned = True
             raise
-        # Before the client can know that it has all of it.
+        # Commit before the client can know that the body is complete.
         self._finish()
 
     def close(self) -> None:
-        """Close the app's body, and commit what was changed while it ran."""
+        """Close the app's body, and commit the changes made while it ran."""
         if self._response.response is self:
             self._response.response = self.body
         try:

@@ -1,4 +1,4 @@
-"""Flask's names for a session, and what Flask's config decides of each."""
+"""Flask's names for a session, and Flask's settings that apply to it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("litesess.flask")
 
-#: Where Flask-Login keeps who is logged in.
+#: The session key of Flask-Login for the user's id.
 OWNER_KEY: Final = "_user_id"
-#: Where Flask keeps whether a session is permanent; by itself that is no content.
+#: The session key of Flask for a permanent session; alone it does not count as content.
 PERMANENT: Final = "_permanent"
 _TRUE: Final = codec.encode(True, PERMANENT)
 
@@ -49,7 +49,7 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def new(self) -> bool:
-        """Whether nothing of it is stored yet."""
+        """Whether the session is not stored yet."""
         return self.is_new
 
     @new.setter
@@ -58,7 +58,7 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def accessed(self) -> bool:
-        """Whether the app has looked at it in any way; Flask sets it, too."""
+        """Whether the app has used the session in any way; Flask sets it, too."""
         return self._visit.is_looked_at
 
     @accessed.setter
@@ -67,9 +67,9 @@ class FlaskSession(Session, SessionMixin):
 
     @property
     def modified(self) -> bool:
-        """Whether the content, at any depth, or the id differs from what is stored.
+        """Whether the content, at any depth, or the id differs from the stored session.
 
-        Setting it is not needed: to True it is a :meth:`touch`, to False it does nothing.
+        You need not set it: True has the effect of :meth:`touch`, False has none.
         """
         return super().modified
 
@@ -100,15 +100,15 @@ class FlaskVisit(Visit):
     rules: FlaskManager
 
     def find(self) -> None:
-        """Find out which session the request's cookie stands for, and load it."""
+        """Load the session that the request's cookie names."""
         super().find()
         #: Whether it was permanent when this request came.
         self.was_permanent = self.contents.frames.get(PERMANENT) == _TRUE
 
     def current_cookie(self) -> SessionCookie:
-        """Return its cookie settings; this is no look of the app's."""
+        """Return its cookie settings; this does not count as a use by the app."""
         cookie = super().current_cookie()
-        # Whether it is permanent may have changed since they were made.
+        # The session may have become permanent, or not permanent, since they were made.
         cookie.settings = self.settings()
         return cookie
 
@@ -128,7 +128,7 @@ class FlaskVisit(Visit):
         return self.rules.ends_at(record, _living(settings, lifetime))
 
     def is_rolling(self) -> bool:
-        """Say whether the response sends the cookie of the session if it was looked at."""
+        """Return whether the response sends the cookie of a session that was used."""
         if super().is_rolling():
             return True
         if self._is_permanent(self.contents):
@@ -137,12 +137,12 @@ class FlaskVisit(Visit):
         return self.was_permanent
 
     def commit(self, *, is_unset: bool = False) -> list[str]:
-        """Store what is to be stored; see :meth:`Visit.commit`."""
+        """Store the session; see :meth:`Visit.commit`."""
         self._settle()
         return super().commit(is_unset=is_unset)
 
     def finish_late(self, *, is_unset: bool = False) -> None:
-        """Commit what was changed after the headers had left; what can't be is logged."""
+        """Commit changes made after the headers were sent, or log why they can't be stored."""
         try:
             self._settle()
         except StoreError:
@@ -150,10 +150,10 @@ class FlaskVisit(Visit):
         super().finish_late(is_unset=is_unset)
 
     def drop_tokens(self) -> None:
-        """Take out the tokens against forged requests, Flask-WTF's among them."""
+        """Remove the CSRF tokens, Flask-WTF's among them."""
         super().drop_tokens()
         if has_app_context():
-            # Where Flask-WTF keeps it for the rest of the request.
+            # Flask-WTF keeps its token there for the rest of the request.
             g.pop(self.rules.form_token_key(), None)
 
     @staticmethod
@@ -161,24 +161,24 @@ class FlaskVisit(Visit):
         return PERMANENT in contents and bool(contents[PERMANENT])
 
     def _settle(self) -> None:
-        """Destroy the session if the app has emptied it; begin none that has no content."""
+        """Destroy the session if the app has emptied it; start no session without content."""
         if self.is_abandoned:
             return
         if self.status is Status.STORED and self._is_emptied():
             self.destroy()
         elif self.status is Status.NEW and not self.is_late and self._is_blank():
-            # As an app does in before_request for whoever comes by.
+            # Apps set it in before_request for every visitor.
             del self.contents[PERMANENT]
 
     def _is_emptied(self) -> bool:
         if self.move is Move.REGENERATE or self.has_content():
             return False
         had_content = any(key != PERMANENT for key in self.contents.frames)
-        # A login outlives its last message; another request may have put something in.
+        # A login outlives its last message.  Another request may have added a value.
         return had_content and self.owner() is None and self._is_current()
 
     def _is_current(self) -> bool:
-        """Say whether a stored session is stored now as it was when this request loaded it."""
+        """Return whether the stored session is unchanged since this request loaded it."""
         key, record = self.stored()
         stored = self.rules.store.load(key)
         return stored is not None and stored.version == record.version
@@ -240,8 +240,8 @@ class FlaskManager(Manager):
         return key
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
-        """Say whether the client's request came by https, or counts as if it had."""
-        # As in Flask: SESSION_COOKIE_SECURE says that it does, whatever a proxy does not tell.
+        """Return whether the client's request came by https, or counts as if it had."""
+        # As in Flask: SESSION_COOKIE_SECURE means https, also if a proxy does not report it.
         known = self._known_settings()
         if known is not None and known.secure is True:
             return True

@@ -22,7 +22,7 @@ class Signals:
         self._store = ref(store)  # which holds this
 
     def hears(self, name: Name) -> bool:
-        """Say whether that signal has a receiver: else no event of that name is made for it."""
+        """Return whether that signal has a receiver; without one, no event is made for it."""
         return bool(_signal(name).receivers)
 
     def __call__(self, event: Event) -> None:
@@ -31,7 +31,7 @@ class Signals:
 
 
 def send_signals(store: Store) -> None:
-    """Let the events of *store* be signals, once, however many apps share it."""
+    """Send the events of *store* as signals, once, however many apps share it."""
     if not any(isinstance(listener, Signals) for listener in store.listeners):
         store.listeners.append(Signals(store))
 

@@ -22,7 +22,7 @@ class StoreTests(ABC):
 
     @abstractmethod
     def make_store(self, clock: FakeClock) -> Store:
-        """Return a new, empty store that asks *clock* how late it is."""
+        """Return a new, empty store that reads the time from *clock*."""
 
     def setup_method(self) -> None:
         """Begin each test with an empty store."""
@@ -30,7 +30,7 @@ class StoreTests(ABC):
         self.store = self.make_store(self.clock)
 
     def teardown_method(self) -> None:
-        """Close what the test used."""
+        """Close the store of the test."""
         self.store.close()
 
     def record(self, data: dict[str, Any] | None = None, **fields: Any) -> Record:

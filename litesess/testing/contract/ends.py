@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EndTests(StoreTests):
-    """The end of sessions, and what finds them."""
+    """The end of sessions, and the ways to find them."""
 
     # delete and clear
 
@@ -95,7 +95,7 @@ class EndTests(StoreTests):
         assert self.get().expires_at == self.clock() + 100
         assert [record.expires_at for _, record in self.store.records()] == [self.clock() + 100]
         assert self.store.find("7")[0][1].expires_at == self.clock() + 100
-        # A write puts it right for good.
+        # A write corrects the expiry for good.
         self.store.update(KEY, {}, (), expires_at=self.clock() + 100)
         assert self.get().created_at == self.get().last_seen_at == self.clock()
         self.clock.advance(100)

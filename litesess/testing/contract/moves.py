@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MoveTests(StoreTests):
-    """A session that moves."""
+    """Sessions that move to another key."""
 
     def test_a_rotation_moves_the_session_and_merges(self) -> None:
         before = self.put(data={"a": 1, "b": 2}, owner="7")

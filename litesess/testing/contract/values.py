@@ -189,7 +189,7 @@ class ValueTests(StoreTests):
                 assert self.store.update(KEY, {f"{name}{number}": number}, [])
 
         threads = [threading.Thread(target=write, args=(name,)) for name in names]
-        # So often that a store without a lock is caught between its reading and its writing.
+        # Often enough to catch a store without a lock between its reading and its writing.
         before = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
