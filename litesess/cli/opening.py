@@ -205,10 +205,10 @@ def opened(options: argparse.Namespace, **settings: Any) -> Iterator[Store]:
 
 
 def believe_clock(store: Store) -> None:
-    """Let a command delete expired sessions, whatever the workers of the store think of the clock.
+    """Let a command delete expired sessions even if the store distrusts the clock.
 
-    They wait for an hour if it is years from the last use of each session; whoever runs a command
-    has decided.
+    The collector waits for an hour if the clock is years from the last use of each session; an
+    operator who runs a command has decided that the clock is right.
     """
     if isinstance(store, WALStore):
         store.believe_clock()
