@@ -23,8 +23,10 @@ from webtest import TestApp as Browser
 
 import litesess
 from litesess.options import Options, rows
+from litesess.stores import MemoryStore
 from litesess.stores.memory import MemoryOptions
 from litesess.stores.wal import WALOptions
+from litesess.testing import FakeClock
 from litesess.web import ManagerOptions
 from litesess.web.cookie import CookieSettings
 from tests.tools.servers import LOGIN, PATIENCE, ROOT, SECRET, Server
@@ -123,6 +125,22 @@ def test_the_examples_of_the_page_run(
     for block in literal_blocks(page.read_text(), "python"):
         if ">>>" not in block:
             exec(compile(block, str(page), "exec"), vars(module))
+
+
+@pytest.fixture
+def page_of_tests() -> dict[str, Any]:
+    """Return the names that the page about testing defines."""
+    page = ROOT / "docs" / "webtest.rst"
+    names: dict[str, Any] = {"__name__": "page_of_tests"}
+    for block in literal_blocks(page.read_text(), "python"):
+        exec(compile(block, str(page), "exec"), names)
+    return names
+
+
+def test_the_test_for_pytest_passes(
+    page_of_tests: dict[str, Any], litesess_store: MemoryStore, litesess_clock: FakeClock
+) -> None:
+    page_of_tests["test_a_session_ends_after_a_day"](litesess_store, litesess_clock)
 
 
 class TestReadme:

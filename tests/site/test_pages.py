@@ -8,12 +8,14 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from docutils import nodes
 
-from tests.site.test_docs import PAGES, README, literal_blocks, parse
+from litesess import MemoryStore, SessionMiddleware
+from tests.site.test_docs import PAGES, README, literal_blocks, parse, table_after
 from tests.tools import reference
 from tests.tools.browsers import NGINX, tls_proxy
 from tests.tools.servers import ROOT, SECRET, Server, gunicorn
@@ -183,6 +185,61 @@ def test_apache_takes_the_lines_for_mod_wsgi(tmp_path: Path) -> None:
         [apache, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.strip()) == (0, "Syntax OK")
+
+
+class Overlapping:
+    """A site where one request calls a method of the session while another one is under way."""
+
+    def __init__(self, owner: str | None, call: str) -> None:
+        self.store = MemoryStore()
+        self._owner, self._call = owner, call
+        self.seen: dict[str, tuple[str | None, dict[str, Any]]] = {}
+        self._app = SessionMiddleware(self._answer, secret=SECRET, store=self.store)
+
+    def ask(self, path: str, cookie: str = "") -> str:
+        """Send a request; return the browser's cookie after it, empty if it was forgotten."""
+        sent: list[tuple[str, str]] = []
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_COOKIE": cookie}
+        list(self._app(environ, lambda _status, headers, _exc_info=None: sent.extend(headers)))
+        for name, value in sent:
+            if name == "Set-Cookie":
+                return "" if "Max-Age=0" in value else value.partition(";")[0]
+        return cookie
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        session, path = environ["litesess.session"], environ["PATH_INFO"]
+        if path == "/begin":
+            session["cart"] = 1
+            session.owner = self._owner
+        elif path == "/call":
+            arguments = ["ada"] if self._call == "login" else []
+            getattr(session, self._call)(*arguments)
+            if self._call == "clear":
+                session["message"] = "bye"
+        elif path == "/late":
+            session.get("cart")  # before the other request
+            self.after = self.ask("/call", environ["HTTP_COOKIE"])
+            session["late"] = 1
+        self.seen[path] = session.owner, dict(session)
+        start_response("200 OK", [])
+        return []
+
+
+def test_the_table_of_the_concepts_is_true() -> None:
+    table = table_after("Each of these calls", DOCS / "concepts.rst")
+    for call, new_id, data, owner, late in table[1:]:
+        name = call.partition("(")[0]
+        site = Overlapping("bob" if name != "login" else None, name)
+        before = site.ask("/begin")
+        site.ask("/late", before)
+        site.ask("/see", site.after)
+        found_owner, found = site.seen["/see"]
+        assert (site.after != before) == (new_id == "yes" or not site.after), call
+        assert (site.after == "") == (new_id == "deleted"), call
+        assert ("cart" in found) == (data == "stays"), call
+        expected = {"stays": "bob", "the user": "ada", "none": None, "deleted": None}
+        assert found_owner == expected[owner], call
+        assert ("late" in found) == (late == "merged"), call
 
 
 def test_the_readme_is_where_the_site_begins() -> None:
