@@ -1,7 +1,7 @@
-"""Measures litesess against what one would use instead: ``python -m benchmarks``.
+"""Measures litesess against its alternatives: ``python -m benchmarks``.
 
-All parts together take about three quarters of an hour.  What was measured is kept after each
-table, in ``--results``; parts that are measured later take the place of their old tables there.
+All parts together take about three quarters of an hour.  Each table is kept in ``--results`` as
+soon as it is measured; a part that is measured again replaces its old tables there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def print_table(table: Table) -> None:
 
 
 def write(results: Results, docs: Path) -> None:
-    """Write the page and the plots of what was measured."""
+    """Write the page and the plots of the results."""
     plots: list[str] = []
     directory = docs / "benchmarks"
     directory.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def write(results: Results, docs: Path) -> None:
 
 
 def parse() -> Any:
-    """Return what the command line says."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--directory", help="on the disk to measure (a temporary one)")

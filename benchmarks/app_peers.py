@@ -21,7 +21,7 @@ from litesess import MemoryStore, SessionMiddleware, Store, WALStore
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: Nobody's sessions depend on it, and all workers sign with the same.  Pyramid wants 64 characters.
+#: No real sessions depend on it, and all workers sign with the same.  Pyramid wants 64 characters.
 SECRET: Final = "".join(map(chr, range(40, 104)))
 TEXT: Final = "text/plain"
 OK_HEADERS: Final = (("Content-Type", TEXT), ("Content-Length", "2"))
@@ -48,11 +48,11 @@ def increment_atomically(session: Any) -> None:
 
 
 def count(session: Any) -> str:
-    """Return what was counted."""
+    """Return the count as text."""
     return str(session["count"])
 
 
-#: What becomes of the session, by the request's path; None: nobody looks at it.
+#: The use of the session, by the request's path; None: the app does not look at it.
 USES: Final[dict[str, Callable[[Any], str | None] | None]] = {
     "untouched": None,
     "read": read,
@@ -65,7 +65,7 @@ WRITING: Final = ("increment", "login")
 
 
 def answer(path: str, find_session: Callable[[], Any]) -> str:
-    """Do what *path* says; return the body.
+    """Do the work that *path* names; return the body.
 
     Args:
         path: one of :data:`USES`.
@@ -81,7 +81,7 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class App:
-    """A WSGI app, and what ends it."""
+    """A WSGI app, and the function that closes it."""
 
     serve: WSGIApplication
     close: Callable[[], None] = nothing
@@ -94,9 +94,9 @@ class Candidate:
     Attributes:
         make: takes an empty directory of its own, returns the app.
         bare: the name of the same framework's app without sessions.
-        note: how it is set up, and what it does not do.
+        note: its set-up, and the features that it lacks.
         needs: modules that must be there.
-        has_sessions: it is none of those without.
+        has_sessions: it has sessions; False for the bare apps.
         is_atomic: its sessions can count requests that overlap.
         is_shared: several processes see the same sessions.
     """
@@ -113,7 +113,7 @@ class Candidate:
 def wsgi_app(
     key: str = "", after_write: Callable[[Any], None] | None = None
 ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """Return an app that knows no framework, whose session is ``environ[key]``."""
+    """Return an app without a framework, with its session in ``environ[key]``."""
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"][1:]
@@ -137,7 +137,7 @@ def bare(_directory: Path) -> App:
 
 
 def ours(make_store: Callable[[Path], Store]) -> Callable[[Path], App]:
-    """Return what makes the app with our middleware over a store."""
+    """Return a function that makes the app with litesess's middleware over a store."""
 
     def make(directory: Path) -> App:
         app = wsgi_app("litesess.session")
@@ -195,8 +195,8 @@ def flask_session(directory: Path) -> App:
 def django_app(directory: Path, middleware: tuple[str, ...], **options: Any) -> App:
     """Return a Django app.
 
-    Settings are of the whole process, so it has one app of each kind, whose database lies in the
-    directory of the first.
+    Settings are of the whole process, so it has one app of each kind.  Their database lies in the
+    directory of the first app.
     """
     settings = import_module("django.conf").settings
     make_response = import_module("django.http").HttpResponse
@@ -218,7 +218,7 @@ def django_app(directory: Path, middleware: tuple[str, ...], **options: Any) -> 
 
 
 def sqlite(path: Path) -> dict[str, Any]:
-    """Return what Django is told of its database.  Source: Django's docs/ref/databases."""
+    """Return Django's settings of its database.  Source: Django's docs/ref/databases."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),

@@ -1,13 +1,13 @@
-"""Counts what a request calls: Python functions, functions in C, and the operating system.
+"""Counts the calls of a request: Python functions, functions in C, and the operating system.
 
     python -m benchmarks.calls [--record]
 
-Under a server with many threads a request costs by what it touches rather than by the time of a hot
-loop: by the number of functions that are called, and of different ones.  A call of the system gives
-the interpreter to another thread.  Functions are counted by ``sys.setprofile``, in this package and
-outside; calls of the system by ``strace -c``, where it is installed.  The counts of a Python do not
-vary, so ``python -m benchmarks.gate`` fails where one has risen.  ``--record`` writes those of this
-Python anew: do so in the commit that changes them.
+Under a server with many threads the cost of a request depends on the code that it touches rather
+than on the time of a hot loop: on the number of function calls, and of different functions.  A call
+of the system gives the interpreter to another thread.  Functions are counted by ``sys.setprofile``,
+in this package and outside; calls of the system by ``strace -c``, where it is installed.  The
+counts of a Python do not vary, so ``python -m benchmarks.gate`` fails where one has risen.
+``--record`` writes those of this Python anew: do so in the commit that changes them.
 """
 
 from __future__ import annotations

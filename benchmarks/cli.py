@@ -1,7 +1,7 @@
 """How long the command line keeps a request waiting: ``python -m benchmarks.cli``.
 
 One process commits durably, as a worker does, while another runs each command over and over; each
-line is that command's, and the first is of the machine alone.  What counts is how much later than
+line is that command's, and the first is of the machine alone.  The figure is how much later than
 without it a commit ended, at worst: a command should cost none more than 50 ms.
 """
 
@@ -72,7 +72,7 @@ def measure(data: Path, seconds: float, commands: list[list[str]]) -> tuple[list
 
 
 def commands_on(data: Path, place: Path) -> dict[str, list[list[str]]]:
-    """Return what is run for each line."""
+    """Return the commands that are run for each line."""
     store, lines = str(data), str(place / "lines")
     run(["export", store, lines])
     copies = [["backup", store, str(place / f"copy{at}")] for at in range(100)]

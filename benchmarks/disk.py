@@ -1,4 +1,4 @@
-"""The disk itself, without anything of ours: what a durable write costs at least."""
+"""The disk itself, without litesess: the least cost of a durable write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ RESERVED = 1 << 22
 
 
 def by_hand(directory: str, size: int) -> Callable[[], None]:
-    """Return what writes and syncs *size* bytes into a file reserved ahead."""
+    """Return a function that writes and syncs *size* bytes into a file reserved ahead."""
     fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
     os.pwrite(fd, bytes(RESERVED), 0)
     os.fsync(fd)

@@ -5,7 +5,7 @@
 SQLite is the standard library's, in WAL mode with ``synchronous=FULL`` and one connection for
 each thread; "by hand" is ``pwrite`` and ``fdatasync`` of as many bytes into a file reserved
 ahead.  The candidates take turns, round by round, so that a machine whose speed drifts slows all
-of them; what is printed is the median of the rounds, and the median of their ratios.
+of them; the output is the median of the rounds, and the median of their ratios.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class SQLite:
         self._connection().execute("INSERT OR REPLACE INTO s VALUES (?, ?)", (key, value))
 
     def get(self, key: bytes) -> bytes:
-        """Return what is stored under *key*."""
+        """Return the value stored under *key*."""
         row = self._connection().execute("SELECT v FROM s WHERE k = ?", (key,)).fetchone()
         return bytes(row[0])
 
@@ -151,7 +151,7 @@ def rate(work: Callable[[int], object], count: int, threads: int) -> float:
     return threads * count / (time.perf_counter() - began)
 
 
-#: What is wanted of a ratio, by what it is over and by what was measured.
+#: The goal for a ratio, by its denominator and by the measurement.
 WANTED: dict[str, dict[str, str]] = {
     "one without following and locks": {"get": "<= 1.25", "durable put": "<= 1.25"},
     "plain": {"get": "<= 1.3", "durable put": "<= 1.05", "not durable put": "<= 1.25"},
@@ -240,10 +240,10 @@ def measure_gets(directory: str, options: argparse.Namespace) -> None:
 
 
 def compare(engines: dict[str, Engine], rounds: int, *, over: str) -> None:
-    """Report what gets and puts take in one engine, and how that compares with another one.
+    """Report the times of gets and puts in one engine, and their ratio to another engine's.
 
     Args:
-        engines: two, by what they are.
+        engines: two engines, by name.
         rounds: how many times each is measured, in turn.
         over: the name of the one that the other is compared with.
     """
@@ -279,7 +279,7 @@ def compare(engines: dict[str, Engine], rounds: int, *, over: str) -> None:
 
 
 def measure_sharing(directory: str, options: argparse.Namespace) -> None:
-    """What it costs one process that others might be there."""
+    """Measure the cost, for one process, of expecting other processes."""
     engines = {
         "shareable": make_engine(f"{directory}/shared", 1 << 26),
         "one without following and locks": make_engine(f"{directory}/alone", 1 << 26, Unshared()),
@@ -288,7 +288,7 @@ def measure_sharing(directory: str, options: argparse.Namespace) -> None:
 
 
 def measure_encryption(directory: str, options: argparse.Namespace) -> None:
-    """What it costs to seal what is stored."""
+    """Measure the cost of encryption."""
     key = EncryptionKey(os.urandom(32))
     engines = {
         "encrypted": make_engine(f"{directory}/encrypted", 1 << 26, key=key),
@@ -362,7 +362,7 @@ def measure_processes(directory: str, options: argparse.Namespace) -> None:
         report("  over SQLite", f"{median_ratio(rates['ours'], rates['sqlite']):.2f}", wanted)
 
 
-#: Run in a process of its own: what opening takes in time and private memory.
+#: Run in a process of its own: the time and private memory of opening.
 _OPENING = """
 import sys, time
 from benchmarks.engine import key_of, make_engine, put

@@ -3,13 +3,13 @@
     python -m benchmarks.gate [--record] [--only PATH ...]
 
 Times on a shared machine vary by half; the number of instructions that valgrind counts for a path
-hardly does, whatever else the machine is doing.  Each is divided by that of a reference kernel
-(JSON, HMAC and dicts, which is what requests are made of) in the same run, so that one baseline
+hardly varies under any load of the machine.  Each is divided by that of a reference kernel
+(JSON, HMAC and dicts, as requests use them) in the same run, so that one baseline
 holds for other builds of the same Python.  ``--record`` writes the baseline of this Python anew:
 do so in the commit that changes the figures, and say there why.
 
-What the kernel of the operating system does is not counted: how often it is asked to sync is what
-tests hold.  What a request calls is counted, too: see ``benchmarks.calls``.
+Work of the operating system's kernel is not counted: tests hold the number of syncs.
+``benchmarks.calls`` counts the calls of a request.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run_in_child(make: Callable[[Path], Work], directory: Path, count: int) -> i
 def run_paths(names: list[str], directory: Path) -> None:
     """Run each path in two processes, one calling it oftener; print their ids.
 
-    The difference between the two is that of the calls, whatever was counted before.
+    The difference between the two is the cost of the calls alone, without the start.
     """
     # Collections come where they come; without them two runs count the same.
     gc.disable()
@@ -93,7 +93,7 @@ def counted(names: list[str]) -> dict[str, float]:
 
 
 def instructions(path: Path) -> int:
-    """Return what a process has executed; source: valgrind's manual, "Cachegrind file format"."""
+    """Return the instructions of a process; source: valgrind's manual, "Cachegrind file format"."""
     *_, summary = path.read_text().splitlines()
     name, _, count = summary.partition(": ")
     assert name == "summary", path

@@ -1,4 +1,4 @@
-"""The hot paths, whose instructions and calls are counted."""
+"""The hot paths: their instructions and calls are counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Work = Callable[[], object]
 
 
 def kernel(_directory: Path) -> Work:
-    """Return what all others are compared with."""
+    """Return the reference that all other paths are compared with."""
 
     def work() -> None:
         for _ in range(10):
@@ -104,7 +104,7 @@ REQUESTS: Final[dict[str, Callable[[Path], Work]]] = {
     "durable increment request": partial(a_request, "increment", durable=True),
     "login request": partial(a_request, "login"),
 }
-#: The hot paths: what makes each, and how often it is called; the long ones seldom.
+#: The hot paths: the function that makes each, and its number of calls; the long ones get few.
 PATHS: Final[dict[str, tuple[Callable[[Path], Work], int]]] = {
     KERNEL: (kernel, CALLS),
     **{name: (make, CALLS) for name, make in REQUESTS.items()},

@@ -1,8 +1,8 @@
-"""What a session costs a request, by direct WSGI calls: ours, and those of other packages.
+"""The cost of a session for a request, by direct WSGI calls: litesess and other packages.
 
 A request does not look at its session, reads one key, or counts one up.  A framework's own cost
-does not count against its sessions: beside the time of the whole request stands what of it exceeds
-the same framework's app without sessions, measured in the same round.
+does not count against its sessions: the table shows the time of the whole request, and its excess
+over the same framework's app without sessions, measured in the same round.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Counting(FileSystem):
 
 
 class Counted:
-    """Our middleware, over a store whose syncs are counted."""
+    """litesess's middleware, over a store that counts its syncs."""
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.files = Counting()
@@ -161,7 +161,7 @@ def bytes_of_increment(directory: Path) -> int:
     counted = Counted(directory)
     for client in counted.clients(1):
         client.request()
-    written = counted.files.written  # before close() writes what is none of a request's
+    written = counted.files.written  # before close(), which writes more
     counted.close()
     return written
 
@@ -177,7 +177,7 @@ def make_apps(directory: Path) -> dict[str, App]:
 
 
 def works_of(request: str, apps: dict[str, App], seconds: float) -> dict[str, Callable[[], float]]:
-    """Return what measures a request, by candidate; apps without sessions know but one."""
+    """Return the measuring function of each candidate; apps without sessions know one request."""
     works: dict[str, Callable[[], float]] = {}
     for name, app in apps.items():
         if CANDIDATES[name].has_sessions:
@@ -189,7 +189,7 @@ def works_of(request: str, apps: dict[str, App], seconds: float) -> dict[str, Ca
 
 
 def over_bare(table: Table) -> Iterator[Cell]:
-    """Yield what whole requests took beyond the bare app, in the same round."""
+    """Yield the excess of whole requests over the bare app, in the same round."""
     whole = {cell.candidate: cell for cell in table.cells}
     for name, cell in whole.items():
         if name == BY_HAND:

@@ -104,7 +104,7 @@ def _copying(source: Store, target: Store, count: int, seed: int) -> float:
     """Return how many seconds it takes to copy so many sessions while they are changed.
 
     Raises:
-        RuntimeError: one was lost, or is not what it was or became.
+        RuntimeError: a session was lost, or has a wrong value.
     """
     stop = Event()
     with ThreadPoolExecutor(1) as pool:
@@ -121,7 +121,7 @@ def _copying(source: Store, target: Store, count: int, seed: int) -> float:
 
 
 def _change(both: Store, count: int, seed: int, stop: Event) -> tuple[dict[str, Data], list[str]]:
-    """Change sessions until told to stop; return what they are then, and the keys of lost ones."""
+    """Change sessions until told to stop; return their last values, and the keys of lost ones."""
     rng = random.Random(seed)
     changed: dict[str, Data] = {}
     lost = []
@@ -141,6 +141,6 @@ def _check(
     wrong = sum(found.get(wanted) != changed.get(wanted, data) for wanted, data in items(count))
     if lost or wrong or report.different:
         raise RuntimeError(
-            f"of {count} sessions {len(lost)} were lost, {wrong} are not what they became,"
+            f"of {count} sessions {len(lost)} were lost, {wrong} have a wrong value,"
             f" {len(report.different)} differ from their originals"
         )

@@ -1,4 +1,4 @@
-"""What other packages keep sessions in, each through the package's own interface."""
+"""The session stores of other packages, each through the package's own interface."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class DiskCache(Peer):
         self._cache.close()
 
     def close(self) -> None:
-        """Close this thread's connection; others have closed theirs."""
+        """Close this thread's connection; the other threads have closed theirs."""
         self._cache.close()
 
 
 class CacheLib(Peer):
-    """A file of cachelib's for each session; without a threshold, beyond which others go."""
+    """A file of cachelib's for each session, without a threshold, which would evict sessions."""
 
     def __init__(self, path: Path) -> None:
         make = import_module("cachelib").FileSystemCache
@@ -169,7 +169,7 @@ class Django(Peer):
         self._connections.close_all()
 
     def close(self) -> None:
-        """Close this thread's connections; others have closed theirs."""
+        """Close this thread's connections; the other threads have closed theirs."""
         self.leave()
 
 
@@ -190,7 +190,7 @@ class DjangoDatabase(Django):
 
 
 def configure_django(path: Path) -> None:
-    """Configure Django for both backends, with what they keep in *path*.
+    """Configure Django for both backends, with their files in *path*.
 
     Raises:
         RuntimeError: it is configured already, and can't be twice in a process.

@@ -1,7 +1,7 @@
-"""What keeps sessions and can be measured: the calls that all take, and our stores.
+"""The peers that keep sessions and can be measured: their common calls, and our stores.
 
-Each peer keeps the same session under the same key; what it does beside, or does not do, its note
-says.  A dict goes in and comes out: encoding it is part of the work.
+Each peer keeps the same session under the same key; its note names its further work and the
+features that it lacks.  A dict goes in and comes out: encoding it is part of the work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Item: TypeAlias = "tuple[str, Data]"
 
 #: How long a session lives, in seconds.
 LIFE: Final = 86_400
-#: How long one waits for another's lock, in seconds.
+#: The longest wait for another thread's lock, in seconds.
 PATIENCE: Final = 60
 KEY: Final = bytes(range(32))
 _SESSION: Final[Data] = {
@@ -80,7 +80,7 @@ RECORD_BYTES: Final = form.RECORD_BYTES + form.KEY_BYTES + 8 + VALUE_BYTES
 
 
 class Peer(ABC):
-    """What keeps sessions; any thread may call any method."""
+    """A store of sessions; any thread can call any method."""
 
     def create(self, key: str, data: Data) -> None:
         """Store a new session."""
@@ -112,10 +112,10 @@ class Peer(ABC):
             self.create(key, data)
 
     def leave(self) -> None:  # noqa: B027  # most have nothing of the kind
-        """Let go of what is this thread's."""
+        """Release the resources of this thread."""
 
     def close(self) -> None:  # noqa: B027  # as above
-        """Let go of everything."""
+        """Release all resources."""
 
 
 class OurStore(Peer):
@@ -191,7 +191,7 @@ class OurDirectory(OurStore):
 
 
 class OurEngine(OurDirectory):
-    """What a WALStore is built on: JSON under keys, without the rules of sessions."""
+    """The base of a WALStore: JSON under keys, without the rules of sessions."""
 
     def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
         super().__init__(path, options)

@@ -13,7 +13,7 @@ from benchmarks.rounds import Table
 
 _OURS: Final = "#b5533c"
 _OTHERS: Final = "#8a9aa8"
-#: In inches: a bar's height, what a panel's title and axis take beside its bars, the width of all.
+#: In inches: a bar's height, the height of a panel's title and axis, the width of all.
 _BAR: Final = 0.24
 _MARGIN: Final = 0.75
 _WIDTH: Final = 7.2

@@ -10,13 +10,13 @@ from threading import Barrier, BrokenBarrierError
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-#: Does it once; what is random about it comes from the generator.
+#: Does it once; its random choices come from the generator.
 Work: TypeAlias = "Callable[[random.Random], object]"
 ResultT = TypeVar("ResultT")
 
-#: Whoever does not begin within so many seconds will not.
+#: A worker that does not begin within so many seconds has failed.
 _PATIENCE: Final = 120.0
-#: What all processes need is imported once, by a server that forks them.
+#: These modules are imported once, by a server that forks all processes.
 _PRELOADED: Final = ["benchmarks.store_peers", "benchmarks.package_peers"]
 
 
@@ -24,10 +24,10 @@ class Waiting(Protocol):
     """A barrier between threads or between processes."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the others."""
+        """Wait until all have arrived."""
 
     def abort(self) -> None:
-        """Let nobody wait any more."""
+        """Break the barrier, so that no worker waits any more."""
 
 
 def thread_rate(
@@ -36,10 +36,10 @@ def thread_rate(
     """Return how often a second so many threads do *work*.
 
     Args:
-        work: what they do; once before it counts, to open what a thread needs.
+        work: their work; done once before it counts, to open the resources of a thread.
         threads: how many.
         seconds: for how long.
-        seed: of what is random; each thread has other numbers.
+        seed: of the random numbers; each thread has its own.
         leave: called in each thread when it has done.
     """
     barrier = Barrier(threads)
@@ -66,7 +66,7 @@ def process_rate(
         work_of: returns the work with a peer.
         processes: how many.
         seconds: for how long.
-        seed: of what is random; each process has other numbers.
+        seed: of the random numbers; each process has its own.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -82,14 +82,14 @@ def process_rate(
 
 
 def in_new_process(function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-    """Return what *function* returns in a process of its own, whose memory is new."""
+    """Return the result of *function* in a process of its own, with fresh memory."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def _sum(futures: list[Future[float]]) -> float:
-    """Return the sum, or raise what one of them raised, rather than that others then waited."""
+    """Return the sum, or raise the first cause rather than a broken barrier."""
     errors = [error for it in futures if (error := it.exception()) is not None]
     errors.sort(key=lambda it: isinstance(it, BrokenBarrierError))
     if errors:
@@ -109,7 +109,7 @@ def _rate(
         barrier.wait(_PATIENCE)
         count = 0
         began = now = perf_counter()
-        # To a time, not to a number: who waits longest for a lock does not keep the rest idle.
+        # Until a time, not a number: the thread that waits longest does not keep the rest idle.
         while now < began + seconds:
             work(rng)
             count += 1
@@ -126,7 +126,7 @@ _barriers: list[Waiting] = []
 
 
 def _begin(barrier: Waiting) -> None:
-    """Keep, in a new process, what its work begins at: a task can't be handed a barrier."""
+    """Keep the barrier in a new process, because a task can't be handed one."""
     _barriers.append(barrier)
 
 

@@ -1,4 +1,4 @@
-"""What a run has found, as JSON, as a page of reStructuredText and as plots."""
+"""The results of a run, as JSON, as a page of reStructuredText and as plots."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def machine(directory: Path) -> dict[str, str]:
-    """Return what the measurements depend on: processor, cores, kernel, file system, memory."""
+    """Return the machine's processor, cores, kernel, file system and memory."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -70,7 +70,7 @@ def _file_system(directory: Path) -> str:
 
 @dataclass
 class Results:
-    """All tables of a run, and what it was run on."""
+    """All tables of a run, and its machine."""
 
     command: str
     machine: dict[str, str]
@@ -79,14 +79,14 @@ class Results:
     versions: dict[str, str] = field(default_factory=lambda: dict(_versions()))
 
     def save(self, path: Path) -> None:
-        """Write all as JSON, in place of what is there; a run that is stopped keeps the last."""
+        """Write all as JSON, in place of the old file; a run that is stopped keeps the last one."""
         new = path.with_suffix(".new")
         new.write_text(json.dumps(asdict(self), indent=1) + "\n")
         new.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Return what ``save`` has written."""
+        """Return the results that ``save`` has written."""
         found: dict[str, Any] = json.loads(path.read_text())
         tables = [
             Table(**{**table, "cells": [_cell(**cell) for cell in table["cells"]]})
@@ -162,7 +162,7 @@ def _tables(results: Results, plots: set[str]) -> Iterator[str]:
             cells = [cell for cell in table.cells if cell.case == case]
             rows += [_row(table, cells[0], cell) for cell in cells]
         yield from _grid(rows)
-        # How candidates are set up, and what they do not do, unless a table before said so.
+        # The set-up of candidates and the features they lack, unless a table before said so.
         new = [item for item in table.notes.items() if item not in said]
         said.update(new)
         for name, note in new:
@@ -181,7 +181,7 @@ def _row(table: Table, first: Cell, cell: Cell) -> tuple[str, ...]:
 
 
 def file_name(table: Table) -> str:
-    """Return what a table's plot is called, without a suffix."""
+    """Return the file name of a table's plot, without a suffix."""
     return "".join(each if each.isalnum() else "-" for each in table.name).replace("--", "-")
 
 

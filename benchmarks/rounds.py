@@ -1,8 +1,8 @@
-"""Candidates that take turns, round by round, and what is kept of them.
+"""Candidates that take turns, round by round, and their results.
 
-A machine whose speed drifts then slows all of them, and the ratio of two within one round means
-something where the numbers themselves do not.  Before each measurement the disk is asked how long
-it takes for a sync, so that a slow phase of it is seen beside what it spoilt.
+A machine that becomes slower then slows all of them, and the ratio of two within one round has a
+meaning where the numbers themselves have none.  Before each measurement a sync is timed, so that
+a slow phase of the disk is seen beside the values that it spoilt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROBES: Final = 15
 
 @dataclass(frozen=True)
 class Cell:
-    """What was measured of one candidate in one case.
+    """The results of one candidate in one case.
 
     Attributes:
         case: such as ``16 threads``.
@@ -44,10 +44,10 @@ class Table:
     """Cells of one kind.
 
     Attributes:
-        name: what is measured, such as ``durable set``; unique among all tables.
+        name: the measurement, such as ``durable set``; unique among all tables.
         unit: of the values, such as ``operations/s``.
         more_is_better: whether a larger value is a better one.
-        notes: by candidate: how it is set up, and what it does not do.
+        notes: by candidate: its set-up, and the features that it lacks.
         cells: in the order of cases, then of candidates.
     """
 

@@ -30,7 +30,7 @@ SHAPES: Final = {
     "4 workers": ("--worker-class=sync", "--workers=4"),
 }
 REQUESTS: Final = ("untouched", "read", "increment")
-#: One of ours that is asked to count as the others do.
+#: A candidate of ours that counts without ``atomic()``, as the other packages do.
 UNGUARDED: Final = "litesess, without atomic()"
 UNGUARDED_NOTE: Final = "the durable one, counting as one must with the others: last writer wins"
 

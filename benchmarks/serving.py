@@ -22,7 +22,7 @@ COOKIES_SCRIPT: Final = Path(__file__).with_name("cookies.lua")
 CONNECTIONS: Final = 16
 #: Fewer than cachelib keeps.
 SESSIONS: Final = 256
-PATIENCE: Final = 30.0  # seconds; what takes longer has failed
+PATIENCE: Final = 30.0  # seconds; a wait that takes longer has failed
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Server:
             "XDG_RUNTIME_DIR": str(directory),
         }
         with self._log.open("wb") as log:
-            # A group of its own: Ctrl-C is for us, who end it when we have come to an end.
+            # A group of its own: Ctrl-C reaches only this process, which then ends the server.
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -128,7 +128,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """The end of what it has written."""
+        """The end of its output."""
         return self._log.read_text(errors="replace")[-4000:]
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks is told."""
+"""The settings of a run of the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Settings:
         rounds: how often each candidate is measured in each case.
         seconds: how long one measurement takes.
         sessions: in the large stores.
-        seed: of what is random.
+        seed: of the random numbers.
     """
 
     directory: Path

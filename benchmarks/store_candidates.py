@@ -15,22 +15,22 @@ from benchmarks.targets import ENGINE
 
 #: A directory with many files grows slow, and so does filling it.
 _FILES: Final = 2_000
-#: What can't be filled as quickly as the rest.
+#: The number of sessions for candidates that can't be filled as quickly as the rest.
 _SLOW: Final = 50_000
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of what is compared.
+    """One of the compared stores.
 
     Attributes:
         name: in all tables.
-        note: how it is set up, and what it does not do.
+        note: its set-up, and the features that it lacks.
         make: opens it, in any process.
         needs: the package that has it.
         most: at most so many sessions are put in; None: as many as in ours.
-        touch: what a touch is, if not a write of the new expiry.
-        finds: whether what was written can be found again.
+        touch: the meaning of a touch, if it is not a write of the new expiry.
+        finds: whether a written session can be found again.
     """
 
     name: str

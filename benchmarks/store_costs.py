@@ -1,4 +1,4 @@
-"""What stores cost beside time: memory, opening, bytes written, and writes that wait for others."""
+"""The costs of stores beside time: memory, opening, bytes written, and writes that wait."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FramedLog(WriteOnly):
                 file.write(self._FRAME.pack(len(value), checksum, raw) + value)
 
 
-#: What is opened with all its sessions on the disk.
+#: The stores that are opened with all their sessions on the disk.
 _ON_DISK: Final[dict[str, Make]] = {
     OURS: peers.ours,
     ENCRYPTED: peers.ours_encrypted,
@@ -90,7 +90,7 @@ _ON_DISK: Final[dict[str, Make]] = {
     LOG: FramedLog,
 }
 _NEEDS: Final = {LIGHTNING: "lmdb"}
-#: Each writes what its durable self writes, and syncs none of it, to be quick.
+#: Each writes the bytes of its durable form, and syncs none of them, to be quick.
 _UNSYNCED: Final[dict[str, Make]] = {
     OURS: peers.ours_not_durable,
     SQLITE: partial(SQLite, synchronous="OFF"),

@@ -156,7 +156,7 @@ def _while_collecting(peer: OurDirectory, path: str, count: int) -> Iterator[IsO
             record = Record(session(number), now - LIFE, now + 0.01)
             store.create(key_of(new_id()), record)
     time.sleep(0.02)
-    peer.set(key(0), session(0))  # and so sync those, which is not what is measured
+    peer.set(key(0), session(0))  # syncs those sessions, too, before the measurement
     with _while_working(peer.store.collect) as is_over:
         yield is_over
 

@@ -1,4 +1,4 @@
-"""What is near to our stores and keeps sessions as well: databases, and the disk by hand."""
+"""Peers near to our stores that keep sessions as well: databases, and the disk by hand."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class SQLite(Peer):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Begin by taking the lock: who reads first and writes then may be refused it."""
+        """Begin by taking the lock: a transaction that reads first can be refused its write."""
         connection = self._connection()
         connection.execute("BEGIN IMMEDIATE")
         with connection:
@@ -148,7 +148,7 @@ class SQLite(Peer):
             found.close()
 
     def close(self) -> None:
-        """Close this thread's connection; others have closed theirs."""
+        """Close this thread's connection; the other threads have closed theirs."""
         self.leave()
 
 
@@ -210,7 +210,7 @@ class LMDB(Peer):
 
 
 class WriteOnly(Peer):
-    """What only writes: as long as the disk takes, nobody can be quicker."""
+    """A peer that only writes: no store can be quicker than the disk."""
 
     def get(self, key: str) -> Data:
         """Not here."""
@@ -225,7 +225,7 @@ class WriteOnly(Peer):
 
 
 class ByHand(WriteOnly):
-    """As many bytes as our record has, written over what a file has reserved, and synced."""
+    """As many bytes as our record has, written over reserved space of a file, and synced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -58,7 +58,7 @@ def measure(settings: Settings) -> Iterator[Table]:
 
 @dataclass(frozen=True)
 class Opened:
-    """A candidate, and what it is measured with.
+    """A candidate, and the objects of its measurement.
 
     Attributes:
         candidate: it.
@@ -121,7 +121,7 @@ def setting_any(count: int, peer: Peer) -> Work:
 
 
 def _open(candidate: Candidate, keys: Sequence[str], stack: ExitStack) -> Opened:
-    """Open a candidate, fill it and see whether it does what it is measured at."""
+    """Open a candidate, fill it and check that it can do the measured work."""
     peer = candidate.make()
     stack.callback(peer.close)
     count = min(len(keys), candidate.most or len(keys))
@@ -133,7 +133,7 @@ def _open(candidate: Candidate, keys: Sequence[str], stack: ExitStack) -> Opened
 
 
 def _check(opened: Opened) -> None:
-    """Raise RuntimeError if a peer does not keep what it is given."""
+    """Raise RuntimeError if a peer does not keep the sessions that it is given."""
     peer, name, last = opened.peer, opened.candidate.name, opened.keys[opened.count - 1]
     found = [peer.get(last)]
     peer.set(last, session(1))

@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.rounds import Table, ratio
 
 OURS: Final = "litesess"
-#: What OURS is built on, used as a database is: JSON under a key, without the rules of sessions.
+#: The base of OURS, used as a database is: JSON under a key, without the rules of sessions.
 ENGINE: Final = "litesess, engine alone"
 
 

@@ -1,4 +1,4 @@
-"""Django in one file: log in, see your devices, log out all others.
+"""Django in one file: log in, see your devices, log out all your other devices.
 
 Serve it by::
 

@@ -1,4 +1,4 @@
-"""Flask-Login and Flask-WTF, with a page of your devices that logs out all others.
+"""Flask-Login and Flask-WTF, with a page that logs out all your other devices.
 
 Serve it by::
 

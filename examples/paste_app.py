@@ -1,4 +1,4 @@
-"""Count visits behind a PasteDeploy filter; ``paste.ini`` puts the two together."""
+"""Count visits in an app with a PasteDeploy filter; ``paste.ini`` joins the two."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A page that is sent as it is made, and what of a session can still change meanwhile.
+"""A page that is sent as it is made, and the changes to a session that are still possible then.
 
 ``SESSION_SECRET=$(litesess secret) python examples/streaming.py`` runs it.
 """

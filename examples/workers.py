@@ -1,11 +1,11 @@
 r"""Several workers, one directory: all see the same session, and none loses a count.
 
-This runs four, which share what is imported before they fork::
+This runs four workers, which share the modules imported before the fork::
 
     SESSION_SECRET=$(litesess secret) gunicorn -w 4 --threads 4 --preload \
         --chdir examples workers:application
 
-``EXAMPLE_DATA`` says where the sessions are kept.
+``EXAMPLE_DATA`` names the directory of the sessions.
 """
 
 import atexit

@@ -1,11 +1,11 @@
-"""Your devices: see where you are logged in, sign out one of them or all others.
+"""Your devices: see where you are logged in, sign out one device or all your other devices.
 
 Either of these serves it::
 
     SESSION_SECRET=$(litesess secret) python examples/devices/devices.py
     SESSION_SECRET=$(litesess secret) gunicorn -w 2 --chdir examples/devices devices:application
 
-``EXAMPLE_DATA`` says where the sessions are kept, ``EXAMPLE_PORT`` where the first one serves.
+``EXAMPLE_DATA`` names the directory of the sessions, ``EXAMPLE_PORT`` the port of the first.
 """
 
 import atexit
@@ -50,7 +50,7 @@ app = Bottle()
 
 
 def current() -> Session:
-    """Return the session of somebody who is logged in; others are sent to the login."""
+    """Return the session of a logged-in user; redirect other visitors to the login."""
     session: Session = request.environ["litesess.session"]
     if session.owner is None:
         redirect("/login")
@@ -59,7 +59,7 @@ def current() -> Session:
 
 
 def checked() -> Session:
-    """Return the session of somebody who sent a form of ours."""
+    """Return the session of a user who has sent a form of this site."""
     session = current()
     given = request.forms.get("token", "")
     if not hmac.compare_digest(given.encode(), session.get_csrf_token().encode()):
@@ -113,7 +113,7 @@ def log_out() -> None:
 @app.post("/devices/<handle:re:[0-9a-f]{16}>/sign-out")
 def sign_out(handle: str) -> None:
     session, store = checked(), request.environ["litesess.store"]
-    for key, _ in store.find(session.owner):  # nobody else's
+    for key, _ in store.find(session.owner):  # the user's own sessions alone
         if key.startswith(handle):
             store.delete(key)
     redirect("/")

@@ -1,12 +1,12 @@
-"""Log in, see who you are, log out: plain WSGI, by form or by JSON.
+"""Log in, see your session, log out: plain WSGI, by form or by JSON.
 
 Either of these serves it::
 
     python examples/login/app.py
     gunicorn -w 4 --threads 4 --chdir examples/login app:application
 
-``EXAMPLE_HOST`` and ``EXAMPLE_PORT`` say where the first one serves, ``EXAMPLE_DATA`` where the
-sessions are kept, ``SESSION_SECRET`` what signs the cookie.
+``EXAMPLE_HOST`` and ``EXAMPLE_PORT`` name the address of the first, ``EXAMPLE_DATA`` the directory
+of the sessions, and ``SESSION_SECRET`` the secret that signs the cookie.
 """
 
 import atexit
@@ -75,7 +75,7 @@ def login(environ: Environ, session: Session) -> dict[str, Any]:
     is_right = hmac.compare_digest(given.encode(errors="replace"), password.encode())
     if not (password and is_right):
         raise Refused("403 Forbidden")
-    session.login(name)  # another id: who knew the one before, or planted it, does not know it
+    session.login(name)  # a new id: a person who knew or planted the old id does not know it
     session["user"] = name
     return me(environ, session)
 
@@ -119,7 +119,7 @@ def app(environ: Environ, start_response: Callable[..., Any]) -> list[bytes]:
 
 
 def page(title: str, session: Session) -> str:
-    # What came from a client is text; escaped, it stays that.
+    # Escape it: a client's text must not become HTML.
     shown = json.dumps(dict(session), indent=2) if session else "empty"
     return PAGE.format(title=escape(title), session=escape(shown))
 

@@ -1,4 +1,4 @@
-"""What tests of the session layer share: a site to visit, a browser, stores that can be watched."""
+"""Helpers of the session layer's tests: a site, a browser, stores that can be watched."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ WRITES = ("create", "update", "touch", "rotate", "replace", "delete", "clear")
 
 
 class Watched:
-    """Adds to a store: what was asked of it, what happens before, and what fails.
+    """A store that counts its calls, runs work before them, and fails on demand.
 
     Attributes:
         calls: how often each operation was asked for.
-        once: by operation, what runs before the next one.
-        failing: by operation, what it raises.
+        once: by operation, the work that runs before the next call.
+        failing: by operation, the exception that it raises.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -45,7 +45,7 @@ class Watched:
 
     @property
     def writes(self) -> dict[str, int]:
-        """How often it was asked to change something."""
+        """The number of calls that change something, by operation."""
         return {name: self.calls[name] for name in WRITES if self.calls[name]}
 
 
@@ -73,13 +73,13 @@ class WatchedWALStore(Watched, WALStore):
 
 
 class Response:
-    """What a server got from an app.
+    """An app's response, as a server gets it.
 
     Attributes:
         status: the status line.
         headers: the last ones that ``start_response`` was given.
         body: all of it.
-        value: what the action returned.
+        value: the result of the action.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Response:
 
     @property
     def said(self) -> str:
-        """What became of the session cookie: ``""``, ``"set"`` or ``"expired"``."""
+        """The response's change to the session cookie: ``""``, ``"set"`` or ``"expired"``."""
         if not self.set_cookies:
             return ""
         return "expired" if "=;" in self.set_cookies[-1] else "set"
@@ -135,7 +135,7 @@ def environ_of(path: str = "/", *, https: bool = False, **environ: Any) -> dict[
 
 
 def serve(app: Any, environ: dict[str, Any]) -> Response:
-    """Do what a server does, to the letter of PEP 3333."""
+    """Serve a request as a server does, to the letter of PEP 3333."""
     response = Response()
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[..., Any]:
@@ -158,7 +158,7 @@ def serve(app: Any, environ: dict[str, Any]) -> Response:
 
 
 def linted(app: Any) -> Any:
-    """Return *app* between two judges of its manners."""
+    """Return *app* between two checkers of the WSGI protocol."""
     return validator(lint.middleware(app))
 
 
@@ -191,7 +191,7 @@ class Browser:
 
 
 class Site:
-    """A middleware around an app that does what each request asks for."""
+    """A middleware around an app that runs the action of each request."""
 
     def __init__(self, store: Store | None = None, **options: Any) -> None:
         self.clock = options.setdefault("clock", FakeClock())
@@ -206,7 +206,7 @@ class Site:
         return self.middleware.manager
 
     def new_browser(self) -> Browser:
-        """Return the browser of somebody who was never here."""
+        """Return the browser of a new visitor."""
         return Browser(self.middleware)
 
     def new_tab(self) -> Browser:
@@ -255,11 +255,11 @@ class Site:
 
     @property
     def data(self) -> list[dict[str, Any]]:
-        """What is stored, one dict per session."""
+        """The stored sessions' values, one dict per session."""
         return [record.data for _, record in self.store.records()]
 
     def writes_of(self, action: Action | None, **request: Any) -> dict[str, int]:
-        """Return what one visit makes the store write."""
+        """Return the writes that one visit causes in the store."""
         self.store.calls.clear()
         self.visit(action, **request)
         return self.store.writes
@@ -291,4 +291,4 @@ def write(**data: Any) -> Action:
 
 
 class Boom(Exception):
-    """What apps raise here."""
+    """The exception that apps raise here."""

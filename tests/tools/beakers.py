@@ -15,7 +15,7 @@ NAME = "beaker.session.id"
 
 
 class BeakerSite:
-    """An app with Beaker around it that does what each request asks for.
+    """An app with Beaker around it that runs the action of each request.
 
     Attributes:
         config: Beaker's.
@@ -50,7 +50,7 @@ class BeakerSite:
         return browser
 
     def log_in(self, **values: Any) -> Browser:
-        """Return a browser whose session has such values."""
+        """Return a browser with a session of these values."""
         return self.visit(lambda session: (session.update(values), session.save()))
 
     @property

@@ -1,4 +1,4 @@
-"""What the tests of browsers serve: it says whom it takes a browser for, and leads to other sites.
+"""The app of the browsers' tests: it shows the user, and links to other sites.
 
 ``BROWSER_OPTIONS`` holds the options of the middleware, as JSON.
 """

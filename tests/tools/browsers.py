@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-#: The Debian packages of what is not there.
+#: The Debian packages of the missing programs.
 MISSING = [
     package
     for package, program in [
@@ -72,7 +72,7 @@ class Browser:
         options = ChromeOptions()
         options.binary_location = CHROMIUM
         options.accept_insecure_certs = True
-        # SameSite is to decide which cookies a frame gets, not what a version has for its default.
+        # SameSite must decide which cookies a frame gets, not the default of a browser's version.
         options.add_experimental_option("prefs", {"profile.cookie_controls_mode": 0})
         for switch in [*SWITCHES, *self._switches, f"--user-data-dir={self._profile}"]:
             options.add_argument(switch)
@@ -87,7 +87,7 @@ class Browser:
         self.driver.quit()
 
     def visit(self, url: str) -> None:
-        """Go where somebody who types *url* goes."""
+        """Go to *url*, as if the user had typed it."""
         self.driver.get(url)
 
     def log_in(self, name: str, password: str) -> None:
@@ -127,12 +127,12 @@ class Browser:
 
     @property
     def heading(self) -> str:
-        """What the page's heading says."""
+        """The text of the page's heading."""
         return self._until(lambda _: self._find("//h1").text, "the page has a heading")
 
     @property
     def text(self) -> str:
-        """What the page says."""
+        """The text of the page."""
         return self._until(lambda _: self._find("//body").text, "the page says something")
 
     @contextmanager
@@ -157,7 +157,7 @@ class Browser:
 
     @property
     def cookies(self) -> list[dict[str, object]]:
-        """All cookies of all sites, with what the browser knows of them."""
+        """All cookies of all sites, with their attributes."""
         return self.driver.execute_cdp_cmd("Network.getAllCookies", {})["cookies"]
 
     @cookies.setter
@@ -207,7 +207,7 @@ def _is_left(page: WebElement) -> bool:
     except StaleElementReferenceException:
         return True
     except WebDriverException as error:
-        # What the driver says when the page goes away while it looks the element up.
+        # The driver's message if the page goes away while it looks the element up.
         if "does not belong to the document" in str(error.msg):
             return True
         raise
@@ -250,7 +250,7 @@ def tls_proxy(server: Server, directory: Path) -> Server:
 
 
 def _certificate() -> bytes:
-    """Return a key and a certificate that nobody trusts."""
+    """Return a key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name.from_rfc4514_string("CN=shop.test")
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)

@@ -20,7 +20,7 @@ LITESESS = [sys.executable, "-m", "litesess"]
 
 
 class Outcome(NamedTuple):
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -69,7 +69,7 @@ def run(*arguments: object, env: Mapping[str, str] | None = None, **options: Any
 
 
 def fill(path: Path, count: int = 3, **options: Any) -> list[str]:
-    """Make a store of so many sessions, whose owners are ada and eve in turn; return the keys."""
+    """Make a store of *count* sessions, owned by ada and eve in turn; return the keys."""
     keys = [key_of(f"session {at}") for at in range(count)]
     with WALStore(path, **{"durable": False, **options}) as store:
         for at, key in enumerate(keys):

@@ -1,4 +1,4 @@
-"""A writer that counts up until it is killed, and the one who remembers what it acknowledged."""
+"""A writer that counts up until it is killed, and a reader that keeps its acknowledgements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def count_until_killed(
         def plan(stored, name=name):
             entry = stored.get(key(name))
             value = 1 + (_VALUE.unpack_from(entry.value)[0] if entry else 0)
-            # Not zeros: a cut record would be whole in what is reserved.
+            # Not zeros: a cut record would be whole in reserved space, which is zeros.
             padding = rng.randbytes(rng.randrange(*sizes))
             return [Put(key(name), _VALUE.pack(value) + padding, 1e10)], value
 
@@ -38,7 +38,7 @@ def count_until_killed(
 
 
 class Writer:
-    """A process that counts; what it says is read without waiting for more."""
+    """A process that counts; its acknowledgements are read without waiting for more."""
 
     def __init__(self, path: str, sizes: tuple[int, int], seed: int, *, sync: bool = True) -> None:
         self._said, writing = os.pipe()

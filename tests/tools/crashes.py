@@ -1,7 +1,7 @@
 """Random work on a simulated disk, and the power cuts and kills that interrupt it.
 
-The oracle: what is there after the restart is what was there after some number of operations,
-at least as many as had been acknowledged; and the store works on.
+The oracle: after the restart the store holds a state that it had after some number of operations,
+and at least as many as had been acknowledged; and the store continues to work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.tools.engines import FAR, abandon, change, content, delete, key, make
 from tests.tools.simdisk import SimDisk
 
 NAMES = range(6)
-#: What is done, and how often.
+#: The kinds of operations, and how often each is done.
 KINDS = {
     "put": 12, "put twice": 3, "touch": 3, "delete": 4, "move": 3, "clear": 1, "compact": 2,
     "mark": 2, "reopen": 2,
@@ -29,7 +29,7 @@ class Lost(AssertionError):
 
 
 class Workload:
-    """Random operations, with what each state of the store should be."""
+    """Random operations, with the expected state of the store after each."""
 
     def __init__(self, seed: int, steps: int, disk: SimDisk | None = None) -> None:
         self.rng = random.Random(seed)
@@ -87,7 +87,7 @@ class Workload:
                 self.learn()
 
     def compact(self, compact: Callable[[], object] | None = None) -> None:
-        """Compact, or do what does that, too; put something while the snapshot is written."""
+        """Call *compact*, or the engine's own; put a value while the snapshot is written."""
         name, value = self.rng.choice(NAMES), self.rng.randbytes(30)
         opened = self.engine._open or self.engine._opened()
         is_due = True
@@ -103,20 +103,20 @@ class Workload:
         (compact or self.engine.compact)()
 
     def forgive(self) -> None:
-        """A step was refused: what it wanted may be there or not; find out, if that is possible."""
+        """Settle a refused step: find out, if possible, whether its change is stored."""
         if self.acknowledged < len(self.states) - 1:
             self.maybe.append(self.states.pop())
         try:
-            delete(self.engine, "nobody")  # settles what an error left open
+            delete(self.engine, "nobody")  # settles the outcome that an error left open
             self.learn()
         except StoreError:  # not before it is opened anew
             return
 
     def learn(self) -> None:
-        """Take what is there for what was acknowledged, if it may be there."""
+        """Take the stored state as acknowledged, if it is a possible one."""
         found = content(self.engine)
         if found not in self.possible():
-            raise Lost("what is there was never stored")
+            raise Lost("the store holds a state that was never stored")
         self.states.append(found)
         self.acknowledged = len(self.states) - 1
         self.maybe.clear()
@@ -138,7 +138,7 @@ def recovered(disk: SimDisk) -> tuple[Engine, dict[bytes, tuple[bytes, float]]]:
 
 
 def check_goes_on(engine: Engine, found: dict[bytes, tuple[bytes, float]]) -> None:
-    """What a restarted store acknowledges survives the next power cut."""
+    """Check that a write acknowledged by a restarted store survives the next power cut."""
     disk = engine._opener.means.fs
     assert isinstance(disk, SimDisk)
     put(engine, "after", b"restart")
@@ -149,7 +149,7 @@ def check_goes_on(engine: Engine, found: dict[bytes, tuple[bytes, float]]) -> No
 
 
 def check(work: Workload, image: dict[str, bytes], counts: dict[str, int]) -> None:
-    """Open what a power cut left, and ask the oracle."""
+    """Open the files after a power cut, and ask the oracle."""
     counts["images"] += 1
     engine, found = recovered(SimDisk(image))
     if found not in work.states[work.acknowledged :]:
@@ -207,7 +207,7 @@ def cut_power_in_recovery(work: Workload) -> dict[str, int]:
 
 
 def kill_restart_and_cut_power(work: Workload) -> dict[str, int]:
-    """Kill every process, let the next one show what there is, then cut the power."""
+    """Kill every process, let the next one read the store, then cut the power."""
     counts = {"points": 0, "images": 0}
 
     def kill() -> None:
@@ -219,7 +219,7 @@ def kill_restart_and_cut_power(work: Workload) -> dict[str, int]:
             counts["images"] += 1
             _, found = recovered(SimDisk(image))
             if found != shown:
-                raise Lost(f"{counts}: what was shown has gone")
+                raise Lost(f"{counts}: a value that was shown has gone")
 
     work.disk.watch = kill
     work.run()

@@ -1,4 +1,4 @@
-"""A Django project in one module, whose sessions are kept by litesess.
+"""A Django project in one module, with its sessions in litesess.
 
 Used in the tests' own process, and served by real servers: ``django_app:application``.
 ``DJANGO_DATA`` is its directory.
@@ -22,7 +22,7 @@ from django.urls import path, resolve
 DATA = Path(os.environ.get("DJANGO_DATA") or mkdtemp(prefix="litesess-django-"))
 OWN_MIDDLEWARE = "litesess.integrations.django.SessionMiddleware"
 DJANGOS_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
-#: In the tests' own process: what happens while the request of that name is under way.
+#: In the tests' own process: the work done while the request of that name is under way.
 MEANWHILE: dict[str, Callable[[], object]] = {}
 
 
@@ -62,7 +62,7 @@ if not settings.configured:
 
 
 def make_users() -> None:
-    """Make the tables, and the users ada and alan, whose passwords are their names."""
+    """Make the tables, and the users ada and alan; their passwords are their names."""
     from django.core.management import call_command  # noqa: PLC0415  # after the settings
 
     call_command("migrate", verbosity=0)
@@ -143,7 +143,7 @@ def bare(_request: Any) -> HttpResponse:
 
 
 def held(request: Any, name: str, rest: str) -> HttpResponse:
-    """Load the session, let others go first, and then do what *rest* says."""
+    """Load the session, let other requests go first, and then do the work that *rest* names."""
     dict(request.session.items())
     if name in MEANWHILE:
         MEANWHILE.pop(name)()

@@ -1,12 +1,12 @@
-"""A plugin for pytest: litesess finds itself on a system whose Python lacks what is named here.
+"""A plugin for pytest: litesess runs as on a system that lacks some functions of Python.
 
 ::
 
     LITESESS_TESTS_AS=windows python -m pytest -p tests.tools.elsewhere tests/web
     LITESESS_TESTS_AS=macos python -m pytest -p tests.tools.elsewhere tests/engine
 
-Only litesess is told so; pytest and the other packages go on as they are.  What these systems do
-otherwise with what they have is not tried.
+Only litesess sees that system; pytest and the other packages see the real one.  Functions that
+exist there but behave differently are not tried.
 
 Source: the availability that the documents of ``os`` and ``fcntl`` name for each function.
 """
@@ -38,7 +38,7 @@ POSIX_ALONE: Final = frozenset({
 })  # fmt: skip
 MODULES: Final = ("fcntl", "grp", "pwd", "resource", "termios", "tty")
 AS: Final = os.environ["LITESESS_TESTS_AS"]
-#: What stands on these is left out: no app imports it on such a system.
+#: Tests that need these are left out: no app imports them on such a system.
 _COMMANDS: Final = (
     "litesess.__main__", "litesess.beaker.command", "litesess.beaker.files", "litesess.cli",
     "litesess.engine.", "litesess.integrations.django.management",
@@ -48,7 +48,7 @@ NOT_THERE: Final = _COMMANDS if AS == "windows" else ()
 
 
 class Os(ModuleType):
-    """The module ``os`` as that system has it; what a test changes in the real one shows."""
+    """The module ``os`` as that system has it; it shows a test's changes of the real one."""
 
     hidden = LINUX_ALONE | (POSIX_ALONE if AS == "windows" else frozenset())
 
@@ -98,7 +98,7 @@ def import_all() -> None:
         wal.find_spec = lambda name: None if name in MODULES else find_spec(name)
 
 
-# What the others need of the real one, they have before litesess is imported.
+# The other packages import the real functions before litesess is imported.
 for _name in (
     "asyncio", "beaker.session", "bottle", "concurrent.futures.process", "flask", "flask.testing",
     "freezegun", "logging.handlers", "multiprocessing.connection", "paste.deploy",
@@ -120,7 +120,7 @@ import_all()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Skip what needs a store on a disk where there can be none."""
+    """Skip tests that need a store on a disk, on a system that can't have one."""
     report = yield
     said = str(call.excinfo.value) if call.excinfo is not None else ""
     if AS == "windows" and report.failed and "WALStore needs POSIX" in said:

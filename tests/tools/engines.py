@@ -32,14 +32,14 @@ PATH = "/store"
 FAR = 1e10
 
 
-#: What every store of a test is encrypted by; the fixture ``encrypted`` sets it.
+#: The encryption key of every store of a test; the fixture ``encrypted`` sets it.
 encryption_key: EncryptionKey | None = None
 
 _salts = random.Random()
 
 
 def seed_salts() -> None:
-    """Let the stores of each test be the same every time, whichever tests ran before."""
+    """Make each test's stores the same in every run, independent of the tests before."""
     _salts.seed(1)
 
 
@@ -93,7 +93,7 @@ class Nobody(Watcher):
 
 
 def _sleep_not(_seconds: float) -> None:
-    """On a simulated disk nobody else runs meanwhile."""
+    """Return at once: on a simulated disk no other process runs meanwhile."""
 
 
 def _sleep_briefly(seconds: float) -> None:
@@ -125,7 +125,7 @@ def delete(engine: Engine, name: object, **how: Any) -> int:
 
 
 def touch(engine: Engine, name: object, expires_at: float) -> None:
-    """Touch what is stored, if it is."""
+    """Touch the value *name*, if it is stored."""
 
     def plan(stored: Any) -> tuple[list[Change], None]:
         entry = stored.get(key(name))

@@ -1,4 +1,4 @@
-"""What tests of Flask apps share: an app with a store that can be watched, and who visits it."""
+"""Helpers of the Flask tests: an app with a store that can be watched, and its visitors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_app(store=None, **config):
 
 
 def data(app):
-    """Return what is stored, one dict per session."""
+    """Return the stored sessions' values, one dict per session."""
     return [record.data for _, record in app.store.records()]
 
 

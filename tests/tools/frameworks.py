@@ -19,14 +19,14 @@ from litesess.integrations.bottle import SessionPlugin
 from litesess.integrations.flask import Litesess
 from litesess.integrations.pyramid import SessionFactory
 
-#: What a page does: takes the session and the query, returns what is shown, at once or bit by bit.
+#: The work of a page: takes the session and the query, returns the text, at once or bit by bit.
 Action = Callable[[Any, Mapping[str, str]], "str | Iterator[str]"]
 Pages = Mapping[str, Action]
 Options = dict[str, Any]
 
 
 class Refused(Exception):
-    """What a page raises that each framework makes its own error page of."""
+    """An exception that each framework turns into its own error page."""
 
 
 def raw(pages: Pages, options: Options) -> Any:
@@ -135,8 +135,8 @@ def in_flask(pages: Pages, options: Options) -> Any:
 
 
 def in_paste(pages: Pages, options: Options) -> Any:
-    """Return the raw app behind the filter of an ini file."""
-    global _pages  # an ini file can only name what a module has
+    """Return the raw app, wrapped by the filter of an ini file."""
+    global _pages  # an ini file can only name the attributes of a module
     _pages = pages
     store = options["store"]
     file = Path(store.path).parent / "app.ini"
@@ -172,5 +172,5 @@ FRAMEWORKS: dict[str, Callable[[Pages, Options], Any]] = {
 
 
 def shown(session: Any) -> str:
-    """Return what the page that shows the session shows."""
+    """Return the text of the page that shows the session."""
     return json.dumps({"owner": session.owner, **session}, sort_keys=True)

@@ -1,7 +1,7 @@
-"""Is there an order of overlapping operations that explains what each of them returned?
+"""A search for an order of overlapping operations that explains all their results.
 
 Source: J. M. Wing and C. Gong, "Testing and Verifying Concurrent Objects", 1993; remembering
-what was tried is due to G. Lowe, "Testing for Linearizability", 2017.
+visited states is due to G. Lowe, "Testing for Linearizability", 2017.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 NEVER = float("inf")
-#: What an operation returned that was cut off: anything.
+#: The result of an operation that was cut off: anything.
 UNKNOWN: Any = object()
 
 
 class Operation(NamedTuple):
-    """What somebody asked, when, and what came of it."""
+    """A call by a process, its result, and the times of both."""
 
     who: object
     what: Any
@@ -24,12 +24,12 @@ class Operation(NamedTuple):
     ended_at: float  # NEVER: it was cut off, and may have been done or not
 
 
-#: From a state and what was asked, the next state and what is to be returned.
+#: Takes a state and a call; returns the next state and the expected result.
 Step = Callable[[Any, Any], tuple[Hashable, Any]]
 
 
 def explains(operations: Sequence[Operation], initial: Hashable, step: Step) -> bool:
-    """Say whether the operations can have been done one after the other, each while it lasted."""
+    """Return whether the operations can have been done in some order, each while it lasted."""
     order = sorted(operations, key=lambda operation: operation.began_at)
     finished = sum(1 << at for at, operation in enumerate(order) if operation.ended_at != NEVER)
     tried = set()

@@ -13,7 +13,7 @@ from configparser import ConfigParser
 
 from tests.tools.servers import ROOT
 
-#: What no app needs to use litesess.
+#: The extras that no app needs to use litesess.
 TOOLS = {"bench", "docs", "test"}
 
 

@@ -18,7 +18,7 @@ JUNK = shutil.ignore_patterns("__pycache__", "*.py[co]", "*.egg-info", "data")
 
 
 def run(*command: object, cwd: Path, **variables: str) -> str:
-    """Run a program as if the tree were not there; return what it printed."""
+    """Run a program without the tree on its path; return its output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= variables
     done = subprocess.run(
@@ -45,7 +45,7 @@ def build(kind: str, source: Path, out: Path, **variables: str) -> Path:
 
 
 def copy_of_the_tree(place: Path) -> Path:
-    """Copy what is published to *place*, and return that: building leaves things behind."""
+    """Copy the published files to *place* and return it: building adds files to the tree."""
     place.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():

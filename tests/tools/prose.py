@@ -31,9 +31,6 @@ NOT_DONE: tuple[str, ...] = (
     "litesess/stores",
     "litesess/engine",
     "litesess/web",
-    "tests/tools",
-    "benchmarks",
-    "examples",
 )
 
 HARD = re.compile(
@@ -160,7 +157,7 @@ def _split(kind: str, line: int, text: str) -> Iterator[Sentence]:
 
 
 def files() -> list[Path]:
-    """Return every file whose sentences are counted, sorted by path."""
+    """Return every file with counted sentences, sorted by path."""
     code = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
     pages = [ROOT / "README.rst", *(ROOT / "docs").rglob("*.rst")]
     return sorted(path for path in code + pages if "_build" not in path.parts)

@@ -77,7 +77,7 @@ class RedisServer:
         command = [
             self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--dir", str(self.directory), "--daemonize", "no",
-            # A replica gets what there is at once, not when others may have come.
+            # A replica gets the data at once, without a wait for more replicas.
             "--repl-diskless-sync-delay", "0", *self._options,
         ]  # fmt: skip
         with (self.directory / "log").open("ab") as log:

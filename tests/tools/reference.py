@@ -1,10 +1,10 @@
-"""Write the pages of the reference that say what the code says: options, commands, metrics.
+"""Write the pages of the reference that come from the code: options, commands, metrics.
 
 ::
 
     python -m tests.tools.reference
 
-A test compares the pages with what this would write.
+A test compares the pages with the output of this program.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DOCS = ROOT / "docs"
 WIDTH = 96
 NOTE = ".. Written by ``python -m tests.tools.reference``: change the code, then run that.\n"
 
-#: What a person reads in place of a type that the declarations name.
+#: The text for people in place of a type that the declarations name.
 ALIASES = {
     "Priority": Priority,
     "Samesite": Samesite,
@@ -97,7 +97,7 @@ def linked(text: str) -> str:
 
 
 def written(hint: Any) -> str:
-    """Return a type as its declaration writes it, without what only type checkers need."""
+    """Return a type as its declaration writes it, without the parts for type checkers only."""
     text = str(getattr(hint, "__forward_arg__", hint))
     for name, alias in ALIASES.items():
         if alias is not None:
@@ -114,7 +114,7 @@ def written(hint: Any) -> str:
 
 
 def annotations(keywords: Any) -> Mapping[str, Any]:
-    """Return what a ``TypedDict`` and those that it inherits from declare."""
+    """Return the declarations of a ``TypedDict`` and of its bases."""
     found: dict[str, Any] = dict(keywords.__annotations__)
     return found
 

@@ -14,7 +14,7 @@ class Relay:
     Attributes:
         port: where it listens.
         target: the port that connections lead to from now on; those that are open stay.
-        opened: how many connections it has taken.
+        opened: the number of connections that it has taken.
     """
 
     def __init__(self, target: int) -> None:

@@ -27,7 +27,7 @@ _PATIENCE = 3000
 
 
 class World:
-    """A disk, the processes that use it, and what they have done."""
+    """A disk, the processes that use it, and the history of their calls."""
 
     def __init__(self, seed: int, files: dict[str, bytes] | None = None) -> None:
         self.rng = random.Random(seed)
@@ -44,7 +44,7 @@ class World:
         self.fullness = self.rng.choice([0.0, 0.0, 0.0, 0.05])
 
     def pause(self) -> None:
-        """Let others go on, if this is a process."""
+        """Let other processes run, if a process calls this."""
         if self.is_over:
             raise GreenletExit
         process = getcurrent()
@@ -81,7 +81,7 @@ class World:
             self.history.append(Operation(process.name, what, UNKNOWN, began_at, NEVER))
 
     def end(self) -> None:
-        """Let go of what was killed, and of what a failure left standing."""
+        """End the killed processes, and those that a failure left unfinished."""
         self.is_over = True
         for process in [*self.dead, *self.alive]:
             if not process.dead:
@@ -89,7 +89,7 @@ class World:
 
 
 class Process(greenlet):
-    """A process with its own engine; *program* is what it does, one after the other."""
+    """A process with its own engine; *program* is its list of calls, in order."""
 
     def __init__(self, world: World, name: str, program: list[Any]) -> None:
         super().__init__(self.work, getcurrent())
@@ -111,7 +111,7 @@ class Process(greenlet):
     def work(self) -> None:
         for what in self.program:
             self.world.pause()
-            # What a full disk refuses has not happened.
+            # A write that a full disk refuses has not happened.
             with suppress(StoreFull):
                 self.do(what)
         self.engine.close()
@@ -160,7 +160,7 @@ class SharedDisk(SimDisk):
         self.fault("pwrite")
         cut = rng.randrange(1, len(data)) if len(data) > 1 and rng.random() < 0.5 else 0
         if cut:
-            # Others may see a part of it, and a kill may leave a part.
+            # Other processes can see a part of the write, and a kill can leave a part.
             inode.write(bytes(data[:cut]), offset)
             self.fault("pwrite")
         if rng.random() < self._world.fullness:
@@ -194,11 +194,11 @@ class ContendedLock(SimLock):
         super().release(fd)
 
 
-# What the processes do, and what a dict would say.
+# The calls of the processes, and the same calls on a dict.
 
 
 def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
-    """Do one thing to the store; return what came of it."""
+    """Make one call on the store; return its result."""
     kind, name, *rest = what
 
     def put(value: bytes) -> Put:
@@ -213,7 +213,7 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
         value = entry.value if entry else None
         if kind == "put":
             return [put(rest[0])], None
-        if kind == "append":  # as a merge does: what is gone stays gone
+        if kind == "append":  # like a merge: a deleted value stays deleted
             return ([put(value + rest[0])], True) if value is not None else ([], False)
         if kind == "delete":
             return ([Delete(key(name))], True) if value is not None else ([], False)
@@ -226,7 +226,7 @@ def perform(engine: Engine, what: tuple[Any, ...]) -> Any:
 
 
 def step(state: Any, what: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Do one thing to a dict, given as a sorted tuple of its items."""
+    """Make one call on a dict, given as a sorted tuple of its items."""
     stored = dict(state)
     kind, name, *rest = what
     value = stored.get(name)
@@ -262,7 +262,7 @@ def random_program(rng: random.Random, name: str, length: int) -> list[Any]:
 
 
 def starting_points() -> list[tuple[dict[str, bytes], Any]]:
-    """Return disks to begin with, each with what is stored there."""
+    """Return disks to start from, each with its stored values."""
     points: list[tuple[dict[str, bytes], Any]] = [({}, ())]
     for is_closed in (True, False):
         disk = SimDisk()
@@ -303,7 +303,7 @@ def explore(seed: int, points: list[tuple[dict[str, bytes], Any]]) -> World:
 
 
 def check_history(world: World, initial: Any) -> None:
-    """What everybody saw, and what is there in the end, must have one explanation."""
+    """Check that one order explains all results and the final state."""
     disk = world.disk.twin()
     found = content(make_engine(disk))
     later = world.steps + 1
@@ -313,13 +313,13 @@ def check_history(world: World, initial: Any) -> None:
     ]
     if not explains([*world.history, *final], initial, step):
         raise Lost(describe(world.history, found))
-    # Two locks, a snapshot, two logs, a torn end; the first compaction drops what is more.
+    # Two locks, a snapshot, two logs, a torn end; the first compaction drops the rest.
     if len(disk.names) > 7:
-        raise Lost(f"files are left behind: {sorted(disk.names)}")
+        raise Lost(f"files are left over: {sorted(disk.names)}")
 
 
 def check_power_cut(world: World, initial: Any) -> None:
-    """What was acknowledged is there after a power cut; what was only read may have gone."""
+    """Check that acknowledged writes survive a power cut; reads prove nothing."""
     written = [done for done in world.history if done.what[0] != "get"]
     for process in world.alive:
         if process.doing is not None:

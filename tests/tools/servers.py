@@ -24,7 +24,7 @@ TOOLS = ROOT / "tests" / "tools"
 EXAMPLES = ROOT / "examples"
 SECRET = "".join(map(chr, range(33, 73)))
 CHANCE = random.SystemRandom()
-PATIENCE = 30.0  # seconds; what takes longer has failed
+PATIENCE = 30.0  # seconds; a wait that takes longer has failed
 
 LOGIN_APP = str(EXAMPLES / "login" / "app.py")
 LOGIN = [sys.executable, LOGIN_APP]
@@ -67,7 +67,7 @@ class Server:
         """Name the server.
 
         Args:
-            command: what starts it; ``{port}`` stands for the port.
+            command: starts it; ``{port}`` stands for the port.
             directory: where it runs and where its output goes.
             environment: on top of this process's.
             umask: of the server; -1: as here.
@@ -95,7 +95,7 @@ class Server:
 
     def __enter__(self) -> Server:
         with self._log.open("wb") as log:
-            # A group of its own: gunicorn's workers die with their master, and nobody else does.
+            # A group of its own: gunicorn's workers die with their master, and nothing else does.
             self.process = subprocess.Popen(
                 self._command,
                 cwd=self._directory,
@@ -121,7 +121,7 @@ class Server:
 
     @property
     def output(self) -> str:
-        """What it printed so far."""
+        """Its output so far."""
         return self._log.read_text(errors="replace")
 
     @property
@@ -193,13 +193,13 @@ class Client:
         return self.http.request(method, self.server.url + path, timeout=PATIENCE, **options)
 
     def log_in(self, name: str = "ada", password: str = "engine") -> dict[str, str]:
-        """Log in; return what the server says."""
+        """Log in; return the server's answer."""
         response = self.request("POST", "/login", json={"name": name, "password": password})
         response.raise_for_status()
         return response.json()
 
     def me(self) -> dict[str, str | None]:
-        """Return who the server says this is."""
+        """Return the user, as the server sees it."""
         response = self.request("GET", "/me")
         response.raise_for_status()
         return response.json()
@@ -210,18 +210,18 @@ class Client:
 
 
 def ask(server: Server, cookie: str | None) -> str | None:
-    """Return whom the server takes the bearer of *cookie* for."""
+    """Return the user that the server recognises by *cookie*; None: none."""
     with Client(server, cookie) as client:
         return client.me()["user"]
 
 
 def id_in(cookie: str) -> bytes:
-    """Return the session id that a cookie carries: what follows 32 bytes of HMAC-SHA-256."""
+    """Return the session id that a cookie carries, after 32 bytes of HMAC-SHA-256."""
     return urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))[32:]
 
 
 def is_closed_cleanly(data: Path) -> bool:
-    """Say whether the slot of the last one to close the store ends where the last log does."""
+    """Return whether the last process to close the store left a slot at the end of the last log."""
     decoded = decode_slot((data / "sessions.live").read_bytes()[:SLOT_BYTES])
     log = max(data.glob("sessions.*.wal"))
     records = log.read_bytes()

@@ -1,4 +1,4 @@
-"""A disk in memory that knows what a power cut would leave of it.
+"""A disk in memory that knows every state a power cut can leave.
 
 A file has a durable image and the writes that were not synced since; a directory has durable
 names and the changes of names that were not synced since.  ``fsync`` of a file makes its bytes
@@ -69,7 +69,7 @@ class Window:
 
 
 class SimLock(FileLock):
-    """flock(2) on a simulated disk; nobody waits, as nobody else runs meanwhile."""
+    """flock(2) on a simulated disk; it never waits, as no other process runs meanwhile."""
 
     def __init__(self, disk: SimDisk) -> None:
         self._disk = disk
@@ -101,10 +101,10 @@ class SimDisk(FileSystem):
         self.open_files: dict[int, Inode] = {}
         self.next_fd = 10
         self.root = Inode()  # the directory itself
-        #: By file, who has its lock: the descriptor, and whether others may have it too.
+        #: By file, the holders of its lock: descriptor, and whether the lock is shared.
         self.locks: dict[int, dict[int, bool]] = {}
         self.calls = 0
-        #: Called before each call, with its name; may raise what the disk would.
+        #: Called before each call, with its name; it can raise the disk's errors.
         self.fault: Callable[[str], None] = lambda call: None
         #: Says whether a sync only pretends: of a file by its name, of the directory by "".
         self.is_lying: Callable[[str], bool] = lambda name: False
@@ -114,7 +114,7 @@ class SimDisk(FileSystem):
         self.look: Callable[[], None] = lambda: None
 
     def files(self) -> dict[str, bytes]:
-        """What a process that reads now would see."""
+        """The files as a process that reads now sees them."""
         return {name: bytes(inode.content) for name, inode in self.names.items()}
 
     def twin(self) -> SimDisk:
@@ -148,7 +148,7 @@ class SimDisk(FileSystem):
         del self.open_files[fd]
 
     def holders(self, fd: int) -> dict[int, bool]:
-        """Return who has the lock of a file."""
+        """Return the holders of the lock of a file."""
         return self.locks.setdefault(id(self.open_files[fd]), {})
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
@@ -239,7 +239,7 @@ class SimDisk(FileSystem):
         return 1
 
     def make_directory(self, path: str) -> None:
-        """It is there."""
+        """Do nothing: the directory exists."""
 
     def open_directory(self, path: str, **_options: Any) -> int:
         self._call("open_directory")
@@ -284,10 +284,10 @@ class SimDisk(FileSystem):
         self.pending_names.append(("unlink", name, None))
         self.watch()
 
-    # What a power cut leaves.
+    # The states that a power cut can leave.
 
     def crash_images(self, rng: random.Random, samples: int) -> Iterator[dict[str, bytes]]:
-        """Yield what may be on the disk after a power cut now."""
+        """Yield each content that the disk can have after a power cut now."""
         for names in self._name_sets():
             inodes = {id(inode): inode for inode in names.values()}
             dirty = [inode for inode in inodes.values() if inode.pending]
@@ -334,7 +334,7 @@ def _image(names: dict[str, Inode], chosen: dict[int, bytes], others: str) -> di
 
 
 def _data_images(inode: Inode, rng: random.Random) -> list[bytes]:
-    """Return what may be left of a file's unsynced writes."""
+    """Return the contents that can be left of a file with unsynced writes."""
     writes = inode.pending
     count = len(writes)
     subsets = {tuple(range(n)) for n in range(count + 1)}

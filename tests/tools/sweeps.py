@@ -37,7 +37,7 @@ ERRNOS = [
 
 
 class SmallStore(NamedTuple):
-    """A store with a snapshot and a log, and what it held, step by step."""
+    """A store with a snapshot and a log, and its content after each step."""
 
     files: dict[str, bytes]
     states: list[dict[bytes, tuple[bytes, float]]]
@@ -86,7 +86,7 @@ def used(data: bytes) -> int:
 
 
 def look(files: dict[str, bytes]) -> dict[bytes, tuple[bytes, float]] | None:
-    """Return what a store shows, all values read; None if it refuses."""
+    """Return the content of a store, all values read; None if it refuses."""
     try:
         return content(make_engine(SimDisk(files)))
     except StoreError:
@@ -132,7 +132,7 @@ def losses(store: SmallStore) -> Iterator[dict[str, bytes]]:
 
 
 def every_flip(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, int]:
-    """Damage small stores in every way; nothing wrong may be shown, nothing go silently."""
+    """Damage small stores in every way; check that no damage is shown or silently ignored."""
     counts = {"tried": 0, "refused": 0, "harmless": 0, "last batch lost": 0}
     for seed, closed in product(seeds, (True, False)):
         rng = random.Random(seed)
@@ -148,8 +148,8 @@ def every_flip(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, 
             elif found == store.states[-1]:
                 counts["harmless"] += 1
             else:
-                # After a crash the last batch, that nothing behind it vouches for, may
-                # have been torn for all one can know.
+                # After a crash, the last batch could have been torn: no later record
+                # vouches for it.
                 assert not closed, f"seed {seed} rolled back silently"
                 assert_prefix(found, store, damaged)
                 counts["last batch lost"] += 1
@@ -159,8 +159,8 @@ def every_flip(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, 
 def assert_prefix(found: object, store: SmallStore, files: dict[str, bytes]) -> None:
     """A roll-back is excused only where a power cut would look like the damage.
 
-    That hits the last record, which vouches for all others, and leaves the log as long as it was;
-    and what the slot vouches for is there.
+    Such damage hits the last record, which vouches for all earlier ones, and leaves the log as
+    long as it was; and everything that the slot vouches for is there.
     """
     whole, damaged = log_of(store.files), log_of(files)
     assert len(damaged) == len(whole), "the log was cut, and nobody noticed"
@@ -172,7 +172,7 @@ def assert_prefix(found: object, store: SmallStore, files: dict[str, bytes]) -> 
 
 
 def every_salvage(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[str, int]:
-    """Salvage small stores after every damage: what was deleted or replaced stays so."""
+    """Salvage small stores after every damage: deleted or replaced values stay so."""
     counts = {"tried": 0, "kept": 0, "as it was before": 0}
     for seed, closed in product(seeds, (True, False)):
         rng = random.Random(seed)
@@ -186,8 +186,8 @@ def every_salvage(seeds: Iterable[int] = (1,), *, share: float = 1.0) -> dict[st
             counts["kept"] += len(kept)
             if kept.items() <= store.states[-1].items():
                 continue
-            # Nothing can tell the store from what it was after an earlier step: the same length,
-            # and zeros behind a record, where nothing vouches for more.
+            # The store can't be told from the store after an earlier step: the same length, and
+            # zeros after a record, where nothing vouches for more.
             logs = zip(store.logs, store.states, strict=True)
             states = [state for log, state in logs if log in damaged.values()]
             assert not closed, f"seed {seed}: salvage brought something back"
@@ -290,7 +290,7 @@ def every_sync(seeds: range = range(3), steps: int = 25) -> int:
 
 
 def go_on_through_errors(work: Workload) -> None:
-    """Run work to its end; what a step is refused is not acknowledged."""
+    """Run work to its end; the change of a refused step is not acknowledged."""
     for _ in range(work.steps):
         try:
             work.step()

@@ -29,7 +29,7 @@ def covered(where: Path, *command: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def layered(base: Path) -> Iterator[Path]:
-    """Mount an overlay whose upper layer is ``upper`` in *base*; each mount is a new device."""
+    """Mount an overlay with the upper layer ``upper`` in *base*; each mount is a new device."""
     for name in ("lower", "upper", "work"):
         (base / name).mkdir(exist_ok=True)
     layers = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"
@@ -47,7 +47,7 @@ def bindfs(source: Path, where: Path) -> Iterator[Path]:
 
 @contextmanager
 def gocryptfs(source: Path, where: Path) -> Iterator[Path]:
-    """Mount what is kept encrypted in the directory *source*, which is empty."""
+    """Mount the encrypted files of the directory *source*, which is empty."""
     need_root_and("gocryptfs")
     secret = source.with_name("passphrase")
     secret.write_text("correct horse\n")

@@ -1,6 +1,6 @@
-"""What the tests of several workers serve: each request does one thing to its session, as told.
+"""The app of the tests with several workers: each request does one thing to its session.
 
-The response is JSON: which process answered, and all that the session holds then.
+The response is JSON: the process that answered, and all values of the session then.
 """
 
 from __future__ import annotations
