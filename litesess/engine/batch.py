@@ -7,7 +7,7 @@ away: the tables change only by following the log.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from litesess.engine.changes import Change, Clear, Delete, Entry, Plan, Put, Touch
@@ -75,11 +75,11 @@ class Draft:
             return self._changed[key]
         return None if self._cleared else self._view.get(key)
 
-    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> set[bytes]:
-        """Return the keys that were put for *owner*; some may have gone, or be another's."""
-        keys = set() if self._cleared else {*self._view.candidates(owner, damage)}
-        keys.update(self._changed)
-        return keys
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that were put for *owner*; some may have gone, or be another's."""
+        yield from self._changed
+        if not self._cleared:
+            yield from (key for key in self._view.candidates(owner) if key not in self._changed)
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys of *owner*, each with its entry."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
-
-from litesess.errors import StoreError
 
 #: The owner of entries that no count counts, and that no search for an owner finds.
 UNCOUNTED: Final = b"\xff" * 16
@@ -66,12 +64,10 @@ class Lookup(Protocol):
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*, or None."""
 
-    def candidates(
-        self, owner: bytes, damage: list[StoreError] | None = None, /
-    ) -> Collection[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since.
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that were put for *owner*; some may have gone since.
 
-        Of damaged entries *damage* gets the errors; without it they are raised.
+        No entry is read for that.
         """
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:

@@ -18,7 +18,7 @@ from litesess.engine.means import NO_HOOKS, Hooks, Limits, Means
 from litesess.engine.opened import EngineStats, Waste
 from litesess.engine.opening import Opener
 from litesess.engine.view import View, paused
-from litesess.errors import StoreError, StoreReadOnly
+from litesess.errors import StoreReadOnly
 
 
 class Engine(Lifecycle):
@@ -133,19 +133,20 @@ class Engine(Lifecycle):
             StoreError: something can't be read, or was damaged.
         """
         with errors(self.path):
-            return [*self._current_view().find(owner)]
+            found = self._current_view().find(owner)
+            return [*paused(found, self._opened().maintenance.pause)]
 
-    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> list[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since.
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that were put for *owner*; some may have gone since.
 
-        Of damaged entries *damage* gets the errors; without it they are raised.
+        No entry is read for that.
 
         Raises:
-            StoreError: the index can't be read.
+            StoreError: a key can't be read.
         """
         with errors(self.path):
-            found = self._current_view().candidates(owner, damage)
-            return [*paused(found, self._opened().maintenance.pause)]
+            found = self._current_view().candidates(owner)
+            yield from paused(found, self._opened().maintenance.pause)
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import mmap
 
 PREFIX_BYTES: Final = 8
+#: The positions of one owner's entries are looked at in such groups; few owners have so many.
+OWNED_GROUP: Final = 256
 
 _BUCKET_LOAD: Final = 8
 MAX_BITS: Final = 24
@@ -168,11 +170,21 @@ class Index:
 
     def owned_positions(self, owner_tag: bytes) -> Iterator[int]:
         """Yield the positions of the entries with that owner tag."""
+        for group in self.owned_groups(owner_tag):
+            yield from self.owned_in(group, owner_tag)
+
+    def owned_groups(self, owner_tag: bytes) -> Iterator[range]:
+        """Yield where positions of entries with that owner tag stand, ``OWNED_GROUP`` at a time."""
         if not self.has_owners:
             return
         bucket = int.from_bytes(owner_tag[:4], "big") >> self._owned_shift
-        for at in range(self._owned_buckets[bucket], self._owned_buckets[bucket + 1]):
-            position = self._owned[at]
+        end = self._owned_buckets[bucket + 1]
+        for start in range(self._owned_buckets[bucket], end, OWNED_GROUP):
+            yield range(start, min(start + OWNED_GROUP, end))
+
+    def owned_in(self, group: range, owner_tag: bytes) -> Iterator[int]:
+        """Yield the positions with that owner tag in one of :meth:`owned_groups`."""
+        for position in self._owned[group.start : group.stop].tolist():
             if self.owner_tag(position) == owner_tag:
                 yield position
 

@@ -22,7 +22,7 @@ from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem, read, unreadable
 from litesess.engine.held import Held
-from litesess.engine.index import CHUNK_BYTES, PREFIX_BYTES, Index, index_bytes
+from litesess.engine.index import CHUNK_BYTES, OWNED_GROUP, PREFIX_BYTES, Index, index_bytes
 from litesess.engine.snapshot_format import (
     FOOTER_BYTES,
     NO_OWNER,
@@ -33,10 +33,11 @@ from litesess.engine.snapshot_format import (
     values_of,
 )
 from litesess.engine.snapshot_writer import SnapshotWriter
-from litesess.errors import Corruption, DecryptError, StoreError
+from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
+_FEW_LEFT: Final = 32  # of a group
 _ENCRYPTED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are decrypted and encrypted
 
 
@@ -48,6 +49,7 @@ class Snapshot:
         "_footer",
         "_fs",
         "_head",
+        "_left",
         "_store_crc",
         "_uncounted",
         "_values",
@@ -89,6 +91,9 @@ class Snapshot:
         self._file = file
         self._head = head
         self._footer = footer
+        #: The positions of a group that is almost gone, by owner tag and where it begins: to go
+        #: through all again for each login of an owner would cost what is long deleted.
+        self._left: dict[tuple[bytes, int], list[int]] = {}
         self._store_crc = crc32(header.store)
         self._values = values_of(head)
         self._uncounted = owner_tag(UNCOUNTED, self._values)
@@ -272,26 +277,27 @@ class Snapshot:
         """Return the keys that begin with ``PREFIX_BYTES``."""
         return [self.key(position) for position in self.index.positions(prefix)]
 
-    def owned(self, owner: bytes, damage: list[StoreError] | None = None) -> Iterator[bytes]:
+    def owned(self, owner: bytes, is_gone: Callable[[bytes], bool]) -> Iterator[bytes]:
         """Yield the keys of the entries of *owner*, and of owners with the same tag.
+
+        The entries are not looked at: who reads one is told of damage.
 
         Args:
             owner: whose.
-            damage: gets the errors of damaged entries; None: they are raised.
-
-        Raises:
-            Corruption: an entry was damaged.
-            DecryptError: an entry is whole, but does not belong there.
+            is_gone: returns whether a log has deleted a key; those are left out.
         """
-        for position in self.index.owned_positions(owner_tag(owner, self._values)):
-            try:
-                key, _ = self.entry(position)
-            except (Corruption, DecryptError) as error:
-                if damage is None:
-                    raise
-                damage.append(error)
-                continue
-            yield key
+        tag = owner_tag(owner, self._values)
+        for group in self.index.owned_groups(tag):
+            known = self._left.get((tag, group.start))
+            left: list[int] = []
+            for position in self.index.owned_in(group, tag) if known is None else known:
+                key = self.key(position)
+                if not is_gone(key):
+                    left.append(position)
+                    yield key
+            # What was deleted remains deleted here: if it is put again, a log has it.
+            if len(group) == OWNED_GROUP and len(left) <= _FEW_LEFT:
+                self._left[tag, group.start] = left
 
     def sample(self, count: int) -> list[bytes]:
         """Return the keys of entries without an owner among *count* that are picked at random."""

@@ -13,15 +13,18 @@ from typing import Any, Final, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED, Entry
+from litesess.engine.index import PREFIX_BYTES
 from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
-from litesess.errors import Corruption, DecryptError, StoreError
+from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
 ItemT = TypeVar("ItemT")
 
 _DELETED: Final = 0  # no record stands at offset 0
+#: To copy more keys at once would hold up all other threads.
+_COPIED: Final = 1 << 14
 _PAUSE_EVERY: Final = 64  # entries that are read, some 0.3 ms of work
 
 
@@ -110,6 +113,19 @@ class Table:
         elif keys != key:
             self.owned[owner] = {keys, key}
 
+    def owned_by(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that were put here for *owner*; some twice, if another comes meanwhile."""
+        keys = self.owned.get(owner)
+        if not isinstance(keys, set):
+            yield from () if keys is None else (keys,)
+        elif len(keys) < _COPIED:
+            yield from keys.copy()
+        else:
+            try:
+                yield from keys
+            except RuntimeError:  # one was added
+                yield from keys.copy()
+
     def unowned(self) -> list[bytes]:
         """Return the keys that were put here, and neither deleted nor put for an owner."""
         puts = self.puts.copy()
@@ -149,7 +165,7 @@ class View:
             if table.cleared:
                 return None
         else:
-            entry = self.snapshot.get(key) if self.snapshot is not None else None
+            entry = self._settled(key)
             if entry is None:
                 return None
         # A touch counts for the version that it saw; a put has its own expiry.
@@ -157,15 +173,44 @@ class View:
             return entry._replace(expires_at=touch[1])
         return entry
 
+    def _settled(self, key: bytes) -> Entry | None:
+        """Return the entry under *key* in the snapshot, or None."""
+        if self.snapshot is None:
+            return None
+        try:
+            return self.snapshot.get(key)
+        except (Corruption, DecryptError):
+            # It may be the key that rotted.
+            if self._replaces(key[:PREFIX_BYTES]):
+                return None
+            raise
+
+    def _replaces(self, prefix: bytes) -> bool:
+        """Return whether a log has put or deleted a key that begins so; it goes through all.
+
+        An entry of the snapshot that can't be read does not count then: of two keys, none begin
+        alike by chance.
+        """
+        return any(
+            key[:PREFIX_BYTES] == prefix for table in self.tables for key in table.puts.copy()
+        )
+
     def has(self, key: bytes) -> bool:
         """Return whether anything is stored under *key*, without reading it."""
+        in_logs = self._in_logs(key)
+        if in_logs is None:
+            return self.snapshot is not None and self.snapshot.has(key)
+        return in_logs
+
+    def _in_logs(self, key: bytes) -> bool | None:
+        """Return whether *key* is stored, as far as the logs know; None: they do not."""
         for table in self.tables:
             location = table.puts.get(key)
             if location is not None:
                 return location != _DELETED
             if table.cleared:
                 return False
-        return self.snapshot is not None and self.snapshot.has(key)
+        return None
 
     def counts(self, key: bytes) -> bool:
         """Return whether an entry is stored under *key* that is counted, without reading it."""
@@ -188,22 +233,22 @@ class View:
             if entry is not None and entry.owner == owner:
                 yield key, entry
 
-    def candidates(self, owner: bytes, damage: list[StoreError] | None = None) -> Iterator[bytes]:
-        """Yield each key once that is stored for *owner*, and some that are not, or no more.
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield each key once that is stored for *owner*, and some that are another's by now.
 
-        Of damaged entries *damage* gets the errors; without it they are raised.
+        No entry is read, but for its key.
         """
         seen: set[bytes] = set()
         for table in self.tables:
-            found = table.owned.get(owner, ())
-            # A copy: it may be added to meanwhile.
-            keys = {found} if isinstance(found, bytes) else {*found}
-            yield from keys - seen
-            seen |= keys
+            for key in table.owned_by(owner):
+                if key not in seen and self._in_logs(key):
+                    seen.add(key)
+                    yield key
             if table.cleared:
                 return
         if self.snapshot is not None:
-            yield from (key for key in self.snapshot.owned(owner, damage) if key not in seen)
+            owned = self.snapshot.owned(owner, lambda key: self._in_logs(key) is False)
+            yield from (key for key in owned if key not in seen)
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with eight given bytes; those that a log put are gone through.
@@ -281,7 +326,12 @@ class View:
         snapshot = self._snapshot_below()
         if snapshot is not None:
             for position in range(snapshot.count):
-                key, entry = snapshot.entry(position)
+                try:
+                    key, entry = snapshot.entry(position)
+                except (Corruption, DecryptError):
+                    if self._replaces(snapshot.index.prefix(position)):
+                        continue
+                    raise
                 if not any(key in seen for seen in newer):
                     yield key, entry
 
@@ -301,8 +351,9 @@ class View:
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
-                # A request that reads it is told; all other entries must still come to their end.
-                logger.exception("a damaged entry can't be collected")
+                if not self._replaces(snapshot.index.prefix(position)):
+                    # A request that reads it is told; all others must still come to their end.
+                    logger.exception("a damaged entry can't be collected")
                 continue
             # A touch may have moved its end.
             if not any(key in seen for seen in newer) and self._is_expired(key, now):

@@ -15,7 +15,7 @@ from litesess.engine import Change, Clear, Delete, Lookup, Plan, ResultT, Touch
 from litesess.errors import LimitReached
 from litesess.events import Event
 from litesess.stores import ending, packed
-from litesess.stores.base import KEEP, Owner, Record, Store, StoredOwner
+from litesess.stores.base import KEEP, Owner, Record, Store
 from litesess.stores.changes import Changes
 from litesess.stores.expiring import remove_expired
 from litesess.stores.keeping import kept
@@ -108,7 +108,6 @@ class EmbeddedStore(Store):
             now, changes, removed,
             expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
         )  # fmt: skip
-        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
             found = find_session(stored, raw, now, to_change=True)
@@ -161,7 +160,6 @@ class EmbeddedStore(Store):
             now, changes, removed,
             expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
         )  # fmt: skip
-        self._thin_out(ours.owner)
 
         def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
             record = look_up(stored, raw, now)
@@ -284,7 +282,6 @@ class EmbeddedStore(Store):
 
     def _begun(self, record: Record, plan: Plan[ResultT]) -> tuple[ResultT, int]:
         """Run a plan that stores *record*, a new session; raises LimitReached as the plan does."""
-        self._thin_out(record.owner)
         for is_anew in False, True:
             try:
                 if self._limits.prepare(record, is_anew=is_anew):
@@ -293,15 +290,6 @@ class EmbeddedStore(Store):
                 continue
         self.tally.add_refused()
         raise self._limits.refusal(self.tally.refused, self.clock())
-
-    def _thin_out(self, owner: StoredOwner) -> None:
-        """Evict the oldest sessions of *owner* in batches, if they are far beyond the limit."""
-        if not isinstance(owner, str):
-            return
-        for evicted in self._limits.thin_out(
-            owner, self.clock, sync=self._durable, rest=self._rest
-        ):
-            self.tell(*events_of("evicted", evicted))
 
     def _rest(self) -> None:
         """Let other processes write between two batches of deletions."""
@@ -312,7 +300,7 @@ class EmbeddedStore(Store):
             return None
         merged.record.version = version
         if merged.evicted:
-            self.tell(*events_of("evicted", merged.evicted))
+            self.tell(*evictions(merged.evicted, self.clock()))
         return merged.record
 
     def _evicted(

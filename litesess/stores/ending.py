@@ -7,17 +7,20 @@ session which was given another id since is found through its forwarding record.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from math import inf
 from typing import Final, NamedTuple, TypeAlias
 
 from litesess import ids
 from litesess.engine import Change, Entry, Lookup
 from litesess.errors import Corruption, DecryptError, StoreError
+from litesess.stores import packed
 from litesess.stores.base import Record
 from litesess.stores.keeping import Kept
-from litesess.stores.packed import Forward, is_forward
-from litesess.stores.stored import Engine, Found, Getter, deletes, session_in, unpack
+from litesess.stores.packed import Forward
+from litesess.stores.stored import Engine, Found, Getter, deletes, unpack
 
 logger = logging.getLogger("litesess.store")
 
@@ -61,9 +64,8 @@ def end_owner(
         rest: called between two batches, without a lock.
     """
     began_at = clock()
-    damage: list[StoreError] = []
-    keys = _listed(engine, owner, began_at, damage)
-    seen: set[bytes] = set()
+    ending = _Ending(engine, owner)
+    keys = deque(ending.listed(began_at))
     # Order: after the keys were listed, so that a session to spare which was given another id
     # before is known by that.
     spared = Spared(engine, keep)
@@ -73,54 +75,48 @@ def end_owner(
         return (is_moved or record.owner == owner) and not spared.has(steps)
 
     while keys:
-        yield from end(engine, keys, is_due, clock, sync=sync, rest=rest, before=spared.follow)
-        seen.update(keys)
-        # A rotation whose forwarding record has expired meanwhile leads to these alone.
-        keys = _listed(engine, owner, clock(), [], seen, began_before=began_at)
-    if damage:
-        # Order: last, as the others must end.  One whose key alone is damaged could come back.
-        raise damage[0]
-
-
-def end(
-    engine: Engine,
-    keys: Sequence[bytes],
-    is_due: Judge,
-    clock: Callable[[], float],
-    *,
-    sync: bool,
-    rest: Callable[[], object],
-    before: Callable[[float], object] = float,
-) -> Iterator[list[Found]]:
-    """Delete sessions in batches, each in one record; yield them a batch at a time.
-
-    Args:
-        engine: where they are.
-        keys: their keys when they were listed.
-        is_due: returns under the lock whether a session is to be deleted.
-        clock: returns the current time in Unix seconds.
-        sync: whether each batch is synced.
-        rest: called between two batches, without a lock.
-        before: called with the time before each batch, without a lock.
-    """
-    at = 0
-    while at < len(keys):
-        if at:
+        while keys:
+            now = clock()
+            spared.follow(now)
+            yield ending.end(keys, is_due, now, sync=sync)
             rest()
-        now = clock()
-        before(now)
-        batch = keys[at : at + BATCH_KEYS]
+        # A rotation whose forwarding record has expired meanwhile leads to these alone.
+        keys.extend(ending.listed(clock(), began_before=began_at))
+    if ending.damage:
+        # Order: last, as the others must end.  One whose key alone is damaged could come back.
+        raise ending.damage[0]
 
-        def plan(
-            stored: Lookup, batch: Sequence[bytes] = batch, now: float = now
-        ) -> tuple[Sequence[Change], tuple[list[Found], int]]:
+
+class _Ending:
+    """How far the end of one owner's sessions has come."""
+
+    def __init__(self, engine: Engine, owner: str) -> None:
+        self._engine = engine
+        self._owner = owner
+        #: The keys that were looked at, but for those of deleted sessions, which are not met again.
+        self._seen: set[bytes] = set()
+        #: The errors of entries that can't be read.
+        self.damage: list[StoreError] = []
+
+    def end(self, keys: deque[bytes], is_due: Judge, now: float, *, sync: bool) -> list[Found]:
+        """Delete the sessions that the first of *keys* lead to, in one record; return those.
+
+        Args:
+            keys: those that were dealt with are taken out.
+            is_due: returns under the lock whether a session is to be deleted.
+            now: in Unix seconds.
+            sync: whether the record is synced.
+        """
+        batch = [*islice(keys, BATCH_KEYS)]
+
+        def plan(stored: Lookup) -> tuple[Sequence[Change], tuple[list[Found], int]]:
             doomed: dict[bytes, Found] = {}
             size = count = 0
             for key in batch:
                 if size > BATCH_BYTES:
                     break
                 count += 1
-                steps = steps_from(stored, key, now)
+                steps = steps_from(stored, key, now, self.damage)
                 size += sum(len(step.entry.value) for step in steps)
                 found = session_at_end(steps)
                 if found is not None and is_due(steps, found.record):
@@ -128,9 +124,41 @@ def end(
             every = [*doomed.values()]
             return deletes(every), (every, count)
 
-        (doomed, count), _ = engine.transact(plan, sync=sync)
-        at += count
-        yield doomed
+        (doomed, count), _ = self._engine.transact(plan, sync=sync)
+        gone = {found.key for found in doomed}
+        for _ in range(count):
+            key = keys.popleft()  # not all at once at the end, which would hold up other threads
+            if key not in gone:
+                self._seen.add(key)
+        return doomed
+
+    def listed(self, now: float, *, began_before: float = inf) -> Iterator[bytes]:
+        """Yield the keys of sessions of the owner that were not seen, and began before a time."""
+        owner_hash = ids.owner_hash(self._owner)
+        for key in self._engine.candidates(owner_hash):
+            if key in self._seen:
+                continue
+            here, entry = self._at_end(key, now)
+            if entry is None or entry.owner != owner_hash or here in self._seen:
+                continue
+            began_at = packed.began_at(entry.value)
+            if began_at is not None and began_at < began_before:
+                yield here
+
+    def _at_end(self, key: bytes, now: float) -> tuple[bytes, Entry | None]:
+        """Return the key that a session has now, and the entry there, not unpacked."""
+        try:
+            entry = self._engine.get(key)
+        except (Corruption, DecryptError) as error:
+            _pass_over(key, error, self.damage)
+            return key, None
+        if entry is None or entry.expires_at <= now:
+            return key, None
+        if not packed.is_forward(entry.value):
+            return key, entry
+        steps = steps_from(self._engine, key, now, self.damage)
+        is_there = session_at_end(steps) is not None
+        return (steps[-1].key, steps[-1].entry) if is_there else (key, None)
 
 
 def trail(stored: Getter, key: bytes, now: float) -> Iterator[Step]:
@@ -152,14 +180,32 @@ def session_at_end(steps: Sequence[Step]) -> Found | None:
     return None
 
 
-def steps_from(stored: Getter, key: bytes, now: float) -> list[Step]:
-    """Return the trail from *key*; nothing, and it is logged, if an entry is damaged."""
+def steps_from(
+    stored: Getter, key: bytes, now: float, damage: list[StoreError] | None = None
+) -> list[Step]:
+    """Return the trail from *key*; nothing, and it is logged, if an entry is damaged.
+
+    Args:
+        stored: where it is.
+        key: the first key.
+        now: in Unix seconds.
+        damage: gets the error of the damaged entry.
+    """
     try:
         return [*trail(stored, key, now)]
-    except (Corruption, DecryptError):
-        # No request can load it either, and the other sessions must still end.
-        logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
+    except (Corruption, DecryptError) as error:
+        _pass_over(key, error, damage)
         return []
+
+
+def _pass_over(key: bytes, error: StoreError, damage: list[StoreError] | None) -> None:
+    """Note that an entry is damaged.
+
+    No request can load it either, and the other sessions must still end.
+    """
+    logger.error("session %s is damaged, and was passed over: %s", ids.handle_of(key.hex()), error)
+    if damage is not None:
+        damage.append(error)
 
 
 class Spared:
@@ -180,86 +226,3 @@ class Spared:
     def has(self, steps: Sequence[Step]) -> bool:
         """Return whether a session with that trail is one of them."""
         return any(step.key in self._keys or step.key[:8] in self._prefixes for step in steps)
-
-
-def _listed(
-    engine: Engine,
-    owner: str,
-    now: float,
-    damage: list[StoreError],
-    seen: Set[bytes] = frozenset(),
-    began_before: float | None = None,
-) -> list[bytes]:
-    """Return the keys of the sessions of *owner*, without unpacking them.
-
-    Args:
-        engine: where they are.
-        owner: their owner.
-        now: in Unix seconds.
-        damage: gets the errors of entries that can't be read.
-        seen: keys to leave out.
-        began_before: leave out those that began then or later; None: none.
-    """
-    owner_hash = ids.owner_hash(owner)
-    found: dict[bytes, None] = {}
-    for count, key in enumerate(engine.candidates(owner_hash, damage)):
-        if count % BATCH_KEYS == 0:
-            time.sleep(0)  # a thread that only computes holds up all others
-        if key in seen:
-            continue
-        here, entry = _at_end(engine, key, now)
-        if entry is None or entry.owner != owner_hash or here in seen:
-            continue
-        if began_before is not None:
-            session = session_in(here, entry)
-            if session is None or session.record.created_at >= began_before:
-                continue
-        found[here] = None
-    return [*found]
-
-
-def _at_end(engine: Engine, key: bytes, now: float) -> tuple[bytes, Entry | None]:
-    """Return the key that a session has now, and the entry there."""
-    entry = _entry(engine, key)
-    if entry is not None and is_forward(entry.value):
-        steps = steps_from(engine, key, now)
-        is_there = session_at_end(steps) is not None
-        return (steps[-1].key, steps[-1].entry) if is_there else (key, None)
-    return key, None if entry is None or entry.expires_at <= now else entry
-
-
-def _entry(stored: Getter, key: bytes) -> Entry | None:
-    try:
-        return stored.get(key)
-    except (Corruption, DecryptError):
-        logger.exception("session %s is damaged, and was passed over", ids.handle_of(key.hex()))
-        return None
-
-
-def beyond(engine: Engine, owner: str, limit: int, now: float) -> list[bytes]:
-    """Return the keys of the oldest sessions of *owner* beyond *limit*, if there are many.
-
-    A few are left to the login that they have to go for.
-    """
-    candidates = engine.candidates(ids.owner_hash(owner), [])
-    if len(candidates) <= limit + BATCH_KEYS:
-        return []
-    found = [
-        (session.record.created_at, session.record.version, session.key)
-        for session in readable(engine, owner, now, candidates)
-    ]
-    return [key for *_, key in sorted(found)[: max(len(found) - limit, 0)]]
-
-
-def readable(
-    stored: Getter, owner: str, now: float, candidates: Iterable[bytes]
-) -> Iterator[Found]:
-    """Yield those of *candidates* that are sessions of *owner*; a damaged one is passed over.
-
-    No request can load it, and the owner's other sessions must still begin and end.
-    """
-    for key in candidates:
-        entry = _entry(stored, key)
-        session = session_in(key, entry) if entry is not None and entry.expires_at > now else None
-        if session is not None and session.record.owner == owner:
-            yield session

@@ -6,13 +6,15 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
+from itertools import chain, islice
+from math import inf
 from typing import Final
 
 from litesess import ids
-from litesess.engine import Lookup
+from litesess.engine import Entry, Lookup
 from litesess.errors import Corruption, DecryptError, LimitReached
-from litesess.stores import ending
+from litesess.stores import ending, packed
 from litesess.stores.base import Record
 from litesess.stores.stored import Engine, Found, session_in
 
@@ -24,8 +26,9 @@ _COMPARED: Final = 8
 _LOOKED_AT: Final = 64
 #: So many are picked at random at once, outside of the lock.
 _PICKED: Final = 1024
-#: At most so many go for one login under the lock; one record takes a hundred times as many.
-_EVICTED: Final = 1000
+#: At most so many go for one login, and hold up other writers for some milliseconds; the rest goes
+#: for the next ones.
+_EVICTED: Final = 200
 #: For so long after a session was refused, in seconds, none are picked again.
 _HOPELESS: Final = 1.0
 #: Seconds between two log messages about the limit.
@@ -140,7 +143,11 @@ class Limits:
     def too_many(
         self, stored: Lookup, owner: str | None, spared: Collection[bytes], now: float
     ) -> list[Found]:
-        """Return the oldest sessions of *owner* that have to go for one that begins now.
+        """Return sessions of *owner* that have to go for one that begins now: the oldest.
+
+        If they are far beyond the limit, as they may have begun before there was one: any that are
+        older than as many as may stay.  So a login costs what the limit is, and a batch, however
+        many there are.
 
         Args:
             stored: where they are.
@@ -151,46 +158,46 @@ class Limits:
         limit = self._max_per_owner
         if limit is None or owner is None:
             return []
-        keys = stored.candidates(ids.owner_hash(owner), [])
-        others = [
-            found for found in ending.readable(stored, owner, now, keys) if found.key not in spared
+        owner_hash = ids.owner_hash(owner)
+        keys = (key for key in stored.candidates(owner_hash) if key not in spared)
+        first = [*islice(keys, limit)]
+        if len(first) < limit:
+            return []  # nothing was read for that
+        began: list[tuple[float, int, bytes]] = []
+        size = 0
+        for key in chain(first, keys):
+            entry = _read(stored, key)
+            began_at = None if entry is None else packed.began_at(entry.value)
+            if entry is None or began_at is None or entry.owner != owner_hash:
+                continue
+            # One that has expired goes first, and so keeps none from its place.
+            began.append((began_at if entry.expires_at > now else -inf, entry.version, key))
+            size += len(entry.value)
+            # Invariant: of any of the owner's sessions, those beyond the limit have to go.
+            spare = len(began) + 1 - limit
+            if spare >= _EVICTED or (spare > 0 and size > ending.BATCH_BYTES):
+                break
+        began.sort()
+        doomed = (session_in(key, _read(stored, key)) for *_, key in began)
+        return [
+            session
+            for session in islice(doomed, max(len(began) + 1 - limit, 0))
+            if session is not None
         ]
-        others.sort(key=lambda found: (found.record.created_at, found.record.version))
-        # What is left over, if they became so many meanwhile, goes at the next login.
-        return others[: min(max(len(others) + 1 - limit, 0), _EVICTED)]
-
-    def thin_out(
-        self,
-        owner: str,
-        clock: Callable[[], float],
-        *,
-        sync: bool,
-        rest: Callable[[], object],
-    ) -> Iterator[list[Found]]:
-        """Delete the oldest sessions of *owner* in batches, if they are far beyond the limit.
-
-        They may have begun before there was a limit.  A login that deletes them all in one record
-        would hold up all other writers.  The arguments and results are those of
-        :func:`ending.end`.
-        """
-        limit = self._max_per_owner
-        if limit is None:
-            return iter(())
-        keys = ending.beyond(self._engine, owner, limit, clock())
-        return ending.end(
-            self._engine,
-            keys,
-            lambda _steps, record: record.owner == owner,
-            clock,
-            sync=sync,
-            rest=rest,
-        )
 
 
 def _unowned(stored: Lookup, key: bytes) -> Found | None:
     """Return the session under *key*; None: it is gone, has an owner or is damaged."""
+    entry = _read(stored, key)
+    return None if entry is None or entry.owner else session_in(key, entry)
+
+
+def _read(stored: Lookup, key: bytes) -> Entry | None:
+    """Return the entry under *key*; None: it is gone or damaged.
+
+    No request can load a damaged one, which is told; others must still begin and end.
+    """
     try:
-        entry = stored.get(key)
-        return None if entry is None or entry.owner else session_in(key, entry)
+        return stored.get(key)
     except (Corruption, DecryptError):
-        return None  # a request that loads it is told
+        return None

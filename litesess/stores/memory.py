@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from litesess.engine import UNCOUNTED, Change, Clear, Delete, Entry, Plan, Put, ResultT
-from litesess.errors import StoreClosed, StoreError
+from litesess.errors import StoreClosed
 from litesess.options import (
     Options,
     build,
@@ -83,13 +83,17 @@ class _MemoryEngine:
 
     def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with their entries."""
-        found = ((key, self._entries.get(key)) for key in self.candidates(owner))
+        found = ((key, self._entries.get(key)) for key in dict.fromkeys(self.candidates(owner)))
         return [(key, entry) for key, entry in found if entry is not None and entry.owner == owner]
 
-    def candidates(self, owner: bytes, _damage: list[StoreError] | None = None) -> list[bytes]:
-        """Return the keys that are stored for *owner*."""
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that are stored for *owner*; more than once, if one comes meanwhile."""
         self._check_open()
-        return [*self._owned.get(owner, set()).copy()]
+        keys = self._owned.get(owner, set())
+        try:
+            yield from keys
+        except RuntimeError:  # one came or went; under the lock none does
+            yield from keys.copy()
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
         """Return the keys that begin with *prefix*."""

@@ -96,6 +96,13 @@ def is_forward(packed: bytes) -> bool:
     return len(packed) > at and packed[at] in _FORWARDS and _HEAD.unpack_from(packed)[2] > 0
 
 
+def began_at(packed: bytes) -> float | None:
+    """Return when a session began, in Unix seconds; None: *packed* is none."""
+    if len(packed) < _HEAD.size or is_forward(packed):
+        return None
+    return float(_HEAD.unpack_from(packed)[0])
+
+
 def last_use(packed: bytes, expires_at: float) -> float | None:
     """Return when a session was used last, in Unix seconds; None: *packed* is none."""
     if len(packed) < _HEAD.size or is_forward(packed):

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from litesess import ids
 from litesess.engine import UNCOUNTED, Change, Delete, Entry, Plan, Put, ResultT
-from litesess.errors import Corruption, DecryptError, StoreError, VersionConflict
+from litesess.errors import Corruption, DecryptError, VersionConflict
 from litesess.events import Event, Name
 from litesess.ids import check_key
 from litesess.stores import packed
@@ -35,10 +35,10 @@ class Getter(Protocol):
 class Engine(Getter, Finder, Protocol):
     """The engine of an embedded store; :class:`litesess.engine.Engine` is one."""
 
-    def candidates(self, owner: bytes, damage: list[StoreError] | None = None, /) -> list[bytes]:
-        """Return the keys that were put for *owner*; some may have gone since.
+    def candidates(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the keys that were put for *owner*; some may have gone since.
 
-        Of damaged entries *damage* gets the errors; without it they are raised.
+        No entry is read for that.
         """
 
     def keys_like(self, prefix: bytes) -> list[bytes]:
