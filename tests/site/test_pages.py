@@ -179,7 +179,9 @@ def test_apache_takes_the_lines_for_mod_wsgi(tmp_path: Path) -> None:
     loaded = [f"LoadModule {name}_module {modules}/mod_{name}.so" for name in names]
     lines = block("mod_wsgi.rst", "apache")
     lines = lines.replace("user=app group=app", "user=nobody group=nogroup")
-    configuration = "\n".join([f"ServerRoot {tmp_path}", "ServerName localhost", *loaded, lines])
+    configuration = "\n".join(
+        [f"ServerRoot {tmp_path}", "ServerName localhost", "ErrorLog errors", *loaded, lines]
+    )
     (tmp_path / "httpd.conf").write_text(configuration + "\n")
     done = subprocess.run(
         [apache, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
