@@ -57,9 +57,16 @@ def is_key(text: str) -> bool:
 
 def check_key(key: str) -> str:
     """Return *key*; raises ValueError if it does not have the form of a key."""
-    if not is_key(key):
-        raise ValueError(f"a key is 64 hex digits, the SHA-256 of a session id; got {len(key)}")
+    if _KEY.match(key) is None:
+        raise no_key(key)
     return key
+
+
+def no_key(text: str) -> ValueError:
+    """Return the error that refuses *text*, which does not have the form of a key."""
+    return ValueError(
+        f"a key is {KEY_DIGITS} hex digits, the SHA-256 of a session id; got {len(text)}"
+    )
 
 
 def is_handle(text: str) -> bool:

@@ -200,7 +200,7 @@ class Appender:
                 # harmless, to keep one is not.  Lock it even if it is recorded already: that
                 # attempt may have failed.
                 self._locked = log
-                if not self._lock.acquire(log.fd, timeout):
+                if not self._lock.acquire(log.file.fd, timeout):
                     raise StoreLocked(
                         log.path,
                         f"is locked by another process, and was not free within {timeout:g} s;"
@@ -213,7 +213,7 @@ class Appender:
     def _release_end(self) -> None:
         log = self._locked
         if log is not None:
-            self._lock.release(log.fd)
+            self._lock.release(log.file.fd)
             self._locked = None
 
     def _repair(self, current: CurrentLog) -> None:

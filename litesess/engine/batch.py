@@ -6,6 +6,7 @@ away: the tables change only by following the log.
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +24,16 @@ def _is_freeing(change: Change) -> bool:
     It is kept for logouts: what has expired can wait, and there may be any number of that.
     """
     return isinstance(change, Clear) or (isinstance(change, Delete) and not change.expired)
+
+
+class Progress(enum.Enum):
+    """How far the commit of a batch has come; only a leader that was interrupted leaves one."""
+
+    NONE = enum.auto()
+    #: Whether its records stand in the log is not known.
+    WRITING = enum.auto()
+    #: Those of the tickets that have a number do.
+    WRITTEN = enum.auto()
 
 
 class Ticket:

@@ -10,16 +10,17 @@ still says what the log says.
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import dropwhile
+from operator import attrgetter
 from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.batch import Ticket, fail, run, unknown_outcome, wake
+from litesess.engine.batch import Progress, Ticket, fail, run, unknown_outcome, wake
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
@@ -39,14 +40,7 @@ from litesess.errors import (
 _LOOK_UP_INTERVAL: Final = 0.05
 
 
-class _Progress(enum.Enum):
-    """How far the commit of a batch has come; only a leader that was interrupted leaves one."""
-
-    NONE = enum.auto()
-    #: Whether its records stand in the log is not known.
-    WRITING = enum.auto()
-    #: Those of the tickets that have a number do.
-    WRITTEN = enum.auto()
+_IS_SYNCED: Final = attrgetter("sync")
 
 
 class Committer:
@@ -65,7 +59,7 @@ class Committer:
         self._waiting: deque[Ticket] = deque()
         # Of the batch that is being committed.  Guarded by _append_lock, too.
         self._batch: list[Ticket] = []
-        self._progress = _Progress.NONE
+        self._progress = Progress.NONE
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -219,12 +213,15 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
+        self._check_open()
+        self._appender.check_sound()
+
+    def _check_open(self) -> None:
         if self._directory.read_only:
             path = self._follower.current.log.path
             raise StoreReadOnly(f"{path}: the store was opened only for reading")
         if self._is_closed:
             raise StoreClosed(f"{self._follower.current.log.path}: the store was closed")
-        self._appender.check_sound()
 
     def _see_through(self, ticket: Ticket) -> None:
         """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
@@ -236,19 +233,18 @@ class Committer:
                 continue
             batch: list[Ticket] = []
             with self._append_lock:
-                if self._progress is not _Progress.NONE:
+                if self._progress is not Progress.NONE:
                     self._settle()
                 if not ticket.done:
-                    batch = [
-                        other
-                        for other in [*self._waiting]
-                        if not other.done and (other is ticket or not other.leads_itself)
-                    ]
+                    for other in [*self._waiting]:
+                        if not other.done and (other is ticket or not other.leads_itself):
+                            batch.append(other)  # noqa: PERF401  # before 3.12 a call less
                     self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:
                     wake(other)
-            self._wake_next()
+            if self._waiting:
+                self._wake_next()
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -269,7 +265,7 @@ class Committer:
         self._batch = batch
         try:
             try:
-                self.check_writable()
+                self._check_open()
                 self._commit(batch, leading)
             except StoreError as error:
                 fail(batch, error, error.__cause__)
@@ -280,7 +276,7 @@ class Committer:
                     self.commit_count += ticket.sequence > 0
                     ticket.is_committed = ticket.error is None
                     ticket.done = True
-            self._progress = _Progress.NONE
+            self._progress = Progress.NONE
         finally:
             # Also if this was interrupted: no thread waits for this one any more.
             leading.done = True
@@ -289,7 +285,7 @@ class Committer:
 
     def _settle(self) -> None:
         """Note what an interrupted leader has written; again is harmless."""
-        if self._progress is _Progress.WRITTEN:
+        if self._progress is Progress.WRITTEN:
             for ticket in self._batch:
                 ticket.is_written = ticket.sequence > 0
         else:
@@ -298,7 +294,7 @@ class Committer:
                 if ticket.sequence and not ticket.done:
                     ticket.error = unknown_outcome()
                     ticket.done = True
-        self._progress = _Progress.NONE
+        self._progress = Progress.NONE
 
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; an error of the system leaves as one of ours."""
@@ -312,10 +308,10 @@ class Committer:
         # Most of it before the lock, which is then held for less.
         self._follower.catch_up()
         current, end = self._appender.at_end(
-            lambda current: (current, self._write_batch(current, batch, leading))
+            partial(self._write_batch, batch=batch, leading=leading)
         )
         # Not under the lock: other processes write meanwhile, and each syncs for itself.
-        if any(ticket.sync for ticket in batch):
+        if any(map(_IS_SYNCED, batch)):
             # Entries that a plan saw and left as they were must be as durable as a change.
             self._appender.sync(current, end)
         try:
@@ -357,8 +353,10 @@ class Committer:
         header = current.log.header
         return form.Slot(header.store, header.generation, end, is_in_use=True)
 
-    def _write_batch(self, current: CurrentLog, batch: list[Ticket], leading: Ticket) -> int:
-        """Write the changes of *batch*; return where the log ends then."""
+    def _write_batch(
+        self, current: CurrentLog, batch: list[Ticket], leading: Ticket
+    ) -> tuple[CurrentLog, int]:
+        """Write the changes of *batch*; return the log, and where it ends then."""
         start = current.table.end
         data = run(batch, current, leading)
         if data:
@@ -370,11 +368,11 @@ class Committer:
                     raise
                 data = run(batch, current, leading, deletes_only=full)
         if not data:
-            return start
+            return current, start
         try:
-            self._progress = _Progress.WRITING
+            self._progress = Progress.WRITING
             end = self._appender.write(current, data)
-            self._progress = _Progress.WRITTEN
+            self._progress = Progress.WRITTEN
         except OSError as error:
             if is_interruption(error):
                 self._look_what_is_written(current, batch)
@@ -384,12 +382,12 @@ class Committer:
             # And all after the first that is refused: they have seen its changes.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             fail(refused, refusal, error)
-            self._progress = _Progress.WRITTEN
-            return current.table.end
+            self._progress = Progress.WRITTEN
+            return current, current.table.end
         except BaseException:
             self._look_what_is_written(current, batch)
             raise
-        return end
+        return current, end
 
     def _look_what_is_written(self, current: CurrentLog, batch: list[Ticket]) -> None:
         # Order: as long as the log is locked, so that no other process has written there.
@@ -397,4 +395,4 @@ class Committer:
         for ticket in batch:
             if ticket.sequence > current.table.sequence:
                 ticket.sequence = 0
-        self._progress = _Progress.WRITTEN
+        self._progress = Progress.WRITTEN

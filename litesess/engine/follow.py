@@ -86,24 +86,15 @@ class Follower:
         """
         current = self.current
         log, end = current.log, current.table.end
-        # As has_grown, but for a call: every commit comes by here three times.
+        # Where memory may not be shared as on a local disk, nothing is made of it.
         if current.bad is None and not (log.has_grown(end) if self.is_shared else log.goes_on(end)):
             return current
         with self._lock:
-            current = self.current
-            while self.has_grown(current):
+            while True:
+                current = self.current
                 self._take_in(current)
                 if self.current is current:
                     return current
-                current = self.current
-            current.bad = None
-            return current
-
-    def has_grown(self, current: CurrentLog) -> bool:
-        """Return whether there is anything after the followed part of the log of *current*."""
-        log, end = current.log, current.table.end
-        # Where memory may not be shared as on a local disk, nothing is made of it.
-        return log.has_grown(end) if self.is_shared else log.goes_on(end)
 
     def is_there(self, log: Log, now: float) -> bool:
         """Return whether there is a log of that name; now and then, whether it is still this one.

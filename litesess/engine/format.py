@@ -6,7 +6,7 @@ Everything here is pure: bytes in, values out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -232,6 +232,7 @@ class Bad(NamedTuple):
     offset: int
     reason: str
     short: bool  # the bytes end before the record does
+    missing: int = 0  # so many more it is known to have
 
 
 def decode_record(
@@ -253,7 +254,8 @@ def decode_record(
         return Bad(offset, f"record length {length}, limit {_MAX_LENGTH}", False)
     end = at + RECORD_BYTES + length
     if end > len(data):
-        return Bad(offset, f"record ends {end - len(data)} bytes past the end", True)
+        missing = end - len(data)
+        return Bad(offset, f"record ends {missing} bytes past the end", True, missing)
     payload, head = data[at + RECORD_BYTES : end], data[at : at + CRC_OFFSET]
     actual = crc32(payload, crc32(head, salt_crc))
     # Order: the checksum is over the encrypted bytes, so that a torn record is no tampered one.
@@ -264,18 +266,27 @@ def decode_record(
     return Record(offset, base + end, kind, flags, sequence, durable, payload)
 
 
-def members(record: Record) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the type, flags and payload of each change that *record* makes."""
+def members(record: Record) -> Sequence[tuple[int, int, bytes]]:
+    """Return the type, flags and payload of each change that *record* makes."""
     if record.kind != GROUP:
-        yield record.kind, record.flags, record.payload
-        return
+        return ((record.kind, record.flags, record.payload),)
+    found = []
     payload = record.payload
     at = 0
     while at < len(payload):
         kind, flags, length = _MEMBER.unpack_from(payload, at)
         at += _MEMBER.size
-        yield kind, flags, payload[at : at + length]
+        found.append((kind, flags, payload[at : at + length]))
         at += length
+    return found
+
+
+def entry_in(record: Record, key: bytes) -> Entry | None:
+    """Return the entry that *record* stores under *key* at last, or None."""
+    for kind, flags, payload in reversed(members(record)):
+        if kind == PUT and payload[:KEY_BYTES] == key:
+            return decode_put(payload, flags, record.sequence)
+    return None
 
 
 def key_of(payload: bytes) -> bytes:

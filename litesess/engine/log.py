@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Final
 from zlib import crc32
@@ -42,16 +43,15 @@ class Log:
 
     __slots__ = (
         "__weakref__",
-        "_directory",
-        "_file",
         "_fs",
         "_held",
         "_is_mapped",
         "_last_entry",
-        "_name",
         "_window",
         "cipher",
+        "file",
         "header",
+        "is_present",
         "path",
         "reserved",
         "salt_crc",
@@ -75,19 +75,15 @@ class Log:
         #: Encrypts its payloads; None: they are not encrypted.
         self.cipher = head.cipher
         self._fs = fs
-        self._directory = directory.fd
+        #: Return whether a file still bears the log's name; asked at every operation.
+        self.is_present = partial(fs.exists, directory.fd, name)
         self._held = directory.held
-        self._name = name
-        self._file = file
+        #: The open file; its lock is that of the log.
+        self.file = file
         self._last_entry = _NO_ENTRY  # its location, its key, the entry
         self._is_mapped = directory.shares_memory
         # The file's bytes as memory, as far as it was mapped.
         self._window: mmap.mmap | bytes = b""
-
-    @property
-    def fd(self) -> int:
-        """The open file, for its lock."""
-        return self._file.fd
 
     def __del__(self) -> None:
         """Let the mapped memory go, by hand, as a snapshot does."""
@@ -100,7 +96,7 @@ class Log:
         window, self._window = self._window, b""
         if not isinstance(window, bytes):
             window.close()
-        self._file.close()
+        self.file.close()
 
     @classmethod
     def create(
@@ -149,7 +145,7 @@ class Log:
         size = self.size
         if end >= size:
             return False
-        fs, fd = self._fs, self._file.fd
+        fs, fd = self._fs, self.file.fd
         # Guards: in tmpfs a look at a hole takes room, and kills the process where there is none.
         if not self._is_mapped or fs.has_holes(fd):
             return self.goes_on(end)
@@ -174,7 +170,7 @@ class Log:
         while True:
             if at == len(data):
                 base, at = base + at, 0
-                data = self.pread(wanted, base)
+                data = self._read(wanted, base)
             if not data or not data[at]:
                 return
             found = form.decode_record(data, at, base, self.salt_crc, self.cipher)
@@ -184,7 +180,8 @@ class Log:
                 continue
             more = b""
             if found.short:
-                more = self.pread(wanted, base + len(data))
+                # All of it at once, and a look behind it.
+                more = self._read(found.missing + wanted, base + len(data))
             if not more:
                 yield found
                 return
@@ -197,12 +194,12 @@ class Log:
         Raises:
             OSError: the medium failed; it names file and offset.
         """
-        return read(self._fs, self._file.fd, size, offset, self.path)
+        return read(self._fs, self.file.fd, size, offset, self.path)
 
     @property
     def size(self) -> int:
         """The length of the file in bytes."""
-        return self._fs.size(self._file.fd)
+        return self._fs.size(self.file.fd)
 
     def record(self, location: int) -> form.Record:
         """Return the record at *location*.
@@ -236,22 +233,12 @@ class Log:
         found = self._last_entry
         # A request that writes asks for the same record twice: to load, and to merge.
         if found[0] != location or found[1] != key:
-            found = self._last_entry = location, key, self._entry(location, key)
+            record = self.record(location)
+            entry = form.entry_in(record, key)
+            if entry is None:
+                raise Corruption(self.path, record.offset, "the record stores another key")
+            found = self._last_entry = location, key, entry
         return found[2]
-
-    def _entry(self, location: int, key: bytes) -> Entry:
-        record = self.record(location)
-        if record.kind == form.PUT:
-            if form.key_of(record.payload) == key:
-                return form.decode_put(record.payload, record.flags, record.sequence)
-        else:
-            last = None
-            for kind, flags, payload in form.members(record):
-                if kind == form.PUT and form.key_of(payload) == key:
-                    last = payload, flags
-            if last is not None:
-                return form.decode_put(*last, record.sequence)
-        raise Corruption(self.path, record.offset, "the record stores another key")
 
     def encode(
         self, kind: int, flags: int, payload: bytes, sequence: int, durable: int, offset: int
@@ -267,7 +254,7 @@ class Log:
         Raises:
             OSError: it was not all written.
         """
-        write_all(self._fs, self._file.fd, data, offset)
+        write_all(self._fs, self.file.fd, data, offset)
 
     def has_room(self, end: int) -> bool:
         """Return whether records may end at *end*, with the reserve for deletions behind them."""
@@ -287,7 +274,7 @@ class Log:
         there = self.size
         size = _step_up(max(end + DELETE_RESERVE, there))
         if size > there:
-            reserve(self._fs, self._file.fd, there, size)
+            reserve(self._fs, self.file.fd, there, size)
         return size
 
     def has_place(self, end: int, kept: int = OWN_RESERVE) -> bool:
@@ -317,7 +304,7 @@ class Log:
 
     def is_in_place(self) -> bool:
         """Return whether what is reserved is overwritten in place, where that can be had."""
-        return self._fs.keep_in_place(self._file.fd)
+        return self._fs.keep_in_place(self.file.fd)
 
     def fill(self, end: int) -> None:
         """Have room for all that is reserved behind *end*: a copy of a log may have holes there.
@@ -328,7 +315,7 @@ class Log:
         # Not overwritten: a process of which this one does not know may be writing.
         size = self.size
         if size > end:
-            self._fs.allocate(self._file.fd, end, size - end)
+            self._fs.allocate(self.file.fd, end, size - end)
 
     def give_back(self, end: int) -> None:
         """Give the disk the room of what is reserved behind *end*, but for the nearest records.
@@ -339,7 +326,7 @@ class Log:
         size = self.size
         if size > start:
             with suppress(OSError):  # the file system takes none
-                self._fs.give_back(self._file.fd, start, size - start)
+                self._fs.give_back(self.file.fd, start, size - start)
 
     def tail(self, start: int, limit: int) -> bytes:
         """Return at most *limit* bytes from *start* on, without the zeros at their end."""
@@ -349,22 +336,18 @@ class Log:
         """Overwrite all from *start* on with zeros."""
         end = self.size
         if end > start:
-            write_zeros(self._fs, self._file.fd, start, end)
+            write_zeros(self._fs, self.file.fd, start, end)
 
     def is_zero(self, start: int) -> bool:
         """Return whether there are only zeros from *start* on."""
         return next(self._pieces(start), None) is None
-
-    def is_present(self) -> bool:
-        """Return whether a file still bears the log's name; asked at every operation."""
-        return self._fs.exists(self._directory, self._name)
 
     def is_linked(self) -> bool:
         """Return whether the file itself still has a name; asked seldom.
 
         See :meth:`FileSystem.exists`.
         """
-        return self._fs.is_linked(self._file.fd)
+        return self._fs.is_linked(self.file.fd)
 
     def sync(self) -> None:
         """Make all that was written durable.
@@ -372,7 +355,7 @@ class Log:
         Raises:
             OSError: how much is durable is unknown from now on.
         """
-        self._fs.sync(self._file.fd)
+        self._fs.sync(self.file.fd)
 
 
 def pack_location(record: form.Record) -> int:

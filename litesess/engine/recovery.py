@@ -117,7 +117,7 @@ def _begin_anew(
         if files.directory.listing() != listing:
             chain = load_chain(files, files.directory.listing(), slot)
         current = chain.current.log
-        lock(current.fd)
+        lock(current.file.fd)
         if current.goes_on(chain.current.table.end):
             chain = load_chain(files, files.directory.listing(), slot)
         # Order: the snapshot's name before a log that replaces the logs after it.

@@ -84,8 +84,12 @@ class Record:
             ConfigTypeError: *owner* is of another type than str, int or None.
             EncodeError: *owner* has a lone surrogate.
         """
-        self._frames = data.frames if isinstance(data, codec.Encoded) else None
-        self._data = None if isinstance(data, codec.Encoded) else dict(data)
+        self._frames: codec.Frames | None
+        self._data: dict[str, Any] | None
+        if isinstance(data, codec.Encoded):
+            self._frames, self._data = data.frames, None
+        else:
+            self._frames, self._data = None, dict(data)
         self.created_at = created_at
         self.expires_at = expires_at
         self.cookie = cookie

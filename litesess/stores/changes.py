@@ -65,7 +65,8 @@ class Changes:
             EncodeError: a value, *owner* or *expires_at* can't be stored.
         """
         self.now = now
-        check_end(expires_at)
+        if expires_at is not None:
+            check_end(expires_at)
         # Encoded before a lock is taken, and before anything is written.
         self.frames = codec.encode_items(changes)
         self.removed = removed

@@ -116,11 +116,15 @@ class EmbeddedStore(Store):
             here, record = found
             if here != raw and not ours.follows:
                 return [], None
-            ours.check_version(record.version)
+            if ours.if_version is not None:
+                ours.check_version(record.version)
             former = record.owner
             ours.merge_into(record, is_moved=here != raw)
-            evicted = self._evicted(stored, record, former, here, now)
-            return [put_of(here, record, now), *deletes(evicted)], Merged(record, evicted)
+            put = put_of(here, record, now)
+            if record.owner == former:
+                return [put], Merged(record, [])
+            evicted = self._limits.too_many(stored, record.owner, (here,), now)
+            return [put, *deletes(evicted)], Merged(record, evicted)
 
         return self._merged(plan)
 
@@ -172,7 +176,8 @@ class EmbeddedStore(Store):
             ours.merge_into(record)
             # A request that started before a login can't change what the login began.
             forward = forwarding(raw, new, now, takes_changes=not ours.is_login)
-            evicted = self._evicted(stored, record, former, raw, now)
+            is_other = record.owner != former
+            evicted = self._limits.too_many(stored, record.owner, (raw,), now) if is_other else []
             made: list[Change] = [forward, put_of(raw_new, record, now), *deletes(evicted)]
             return made, Merged(record, evicted)
 
@@ -302,11 +307,3 @@ class EmbeddedStore(Store):
         if merged.evicted:
             self.tell(*evictions(merged.evicted, self.clock()))
         return merged.record
-
-    def _evicted(
-        self, stored: Lookup, record: Record, former: str | None, key: bytes, now: float
-    ) -> list[Found]:
-        """Return the sessions that have to go for *record*, which had the owner *former*."""
-        if record.owner == former:
-            return []
-        return self._limits.too_many(stored, record.owner, (key,), now)
