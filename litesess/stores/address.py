@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
@@ -30,6 +30,9 @@ COLLECTION: Final = "sessions"
 PREFIX: Final = "litesess:"
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Not by urlsplit(): Python 3.14's takes no list of hosts with one in brackets.
+# Source: RFC 3986 appendix B.
+_PARTS: Final = re.compile(r"([^:]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?\Z", re.DOTALL)
 _HOST: Final = r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
 _HOSTS: Final = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?\Z")
 _LAST_PORT: Final = 65_535
@@ -70,7 +73,7 @@ class Server(NamedTuple):
     @property
     def shown(self) -> str:
         """The address in messages, without user, password and options."""
-        parts = urlsplit(self.url)
+        parts = _parts(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
@@ -83,6 +86,22 @@ class Server(NamedTuple):
 
 
 Address: TypeAlias = "Directory | Server"
+
+
+class _Parts(NamedTuple):
+    """The parts of a URL."""
+
+    scheme: str
+    netloc: str
+    path: str
+    query: str
+    fragment: str
+
+
+def _parts(url: str) -> _Parts:
+    found = _PARTS.match(url)
+    assert found is not None  # it has a scheme
+    return _Parts(*(part or "" for part in found.groups()))
 
 
 class Place(NamedTuple):
@@ -249,19 +268,15 @@ def read_url(url: str) -> Place:
     )
 
 
-def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
+def _split(url: str) -> tuple[_Parts, dict[str, str]]:
     """Return the parts of a URL, and what follows its question mark."""
     found = _URL.match(url)
     if found is None or found[1] not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         what = f"{found[1]}://" if found else "what was given"
         raise ConfigError(f"{what}: no such scheme; known are {known}")
-    try:
-        parts = urlsplit(url)
-        queries = dict(parse_qsl(parts.query, keep_blank_values=True))
-    except ValueError:
-        # Without the cause, which may show all of the URL.
-        raise ConfigError("the URL of the Redis server can't be read") from None
+    parts = _parts(url)
+    queries = dict(parse_qsl(parts.query, keep_blank_values=True))
     hosts = parts.netloc.rpartition("@")[2]
     ports = [int(port) for port in re.findall(r":(\d+)(?=,|\Z)", hosts)]
     is_right = _HOSTS.match(hosts) and all(port <= _LAST_PORT for port in ports)
