@@ -70,7 +70,7 @@ _HOMES = {
     "means": ("Hooks", "Limits", "Means"),
     "probe": ("closed", "collections_in", "is_collection", "key_file", "new_snapshot_bytes"),
 }
-# The changes are what a store in memory needs, too, and there is one on Windows.
+# A store in memory needs the changes, too, and it also exists on Windows.
 __getattr__ = names(
     __name__, {name: f"{__name__}.{home}" for home, given in _HOMES.items() for name in given}
 )

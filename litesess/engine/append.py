@@ -22,7 +22,7 @@ from litesess.errors import Corruption, StoreError, StoreFailed, StoreFull, Stor
 
 ResultT = TypeVar("ResultT")
 
-#: So many bytes of the file must be left behind a record of the engine's own on a full disk: a MARK
+#: So many bytes of the file must be left after a record of the engine's own on a full disk: a MARK
 #: leaves room for a SEAL, that for a POISON.
 _LEFT: Final = {form.MARK: 160, form.SEAL: 64, form.POISON: 1}
 
@@ -75,7 +75,7 @@ class Appender:
     ) -> ResultT:
         """Do *work* where no other process writes meanwhile: at the end of the current log.
 
-        Behind that there are only zeros then, and nothing before it is still to be synced.
+        Only zeros follow it then, and everything before it is synced.
 
         Args:
             work: gets the current log; writes there, and returns.
@@ -102,7 +102,7 @@ class Appender:
                 warn_of_torn(*torn)
 
     def reserve(self, current: CurrentLog, end: int) -> None:
-        """Let records of *current* end at *end*, with room behind them.  Only under :meth:`at_end`.
+        """Let records of *current* end at *end*, with room after them.  Only under :meth:`at_end`.
 
         Raises:
             StoreFailed: a sync has failed.
@@ -111,9 +111,9 @@ class Appender:
         log = current.log
         if not log.has_room(end):
             size = log.grow(end)
-            # Order: the length is durable before a record relies on it, whoever has lengthened the
-            # file: so a log that ends in the middle of a record, or of a step, was not left so by a
-            # power cut.
+            # Order: the length is durable before a record relies on it, also if another process has
+            # lengthened the file.  So no power cut leaves a log that ends in the middle of a record
+            # or of a step.
             self._sync_log(log)
             log.reserved = size
 
@@ -134,7 +134,7 @@ class Appender:
         return start + len(data)
 
     def write_record(self, current: CurrentLog, kind: int, payload: bytes) -> int:
-        """Write a record of the engine's own, on a full disk into what is kept for deletions.
+        """Write a record of the engine's own, on a full disk into the reserve for deletions.
 
         Raises:
             OSError: see :meth:`write`.
@@ -159,7 +159,7 @@ class Appender:
         self.sync(current, current.table.end)
 
     def sync(self, current: CurrentLog, end: int) -> None:
-        """Make durable what the log of *current* holds before *end*.
+        """Make the log of *current* durable up to *end*.
 
         Raises:
             StoreFailed: that failed, and nothing more may be written, by any process.
@@ -219,10 +219,10 @@ class Appender:
     def _repair(self, current: CurrentLog) -> None:
         """Overwrite a half-written record that a killed or interrupted writer left.
 
-        Every writer does this first, so that nothing can stand behind it.
+        Every writer does this first, so that no record can follow it.
 
         Raises:
-            Corruption: something does.
+            Corruption: a record follows it.
         """
         # Read it here: a reader on its way may have noted current.bad.
         torn = next(current.log.follow(current.table.end), None)

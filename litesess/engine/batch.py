@@ -21,7 +21,7 @@ from litesess.errors import LitesessError, StoreError, StoreFailed, StoreFull
 def _is_freeing(change: Change) -> bool:
     """Return whether the change may use the room that is kept for deletions on a full disk.
 
-    It is kept for logouts: what has expired can wait, and there may be any number of that.
+    The room is kept for logouts: expired sessions can wait, and there can be any number of them.
     """
     return isinstance(change, Clear) or (isinstance(change, Delete) and not change.expired)
 
@@ -124,16 +124,16 @@ def run(
 ) -> bytes:
     """Run the plans of *batch*; return their records, for the end of *current*.
 
-    The error of a plan is kept in its ticket: it must not fail the others.  One that is none of
-    litesess may come from a signal handler of the leading thread, so that the plan is left to its
-    own thread.
+    The error of a plan is kept in its ticket: it must not fail other plans.  An error of another
+    class than litesess's can come from a signal handler of the leading thread; then the plan is
+    left to its own thread.
 
     Args:
         batch: the transactions, in the order in which their records are to stand.
         current: the log that is written to, followed to its end.
         leading: the transaction of the leading thread.
-        deletes_only: the error for plans that need room, and for deletions beyond what is kept for
-            them; None if there is room.
+        deletes_only: the error for plans that need room, and for deletions beyond their
+            reserve; None if there is room.
     """
     draft = Draft(current.view)
     records = []

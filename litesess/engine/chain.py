@@ -53,7 +53,7 @@ class Chain:
 
     @property
     def base(self) -> int:
-        """The generation whose log is the first that the snapshot does not hold."""
+        """The generation of the first log that the snapshot does not hold."""
         return self.snapshot.generation if self.snapshot else FIRST_GENERATION
 
     @property
@@ -144,7 +144,7 @@ def cut_short(log: Log, end: int, durable: int) -> Corruption:
 
 
 def load_settled(files: Files) -> Chain | None:
-    """Load a store to which other processes may be writing; return None if there is none.
+    """Load a store while other processes can write to it; return None if it does not exist.
 
     Raises:
         Corruption: a file is damaged or missing.
@@ -239,7 +239,7 @@ def _replay_chain(
         replayed = _replay(log, sequence, slot)
         chain.append(replayed)
         sequence = replayed.table.sequence
-        # A compaction that did not come to its SEAL leaves the next log behind, empty.
+        # A compaction that was stopped before its SEAL leaves an empty next log.
         if replayed.seal is None:
             if not all(map(_is_empty, logs)):
                 raise Corruption(
@@ -256,7 +256,7 @@ def _replay_chain(
 def _is_empty(log: Log) -> bool:
     """Return whether nothing was ever acknowledged in a log that no SEAL leads to.
 
-    A process whose sync of the log before it failed may have left a POISON here, or half of one.
+    It can hold a POISON, or half of one, of a process that could not sync the log before.
     """
     return all(record.kind == form.POISON for record in find_records(log))
 
@@ -332,5 +332,5 @@ def _judge(log: Log, found: form.Bad, durable: int) -> None:
     known = max([durable, *(record.durable for record in find_records(log, found.offset))])
     if known > found.offset:
         raise Corruption(
-            log.path, found.offset, f"{found.reason}, in what was synced up to {known}"
+            log.path, found.offset, f"{found.reason}, in bytes that were synced up to {known}"
         )

@@ -17,7 +17,7 @@ class Verification(NamedTuple):
     """The numbers of good entries, records and bytes."""
 
     entries: int  # in the snapshot
-    records: int  # in the logs behind it
+    records: int  # in the logs after it
     log_bytes: int
 
 
@@ -120,7 +120,7 @@ class _Findings:
         self.certain: set[bytes] = set()
         self.holes: list[Corruption] = []
         self.sequence = 0
-        #: What the last SEAL leads to, until that is read.
+        #: The log that the last SEAL leads to, until that is read.
         self.seal: form.Seal | None = None
         self._store: bytes | None = None
 

@@ -3,9 +3,9 @@
 A transaction is a *plan*, a pure function of the stored entries: it returns the changes to make.
 The thread that finds the append lock free leads: it locks the current log against other processes,
 follows it to its end, takes every waiting plan, runs each over a draft that shows the changes of
-those before it, writes all records with one call, unlocks, syncs once, and follows the log, by
-which alone the tables change.  If anything fails on the way, the draft is thrown away and memory
-still says what the log says.
+those before it, writes all records with one call, unlocks, syncs once, and follows the log, which
+is the only way in which the tables change.  If anything fails on the way, the draft is dropped,
+and memory still agrees with the log.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Committer:
         self._directory = directory
         self._follower = follower
         self._appender = appender
-        # Guards: _appender, _is_closed.  In front of the lock between processes, which does not
+        # Guards: _appender, _is_closed.  Taken before the lock between processes, which does not
         # tell threads apart.
         self._append_lock = threading.Lock()
         self._is_closed = False
@@ -133,7 +133,7 @@ class Committer:
         return self._alone(lambda: self._seal(generation, salt))
 
     def mark(self, *, always: bool = False) -> form.Slot | None:
-        """Make all that was written durable; return what the slot may say, None if read-only.
+        """Make all writes durable; return the new content of the slot, None if read-only.
 
         A MARK says so, too, if there is room; with *always* even if the last record is one: at a
         MARK other processes look for a snapshot.
@@ -226,8 +226,8 @@ class Committer:
     def _see_through(self, ticket: Ticket) -> None:
         """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
         while not ticket.done:
-            # Not one queue on the append lock: woken one after the other, the threads whose work is
-            # done would hold up the next leader.
+            # No queue on the append lock: woken one after the other, the threads with finished work
+            # would delay the next leader.
             if self._append_lock.locked():
                 ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
                 continue
@@ -284,12 +284,12 @@ class Committer:
                 self._waiting.popleft()
 
     def _settle(self) -> None:
-        """Note what an interrupted leader has written; again is harmless."""
+        """Note the writes of an interrupted leader; again is harmless."""
         if self._progress is Progress.WRITTEN:
             for ticket in self._batch:
                 ticket.is_written = ticket.sequence > 0
         else:
-            # It was interrupted a second time where it looked what stands in the log.
+            # It was interrupted a second time while it read the log back.
             for ticket in self._batch:
                 if ticket.sequence and not ticket.done:
                     ticket.error = unknown_outcome()
@@ -320,7 +320,7 @@ class Committer:
             # Not as it is: a plan that is refused has changed nothing, and these have.
             raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error
         if not is_read:
-            raise StoreFailed(f"{current.log.path}: what was just written there can't be read back")
+            raise StoreFailed(f"{current.log.path}: a record just written there can't be read back")
 
     def _seal(self, generation: int, salt: bytes) -> CurrentLog:
         self.check_writable()

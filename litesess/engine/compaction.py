@@ -37,7 +37,7 @@ def compact(
         pause: called often, to let other threads run; its exception ends the compaction.
 
     Returns:
-        What the slot may say now.
+        The new content of the slot.
 
     Raises:
         OSError: the disk failed or is full; the store is as good as before.
@@ -48,8 +48,8 @@ def compact(
     except (OSError, StoreFull) as error:
         if not (is_full(error) and follower.current.view.is_empty()):
             raise
-    # A store that has filled the disk, and was emptied: what comes out of it is small, and more
-    # room than that is reserved for its log.  Not above: the traceback would keep files open.
+    # The store has filled the disk, and was emptied: its snapshot is small, and more room
+    # than that is reserved for its log.  Not above: the traceback would keep files open.
     committer.at_end(_give_back)
     try:
         return _compact(files, follower, committer, pause, has_room=False)
@@ -90,7 +90,7 @@ def _compact(
         current = committer.seal(following.header.generation, following.header.salt)
     generation = current.log.header.generation
     if is_empty:
-        # Order: what the log has put or deleted is not in the snapshot, so it is durable first.
+        # Order: sync the log first, because its changes are not in the snapshot.
         committer.sync()
     follower.adopt(_publish(files, current, pause, is_empty=is_empty))
     slot = committer.mark(always=True)

@@ -14,7 +14,7 @@ _FIRST_OWN: Final = 3
 
 @contextmanager
 def above_standard() -> Iterator[None]:
-    """Keep what is opened in the block from getting descriptor 0, 1 or 2.
+    """Keep files that are opened in the block from getting descriptor 0, 1 or 2.
 
     A program that has closed those may write there all the same, as ``print`` does.
     """

@@ -27,7 +27,7 @@ _GENERATION_FILE = re.compile(
     r"(?P<generation>[0-9a-f]{16})\.(?P<kind>wal|snapshot|torn)(\.tmp)?\Z"
 )
 
-#: What follows the collection in the other files' names.
+#: The part after the collection in the other files' names.
 _FIXED = frozenset({"live", "compact", "keys", f"keys{TEMPORARY_SUFFIX}"})
 
 
@@ -99,7 +99,7 @@ class Listing(NamedTuple):
     Attributes:
         wals: generations of logs.
         snapshots: generations of snapshots.
-        torn: names of files with what crashes have left.
+        torn: names of files with the remains of crashes.
         temporary: names of files that were never published.
         was_opened: there is a maintenance lock, which is made only where there is a log.
     """
@@ -112,7 +112,7 @@ class Listing(NamedTuple):
 
     @property
     def newest(self) -> int:
-        """The highest generation of any file; 0 if there is none."""
+        """The highest generation of any file; 0 without files."""
         return max([0, *self.wals[-1:], *self.snapshots[-1:]])
 
 
@@ -149,14 +149,14 @@ class Directory:
 
         Args:
             fs: the door to the disk.
-            held: what is open there.
+            held: the open files there.
             file: the open directory.
             path: its path, absolute.
             names: those of the store's files.
             given: its path as it was given, which may lead there over links; "": *path*.
             read_only: nothing there may be changed.
-            shares_memory: what other processes write there shows at once in mapped memory.
-            widened: what to do with a file that others can write to.
+            shares_memory: mapped memory shows the writes of other processes at once.
+            widened: the treatment of a file that other users can write to.
         """
         self.fs = fs
         self.path = path
@@ -168,7 +168,7 @@ class Directory:
         #: The descriptor of the directory, for its lock.
         self.fd = file.fd
         self._file = file
-        #: What this process has open there.
+        #: The files that this process has open there.
         self.held = held
 
     @classmethod
@@ -194,7 +194,7 @@ class Directory:
             create: make the directory if it is missing.
             read_only: nothing there may be changed.
             shares_memory: see :meth:`__init__`.
-            widened: what to do with it, or a file in it, that others can write to.
+            widened: the treatment of a directory or file that other users can write to.
 
         Raises:
             StoreError: it is not safe to keep sessions in.
@@ -252,9 +252,9 @@ class Directory:
         """
         if not self.fs.is_at(self.fd, self._given):
             raise StoreFailed(
-                f"{self._given} is not the directory any more that was opened: that was moved or"
-                " replaced, or something was mounted over it; restart the process to use what is"
-                " there now"
+                f"{self._given} is no longer the directory that was opened: it was moved or"
+                " replaced, or another file system was mounted over it; restart the process to use"
+                " the present one"
             )
 
     def listing(self) -> Listing:
@@ -285,7 +285,7 @@ class Directory:
         return self.held.hold(opening)
 
     def keep_private(self) -> None:
-        """Put right the modes of the directory and the store's files, if others can write there.
+        """Repair the modes of the directory and the store's files, if other users can write there.
 
         Raises:
             StoreError: that can't be put right.
@@ -319,7 +319,7 @@ class Directory:
                 file = self.create(name)
             except FileExistsError:  # another process was faster
                 return self.open_file(name)
-            self.fs.keep_in_place(file.fd)  # what is noted there must have room on a full disk
+            self.fs.keep_in_place(file.fd)  # notes in it must have room on a full disk
             return file
 
     def read(self, name: str, size: int) -> bytes | None:

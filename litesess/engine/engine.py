@@ -60,14 +60,14 @@ class Engine(Lifecycle):
 
         Raises:
             Corruption: a file's header is damaged, or of an unknown version.
-            DecryptError: the encryption key is not the one.
+            DecryptError: the encryption key is wrong.
             StoreError: the directory or a file can't be used.
         """
         with errors(self.path), suppress(FileNotFoundError), self._opener.looking() as files:
             check_headers(files)
 
     def get(self, key: bytes) -> Entry | None:
-        """Return the entry under *key*, or None if there is none.
+        """Return the entry under *key*, or None if it is missing.
 
         Raises:
             StoreError: it can't be read, or was damaged.
@@ -217,7 +217,7 @@ class Engine(Lifecycle):
         self._opened_to_write().compactor.compact()
 
     def waste(self) -> Waste | None:
-        """Return what a compaction would take off the disk; see :meth:`OpenStore.waste`.
+        """Return the waste that a compaction would remove; see :meth:`OpenStore.waste`.
 
         Raises:
             StoreError: something can't be read, or was damaged.

@@ -1,11 +1,11 @@
 """Following the log: how a process learns of its own writes and those of other processes.
 
 Every process has its own tables, and its own descriptors for as long as it uses a file: each
-descriptor is told once of a failed write-back.  The tables change in no other way than by reading
+descriptor reports a failed write-back once.  The tables change in no other way than by reading
 the log from where it was last read to its end, own writes included, so that an exception at any
-line leaves memory behind the disk and never beside it.  A SEAL leads to the next log; a MARK may
-say that a snapshot has been published; a process that slept through whole generations begins
-anew from the directory.
+line leaves memory older than the disk and never different from it.  A SEAL leads to the next log;
+a MARK may say that a snapshot has been published; a process that slept through whole generations
+begins anew from the directory.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Follower:
         Args:
             files: those of the store.
             chain: its loaded files.
-            look: called now and then; raises what keeps the store from being used any more.
+            look: called now and then; raises the reason why the store can't be used any more.
             is_shared: other processes may write to it.
             is_synced: all of it is durable.
         """
@@ -134,7 +134,7 @@ class Follower:
 
         Raises:
             Corruption: a file is damaged or missing.
-            StoreFailed: there is none: the store was deleted.
+            StoreFailed: no such log exists: the store was deleted.
             OSError: a file could not be read.
         """
         with self._lock:
@@ -155,7 +155,7 @@ class Follower:
             elif snapshot.generation == current.log.header.generation:
                 self._show(current, snapshot)
             else:
-                raise StoreFailed(f"{snapshot.path} is not what {current.log.path} follows")
+                raise StoreFailed(f"{snapshot.path} is not the snapshot before {current.log.path}")
             return current
 
     def _take_in(self, current: CurrentLog) -> None:
@@ -208,14 +208,14 @@ class Follower:
         except FileNotFoundError:  # the MARK says something else, or another has followed
             return
         if (snapshot.store, snapshot.sequence) != (header.store, current.table.before):
-            raise Corruption(snapshot.path, 12, f"does not hold what {current.log.path} follows")
+            raise Corruption(snapshot.path, 12, f"is not the snapshot before {current.log.path}")
         self._show(current, snapshot)
 
     def _show(self, current: CurrentLog, snapshot: Snapshot) -> None:
         current.view = View(snapshot, (current.table,))
         if not snapshot.count:
-            # It may lack what a part of the log deletes that is not yet read: a compaction of
-            # nothing leaves that out, and it must not be counted twice.
+            # A compaction to nothing leaves out sessions whose deletion in the log is not read yet.
+            # They must not be counted twice.
             self._count = None
 
     def _reload(self) -> None:

@@ -206,7 +206,7 @@ def encode_record(
 
 
 class Record(NamedTuple):
-    """A record that was read and whose checksum holds."""
+    """A record that was read, with a correct checksum."""
 
     offset: int
     end: int
@@ -330,7 +330,7 @@ class Slot(NamedTuple):
 
 
 def decode_slot(data: bytes) -> tuple[Slot, bytes | None, bytes] | None:
-    """Return the slot, the bytes that its tag was made for, and the tag; None if there is none.
+    """Return the slot, the bytes that its tag was made for, and the tag; None for no slot.
 
     The bytes are None in a store that is not encrypted.  A damaged slot is no corruption: without
     one the store opens as after a crash.
@@ -364,7 +364,7 @@ def check_crc(data: bytes, path: str, offset: int, what: str) -> None:
         data: was read from *path* at *offset*.
         path: of the file.
         offset: in the file, in bytes.
-        what: the name of *data*, for the error.
+        what: names *data* in the error.
     """
     actual = crc32(data[:-4])
     (crc,) = CRC.unpack_from(data, len(data) - 4)

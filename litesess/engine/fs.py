@@ -140,14 +140,14 @@ class FileSystem:
 
     @staticmethod
     def exists(directory: int, name: str) -> bool:
-        """Return whether the directory has the name; the file behind it is not looked at.
+        """Return whether the directory has the name, without a look at its file.
 
         Since Linux 6.13 a look at a file's times makes the next write set them anew, and the sync
         after that 1.5 times as long.  Source: Documentation/filesystems/multigrain-ts.rst.
         """
         return os.access(name, os.F_OK, dir_fd=directory, effective_ids=_EFFECTIVE)
 
-    #: Return bytes of a file as memory that shows what other processes write there.
+    #: Return bytes of a file as memory that shows the writes of other processes.
     map_shared = staticmethod(partial(map_file, mmap.MAP_SHARED))
     #: Return bytes of a file that never changes as memory; more file systems have this.
     map_private = staticmethod(partial(map_file, mmap.MAP_PRIVATE))
@@ -179,14 +179,14 @@ class FileSystem:
     ) -> int:
         """Open the directory if it is safe to keep sessions in.
 
-        Something besides litesess may have let others write to it, as Kubernetes does at each mount
-        of a volume with an ``fsGroup``.  That is put right: the write bits of group and others go,
-        and all their bits if nothing lies there but our files.
+        Another program may have let other users write to it, as Kubernetes does at each mount of
+        a volume with an ``fsGroup``.  That is repaired: group and other users lose the right to
+        write, and all rights if only our files lie there.
 
         Args:
             path: of the directory.
             is_ours: says whether a name is that of a file of litesess.
-            widened: what to do if others can write to it.
+            widened: the treatment if other users can write to it.
 
         Raises:
             StoreError: another user owns it, or can write to it, which could not be changed.
@@ -206,8 +206,8 @@ class FileSystem:
                 is_repair = widened is Widened.REPAIR
                 if not (is_repair and _set_mode(fd, path, mode, wanted)):
                     raise StoreError(
-                        f"directory {path} has mode {mode:04o}, others can write to it; run chmod"
-                        " go-w on it"
+                        f"directory {path} has mode {mode:04o}, other users can write to it; run"
+                        " chmod go-w on it"
                     )
         except BaseException:
             os.close(fd)
@@ -231,7 +231,7 @@ class FileSystem:
     #: Return the device that an open directory lies on, and how to name one.
     device_of = staticmethod(device_of)
     device_name = staticmethod(device_name)
-    #: Return whether what other processes write below a path shows at once in mapped memory.
+    #: Return whether mapped memory shows at once the writes of other processes below a path.
     shares_memory = staticmethod(shares_memory)
 
     @staticmethod
@@ -246,7 +246,7 @@ class FileSystem:
 
     @staticmethod
     def create(directory: int, name: str) -> int:
-        """Make a new file, private whatever the umask, and open it for reading and writing."""
+        """Make a private file, independent of the umask, and open it for reading and writing."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS
         fd = _open(name, flags, FILE_MODE, dir_fd=directory)
         try:
@@ -272,8 +272,8 @@ class FileSystem:
             name: its name there.
             path: its whole path, for the error.
             write: for writing, too.
-            widened: what to do if others can write to it; REPAIR: also if they can read it, as
-                a restored copy lets them.
+            widened: the treatment if other users can write to it; REPAIR: also if they can read
+                it, as a restored copy lets them.
 
         Raises:
             StoreError: something was planted under the name, or other users can write to it.
@@ -297,15 +297,15 @@ class FileSystem:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             if status.st_nlink != 1:
                 raise StoreError(
-                    f"{path} has {status.st_nlink} names, so that others may write to it; delete"
-                    " the other ones, and copy it where a link was meant as a backup"
+                    f"{path} has {status.st_nlink} names, so that other users may write to it;"
+                    " delete the other names, and copy the file where a link was meant as a backup"
                 )
             is_repair = mode & OTHERS and widened is Widened.REPAIR
             is_right = bool(is_repair) and _set_mode(fd, path, mode, FILE_MODE)
             is_refused = mode & WRITABLE_BY_OTHERS and widened is not Widened.IGNORE
             if is_refused and not is_right:
                 raise StoreError(
-                    f"{path} has mode {mode:04o}, others can write to it; run chmod 600 on it"
+                    f"{path} has mode {mode:04o}, other users can write to it; run chmod 600 on it"
                 )
         except BaseException:
             os.close(fd)
@@ -314,7 +314,7 @@ class FileSystem:
 
     @staticmethod
     def rename(directory: int, old: str, new: str) -> None:
-        """Give the file *old* the name *new*, whatever bore it."""
+        """Give the file *old* the name *new*, in place of a file of that name."""
         os.replace(old, new, src_dir_fd=directory, dst_dir_fd=directory)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a process has open in a directory: a forked child closes all of it."""
+"""The files that a process has open in a directory: a forked child closes all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ItemT = TypeVar("ItemT", bound=Closeable)
 
 
 class Held:
-    """All that is open in one directory, for as long as somebody uses it."""
+    """The open files of one directory, each for as long as it is in use."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -33,14 +33,14 @@ class Held:
         forks.register(self)
 
     def hold(self, opening: Callable[[], ItemT]) -> ItemT:
-        """Return what *opening* opens."""
+        """Return the file that *opening* opens."""
         with self._lock:
             item = opening()
             self._items.add(item)
             return item
 
     def opening(self) -> AbstractContextManager[object]:
-        """Let nothing fork while the block opens what it closes again, or what is held already."""
+        """Allow no fork in the block, which closes its files again or finds them held already."""
         return self._lock
 
     def lock_for_fork(self, locks: ExitStack) -> None:
@@ -49,7 +49,7 @@ class Held:
             locks.callback(self._lock.release)
 
     def forget(self) -> None:
-        """In the child, after a fork: close all, also what threads of the parent were at."""
+        """In the child, after a fork: close all files, also those that the parent's threads use."""
         self._lock = threading.RLock()
         for item in list(self._items):
             item.close()

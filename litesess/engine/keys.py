@@ -22,7 +22,7 @@ from litesess.keyfile import LARGEST_BYTES, DataKeys, KeyFile
 
 
 def read_key_file(directory: Directory) -> KeyFile | None:
-    """Return the key file in *directory*, or None if there is none.
+    """Return the key file in *directory*, or None if it is missing.
 
     Raises:
         Corruption: it is damaged.
@@ -141,7 +141,7 @@ class Keys:
         return slot.encode(self._known[max(self._known)].tag)
 
     def verify_slot(self, data: bytes, directory: Directory) -> form.Slot | None:
-        """Return the slot; None if there is none, if it is damaged, or written without the keys.
+        """Return the slot; None if it is missing, damaged, or written without the keys.
 
         That is no error: an attacker who can forge one can as well erase it.
         """

@@ -26,7 +26,7 @@ class Lifecycle:
     def __init__(
         self, opener: Opener, *, read_only: bool, sleep: Callable[[float], object]
     ) -> None:
-        """Take what opens the store.
+        """Take the opener of the store.
 
         Args:
             opener: opens it.
@@ -66,9 +66,9 @@ class Lifecycle:
             logger.debug("closed %s", self.path)
 
     def look(self) -> None:
-        """Do what an open store owes others even while nothing uses it; once a second.
+        """Do the duties of an open store towards other processes, once a second.
 
-        What is wrong is for the next operation to say.
+        The next operation reports any error.
         """
         with self._look_lock:
             opened = self._open

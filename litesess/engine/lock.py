@@ -1,7 +1,7 @@
 """Locks between processes: flock(2) on descriptors that are kept, of files never replaced.
 
-A host program may have pointed portalocker's global ``LOCKER`` at lockf(3), whose locks vanish
-when any descriptor of the file is closed; this module is pinned to flock.  A lock belongs to the
+A host program can set portalocker's global ``LOCKER`` to lockf(3); such locks vanish when any
+descriptor of the file is closed.  So this module is pinned to flock.  A lock belongs to the
 open file, so that two stores on one directory in one process exclude each other as two processes
 do, and a forked child that closes its copy frees nothing.  No lock is ever taken for stale.
 """

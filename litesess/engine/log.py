@@ -28,7 +28,7 @@ OWN_RESERVE: Final = 1 << 8
 #: A log is read and copied in pieces of this size.
 CHUNK_BYTES: Final = 1 << 20
 _FIRST_LOOK_BYTES: Final = 1 << 12
-#: What is given back begins so far behind the last record, so that nobody who looks there meets it.
+#: Room is given back from so far after the last record on, so that no reader there meets a hole.
 _KEPT_BYTES: Final = 1 << 13
 _NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
 _SIZE_BITS: Final = 32
@@ -67,7 +67,7 @@ class Log:
             head: its first bytes.
         """
         fs = directory.fs
-        #: So much of the file's length is known to be durable here: what every log begins with.
+        #: So much of the file's length is known to be durable here: the start that every log has.
         self.reserved = min(fs.size(file.fd), _step_up(form.HEADER_BYTES + DELETE_RESERVE))
         self.header = head.header
         self.path = directory.path_of(name)
@@ -117,7 +117,7 @@ class Log:
         """
         fs = directory.fs
         with directory.publish(name) as file:
-            # Order: before the first byte.  A copy of what is overwritten needs room of its own, so
+            # Order: before the first byte.  Copied on write, overwritten blocks need new room, so
             # that nothing could be written on a full disk.
             fs.keep_in_place(file.fd)
             end = _write_through(fs, file.fd, chain([head.data], records))
@@ -131,7 +131,7 @@ class Log:
         return log
 
     def has_grown(self, end: int) -> bool:
-        """Return whether anything stands behind *end*, where the records followed so far end.
+        """Return whether bytes follow *end*, where the records followed so far end.
 
         A look at mapped memory, no call of the system: it is asked at every read.  A record is
         written from its first byte on, and that is never zero.
@@ -146,7 +146,7 @@ class Log:
         if end >= size:
             return False
         fs, fd = self._fs, self.file.fd
-        # Guards: in tmpfs a look at a hole takes room, and kills the process where there is none.
+        # Guards: in tmpfs a look at a hole takes room, and on a full one it kills the process.
         if not self._is_mapped or fs.has_holes(fd):
             return self.goes_on(end)
         try:
@@ -257,7 +257,7 @@ class Log:
         write_all(self._fs, self.file.fd, data, offset)
 
     def has_room(self, end: int) -> bool:
-        """Return whether records may end at *end*, with the reserve for deletions behind them."""
+        """Return whether records can end at *end*, with the reserve for deletions after them."""
         return end + DELETE_RESERVE <= self.reserved
 
     def grow(self, end: int) -> int:
@@ -278,14 +278,14 @@ class Log:
         return size
 
     def has_place(self, end: int, kept: int = OWN_RESERVE) -> bool:
-        """Return whether a record may end at *end* on a full disk, with *kept* bytes behind it."""
-        # Not behind the last whole step: the rest may be what is left of a growth that failed.
+        """Return whether a record can end at *end* on a full disk, with *kept* bytes after it."""
+        # Not after the last whole step: the rest can stem from a growth that failed.
         return end + kept <= self.size // RESERVE_STEP * RESERVE_STEP
 
     def was_cut(self, end: int, torn: form.Bad | None) -> bool:
-        """Return whether something has cut the file behind *end*, where the last record ends.
+        """Return whether the file was cut after *end*, where the last record ends.
 
-        A kill or a power cut does not: see :meth:`Appender.reserve`.  *torn* is what stands there.
+        A kill or a power cut does not: see :meth:`Appender.reserve`.  *torn* is the rest there.
         """
         if torn is not None and torn.short:
             return True
@@ -303,14 +303,14 @@ class Log:
             start += len(data)
 
     def is_in_place(self) -> bool:
-        """Return whether what is reserved is overwritten in place, where that can be had."""
+        """Return whether reserved space is overwritten in place, where the system can do that."""
         return self._fs.keep_in_place(self.file.fd)
 
     def fill(self, end: int) -> None:
-        """Have room for all that is reserved behind *end*: a copy of a log may have holes there.
+        """Allocate all reserved space after *end*, because a copy of a log can have holes there.
 
         Raises:
-            OSError: there is none.
+            OSError: the disk is full.
         """
         # Not overwritten: a process of which this one does not know may be writing.
         size = self.size
@@ -318,7 +318,7 @@ class Log:
             self._fs.allocate(self.file.fd, end, size - end)
 
     def give_back(self, end: int) -> None:
-        """Give the disk the room of what is reserved behind *end*, but for the nearest records.
+        """Give the reserved space after *end* back to the disk, except for the nearest records.
 
         Only under the log's lock, and followed to *end*.
         """

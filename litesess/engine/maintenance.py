@@ -25,7 +25,7 @@ _LEAST_PATIENCE: Final = 1.0
 
 
 class _Holder(NamedTuple):
-    """Who has the lock, and since when, as it says in the locked file itself.
+    """The holder of the lock, as written in the locked file.
 
     Attributes:
         pid: of the process.
@@ -37,7 +37,7 @@ class _Holder(NamedTuple):
 
 
 class Maintenance:
-    """The maintenance lock of an open store, and the end of whatever is done under it."""
+    """The maintenance lock of an open store, and the end of all work under it."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Maintenance:
             self._check_not_closing()
             self._sleep(seconds)
 
-        if not self._lock.take(file.fd):  # noted before it waits, as who has it may change
+        if not self._lock.take(file.fd):  # noted before it waits, as the holder can change
             self._note_refusal(file)
         while self._lock.acquire(file.fd, timeout, sleep=sleep):
             if self._directory.fs.is_linked(file.fd):
@@ -213,5 +213,5 @@ class Maintenance:
 
     def _write_holder(self, file: OpenFile) -> None:
         holder = f"{self._get_pid()} {int(self._monotonic() * 1000)}\n"
-        with suppress(OSError):  # on a full disk nobody is named
+        with suppress(OSError):  # on a full disk no holder is named
             write_all(self._directory.fs, file.fd, holder.encode(), 0)

@@ -12,7 +12,7 @@ WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Widened(enum.Enum):
-    """What to do with a file or directory of ours if something has let others write to it."""
+    """The treatment of a file or directory of ours that other users were allowed to write to."""
 
     REPAIR = "take those rights away"
     REFUSE = "raise an error"

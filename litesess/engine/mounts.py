@@ -1,4 +1,4 @@
-"""Mounted file systems: which of them several processes may share, and what lies at a path."""
+"""Mounted file systems: their types, and whether several processes can share them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def type_of(path: str) -> str:
 
 
 def shares_memory(path: str, *, read_only: bool) -> bool:
-    """Return whether what other processes write below *path* shows at once in mapped memory.
+    """Return whether mapped memory shows at once the writes of other processes below *path*.
 
     In an overlay a file that is open for reading alone may be one of a lower layer: its memory
     stays as it is when a writer copies it up.

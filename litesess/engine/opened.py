@@ -38,11 +38,11 @@ class EngineStats(NamedTuple):
 
 
 class Waste(NamedTuple):
-    """What was deleted, and lies on the disk still until a compaction.
+    """Deleted entries that stay on the disk until a compaction.
 
     Attributes:
-        since: when the last compaction was, in Unix seconds; long ago, if there was none.
-        is_most: it is more than what is stored, and enough to be felt in memory.
+        since: the time of the last compaction, in Unix seconds; long ago, if there was none.
+        is_most: it exceeds the stored entries, and is large enough to matter in memory.
     """
 
     since: float
@@ -139,14 +139,14 @@ class OpenStore:
         )
 
     def look(self) -> None:
-        """Do what is due even while no operation comes; see :meth:`Reader.look`."""
+        """Do the work that is due even without an operation; see :meth:`Reader.look`."""
         try:
             self.reader.look()
         finally:
             self.maintenance.look()
 
     def waste(self) -> Waste | None:
-        """Return what a compaction would take off the disk; None: nothing was deleted since.
+        """Return the waste that a compaction would remove; None: nothing was deleted since.
 
         Raises:
             StoreError: the store can't be read.

@@ -1,4 +1,4 @@
-"""How a process opens a store: as the first one, by joining others, or only for reading.
+"""How a process opens a store: as the first, by joining other processes, or only for reading.
 
 A process that opens or closes a store locks the directory meanwhile.  All processes that have the
 store open share its presence lock.  The process that gets that lock alone is the first, and may
@@ -165,14 +165,14 @@ class Opener:
             )
         try:
             is_first = lock.take(presence.fd)
-            if is_first and is_alone:  # the others have left
+            if is_first and is_alone:  # all other processes have left
                 return self._enter_alone(files, presence, sleep)
             files.directory.check_in_place()
             if is_first:
                 presence.claim(sleep, is_unlisted=bool(unlisted))
             chain = self._put_right(files, presence) if is_first else load_existing(files)
             if not lock.take(presence.fd, shared=True):
-                raise StoreLocked(self.path, "is in use by a process that shares it with nobody")
+                raise StoreLocked(self.path, "is in use by a process that does not share it")
         finally:
             lock.release(gate)
         return _Entered(chain, is_shared=True, is_synced=is_first)
@@ -196,7 +196,7 @@ class Opener:
         return "" if kind in LOCAL_TYPES else kind
 
     def _is_shared(self, presence: Presence) -> bool:
-        """Return whether other processes share the store; if nobody has it open, this one has it.
+        """Return whether other processes share the store; if none has it open, lock it.
 
         They do if the operator says that they can, and a command need not be told that anew.
         """

@@ -1,12 +1,12 @@
-"""Presence: how a process that has a store open is known to others, in ``.live``.
+"""Presence: the note in ``.live`` about the processes that have a store open.
 
-All who have it open share the lock of that file.  But some ways to a directory have locks of their
-own: a FUSE view of it, or the upper layer of an overlay beside the overlay.  Two processes that
-came by two such ways would both believe to be the first, and write over each other.  They see the
-same bytes, though, and different devices.  So the first process notes its device behind the slot.
-One that finds another device there asks whether anybody is alive: it writes a number, and whoever
-has the store open looks about once a second, and repeats it.  If nobody does, the note was left by
-a crash.  The idle disk is not written to.
+All processes that have it open share the lock of that file.  But some ways to a directory have
+locks of their own: a FUSE view of it, or the upper layer of an overlay beside the overlay.  Two
+processes that came by two such ways would both believe to be the first, and write over each other.
+They see the same bytes, though, and different devices.  So the first process notes its device after
+the slot.  A process that finds another device there asks whether the store is in use: it writes a
+number, and a process that has the store open looks about once a second, and repeats it.  Without an
+answer, the note was left by a crash.  The idle disk is not written to.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _U64: Final = Struct("<Q")
 _ASKED_AT: Final = form.SLOT_BYTES + 24
 _ANSWERED_AT: Final = _ASKED_AT + _U64.size
 
-#: Who has the store open looks at the note about once a second.  A question that has no answer for
-#: so long, in seconds, will get none, even where the machine is busy.
+#: A process that has the store open looks at the note about once a second.  A question without an
+#: answer for so long, in seconds, will get none, even on a busy machine.
 _ANSWERED_WITHIN: Final = 5.0
 _ASK_EVERY: Final = 0.1
-#: Between reading the note and writing there pass microseconds; who has waited for so long, in
-#: seconds, and then finds its own note, is the only one that has seen the store free.
+#: Microseconds pass between reading the note and writing it.  A process that has waited for this
+#: many seconds, and then finds its own note, is the only one that has seen the store free.
 _RACE: Final = 0.005
-#: The same where a daemon serves the files, which may show late what was written.
+#: The same where a daemon serves the files, which can show a write late.
 _UNLISTED_RACE: Final = 2.5
 #: A call that a killed process has made may still be under way, where a daemon serves it.
 _LAST_CALL: Final = 0.2
 
 
 class Note(NamedTuple):
-    """Who has the store open, by which way; and whether anybody asks.
+    """The process that has the store open, its device, and the last question and answer.
 
     Attributes:
         device: of the directory, as the first process to open the store sees it.
@@ -106,7 +106,7 @@ class Presence:
             sleep(_LAST_CALL)
 
     def look(self) -> None:
-        """Answer who asks; asked by whoever has the store open, at most once a second.
+        """Answer a question of another process; called at most once a second.
 
         Raises:
             StoreFailed: the directory was moved or replaced, or the store opened by another device.
@@ -154,7 +154,7 @@ class Presence:
         )
 
     def _read(self) -> Note | None:
-        # Not by the open file: a FUSE view shows it what was there when it was opened.
+        # Open it anew: a FUSE view shows an open file as it was when it was opened.
         with suppress(OSError, StoreError):
             data = self._directory.read(
                 self._directory.names.presence, form.SLOT_BYTES + _NOTE.size

@@ -71,9 +71,9 @@ class Reader:
         return current.view.get(key)
 
     def look(self) -> None:
-        """Look whether the store is still there; let go of files that others have merged.
+        """Check that the store still exists; close files that other processes have merged.
 
-        It is followed no further: that is for those who read.
+        It does not follow the log: reading does that.
 
         Raises:
             StoreError: it can't be used any more.

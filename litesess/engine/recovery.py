@@ -108,7 +108,7 @@ def _begin_anew(
     write_slot: Callable[[form.Slot], None],
     lock: Callable[[int], None],
 ) -> Chain:
-    """Copy what the logs of *chain* hold into a new one; see :func:`open_store`."""
+    """Copy the content of the logs of *chain* into a new one; see :func:`open_store`."""
     # Guards: if the presence lock was deleted, other processes may still be writing and
     # compacting.  Kept until there is another log, these locks send them there.
     maintenance = files.directory.open_lock(files.directory.names.maintenance)
@@ -177,7 +177,7 @@ def _recover(files: Files, chain: Chain) -> Chain:
 
 
 def warn_of_torn(log: Log, torn: form.Bad, durable: int) -> None:
-    """Log that the bytes behind the last record were dropped, and what is known of them."""
+    """Log that the bytes after the last record were dropped, with the length known as synced."""
     logger.warning(
         "%s offset %d: what stands there is no record (%s), and was dropped; a write that a crash"
         " cut short looks so, and was not acknowledged as durable, but damage looks so, too: only"

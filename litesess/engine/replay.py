@@ -70,7 +70,7 @@ def records(log: Log, end: int) -> Iterator[form.Record]:
 
 
 def find_records(log: Log, start: int = form.HEADER_BYTES) -> Iterator[form.Record]:
-    """Yield each record that can be made out from *start* on, whatever lies between them.
+    """Yield each readable record from *start* on, with any bytes between them.
 
     Their payloads are as they are stored; see :func:`decrypted`.
     """

@@ -13,7 +13,7 @@ logger = logging.getLogger("litesess.engine")
 
 
 class SlotWriter:
-    """Writes the slot, in front of the presence file."""
+    """Writes the slot, at the start of the presence file."""
 
     def __init__(self, files: Files, presence: Presence | None) -> None:
         """Begin with nothing written.
@@ -42,7 +42,7 @@ class SlotWriter:
             logger.warning("%s: how much is synced could not be noted: %s", path, error)
 
     def write(self, slot: form.Slot) -> None:
-        """Write the slot, durably; what it says must be durable before.
+        """Write the slot, durably; the writes that it vouches for must be durable before.
 
         Raises:
             OSError: the disk failed.

@@ -106,7 +106,7 @@ class Snapshot:
 
         Args:
             fs: the door to the disk.
-            held: what is open in its directory.
+            held: the open files of its directory.
             file: the file.
             path: its whole path.
             head: its first bytes.
@@ -124,7 +124,7 @@ class Snapshot:
                 path, start, f"index of {at - start} bytes for {footer.entry_count} entries"
             )
         read_index = partial(_read_index, fs, file.fd, footer, size, path)
-        # Before it is mapped: what fails while it is read is an error.
+        # Check it before it is mapped, because a failed read is an error.
         _check_index(path, footer, head.cipher, read_index)
         before = start % mmap.ALLOCATIONGRANULARITY
 
@@ -151,7 +151,7 @@ class Snapshot:
 
     @property
     def counted(self) -> int:
-        """How many entries are counted; the others are gone through."""
+        """The number of counted entries; this goes through the uncounted ones."""
         return self.count - sum(1 for _ in self.index.owned_positions(self._uncounted))
 
     def private(self) -> Snapshot:
@@ -254,15 +254,15 @@ class Snapshot:
     def range_of(self, key: bytes) -> range:
         """Return the position of the entry of *key*, or where it would stand, as an empty range.
 
-        What *key* leads to is to be replaced, so an entry there that can't be read is taken for
-        its: only the index, which was checked, says that *key* leads there.
+        The entry of *key* is to be replaced.  So an unreadable entry there is taken for it: the
+        index, which was checked, alone says that *key* leads there.
         """
         candidates = self.index.positions(key[:PREFIX_BYTES])
         place = range(candidates.stop, candidates.stop)
         for position in reversed(candidates):
             try:
-                # All of it, not the key alone: an attacker who changes that would bring a deleted
-                # entry back.
+                # Check all of it, not the key alone: an attacker could change the key, and so
+                # bring a deleted entry back.
                 found, _ = self.entry(position)
             except (Corruption, DecryptError) as error:
                 logger.warning("an entry that was replaced can't be read, and goes: %s", error)

@@ -116,7 +116,7 @@ class SnapshotWriter:
         self._digest.update(data)
         write_all(self._fs, self._fd, data, self._flushed)
         self._flushed += len(data)
-        # A sync of the whole file at its end would hold up every log sync behind it.
+        # Sync each part: a sync of the whole file at its end would delay every later log sync.
         self._fs.sync(self._fd)
         self.index.pause()
 

@@ -52,7 +52,7 @@ def allocate(fd: int, start: int, size: int) -> None:
     """Make room for *size* bytes at *start*, where the file system can.
 
     Raises:
-        OSError: there is none.
+        OSError: the disk is full.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -63,9 +63,9 @@ def allocate(fd: int, start: int, size: int) -> None:
 
 
 def keep_in_place(fd: int) -> bool:
-    """Let what is written to a file take the place of what was there, and no room of its own.
+    """Let writes to a file overwrite its blocks in place, without new room.
 
-    Only a file without a byte can be made so, where the file system copies on write; others
+    Only an empty file can be made so, where the file system copies on write; other file systems
     overwrite all files in place.
 
     Returns:

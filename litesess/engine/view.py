@@ -48,7 +48,7 @@ class Table:
         self.puts: dict[bytes, int] = {}
         #: The keys that were put for each owner, once or ever: one, or several.
         self.owned: dict[bytes, bytes | set[bytes]] = {}
-        #: The keys whose last entry in this log is of ``UNCOUNTED``.
+        #: The keys with a last entry in this log that is of ``UNCOUNTED``.
         self.uncounted: set[bytes] = set()
         #: The version that was touched, and when it expires since.
         self.touches: dict[bytes, tuple[int, float]] = {}
@@ -90,7 +90,7 @@ class Table:
         self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
 
     def shadow(self) -> Table:
-        """Return a table that deletes whatever this one has put or deleted."""
+        """Return a table that deletes all that this one has put or deleted."""
         found = Table(self.log, self.before)
         found.cleared = self.cleared
         found.puts = dict.fromkeys(self.puts.copy(), _DELETED)

@@ -51,7 +51,7 @@ class Watcher:
         self._pid = self._get_pid()
 
     def watch(self, store: Watched) -> None:
-        """Look at *store*, too, from now on; it is forgotten when nobody else knows it."""
+        """Look at *store*, too, from now on; the watcher keeps no reference to it."""
         if self._pid != self._get_pid():  # a fork without hooks
             self.forget()
         with self._lock:

@@ -55,7 +55,7 @@ class Directory(NamedTuple):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The directories whose owner root becomes."""
+        """The directories: root becomes their owner."""
         return (self.path,)
 
 
@@ -78,7 +78,7 @@ class Server(NamedTuple):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The directories whose owner root becomes: none."""
+        """No directory, so root becomes no other user."""
         return ()
 
     def __repr__(self) -> str:
@@ -105,7 +105,7 @@ def _parts(url: str) -> _Parts:
 
 
 class Place(NamedTuple):
-    """What the URL of a server says.
+    """The parts of a server's URL.
 
     Attributes:
         scheme: one of ``SCHEMES``.
@@ -166,12 +166,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-#: The options of a URL that are the store's: what reads each, and what it must be.
+#: The options of a URL that are the store's: the function that reads each, and its type.
 _OF_STORE: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "prefix": (str, "a text"),
     "timeout": (float, "a number of seconds"),
 }
-#: Those of the connections.
+#: The options of the connections.
 _OF_CONNECTIONS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "username": (str, "a text"),
     "password": (str, "a text"),
@@ -190,7 +190,7 @@ _OF_CONNECTIONS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "db": (int, "a number"),
 }
 URL_OPTIONS: Final = (*_OF_STORE, *_OF_CONNECTIONS)
-#: Options that other programs take, and what to do here.
+#: Options that other programs take, each with the advice for this one.
 _REFUSED: Final = {
     "decode_responses": "leave decode_responses out of the URL: the store decodes what it reads",
     **dict.fromkeys(
@@ -207,7 +207,7 @@ def parse(text: str) -> Address:
     """Return the address that a text gives, with the password of the environment if it has none.
 
     Raises:
-        ConfigError: it is none; the message has nothing of a password.
+        ConfigError: it is no address; the message shows no password.
     """
     if text.startswith("wal:"):
         from litesess.engine import is_collection  # noqa: PLC0415  # no engine for sessions in Redis
@@ -238,7 +238,7 @@ def _directory(path: str, collection: str) -> Directory:
 
 
 def read_url(url: str) -> Place:
-    """Return what the URL of a server says.
+    """Return the parts of a server's URL.
 
     Raises:
         ConfigError: it is malformed, or has an unknown scheme or option; the message has nothing of
@@ -269,7 +269,7 @@ def read_url(url: str) -> Place:
 
 
 def _split(url: str) -> tuple[_Parts, dict[str, str]]:
-    """Return the parts of a URL, and what follows its question mark."""
+    """Return the parts of a URL, and the options after its question mark."""
     found = _URL.match(url)
     if found is None or found[1] not in SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
@@ -301,7 +301,7 @@ def _options(scheme: str, queries: Mapping[str, str]) -> tuple[dict[str, Any], d
         try:
             (options if name in _OF_STORE else settings)[name] = read(value)
         except (ValueError, KeyError, OSError):
-            # Without the value, which may be a password in a wrong place.
+            # Don't show the value, which can be a password in a wrong place.
             raise ConfigError(f"{name} in the URL of the Redis server is not {kind}") from None
     if scheme in ONE_SERVER and "ssl" in settings:
         raise ConfigError(

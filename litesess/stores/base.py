@@ -28,10 +28,11 @@ Owner: TypeAlias = "ids.OwnerName | None | Literal[_Keep.KEEP]"
 #: An owner as stores keep it.
 StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 
-#: So long after a session was given another key, in seconds, a request with the former one is late.
-#: By the defaults of servers, no request is served for longer.
+#: A request with a former key is late for this long after the session was moved, in seconds.  By
+#: the defaults of servers, no request is served for longer.
 LATE_FOR: Final = 60.0
-#: For so long, in seconds, a deletion under the former key is done: a stream may end with a logout.
+#: A deletion under a former key is carried out for this long, in seconds: a stream of data can end
+#: with a logout.
 MOVED_FOR: Final = 3600.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
@@ -41,8 +42,8 @@ class Record:
     """A stored session.
 
     Attributes:
-        created_at: when it began, in Unix seconds.
-        expires_at: from when on it counts as absent, in Unix seconds.
+        created_at: the time of its creation, in Unix seconds.
+        expires_at: the time from which it counts as absent, in Unix seconds.
         cookie: the cookie settings that the app changed on this session, or None.
         owner: the user it belongs to, or None.
         version: changes whenever the data does; a touch keeps it.
@@ -134,9 +135,9 @@ class Record:
 class Store(ABC):
     """A place that keeps sessions.
 
-    Any thread may call any method.  A missing session is never an error.  A method raises
+    Any thread can call any method.  A missing session is never an error.  A method raises
     :class:`~litesess.StoreError` if the store can't work, :class:`~litesess.EncodeError` for a
-    value it can't keep, ``ValueError`` for a key that is none.
+    value it can't keep, and ``ValueError`` for a malformed key.
 
     A *key* is the SHA-256 of a session id in hex: no store ever sees an id.
 
@@ -148,7 +149,7 @@ class Store(ABC):
     ``litesess.testing.StoreContract`` says whether the store keeps the contract.
     """
 
-    #: Life of a session whose cookie has no expiry, in seconds.
+    #: Life of a session with a cookie without expiry, in seconds.
     ttl: float = 86_400.0
     #: The same, for a session without an owner; None: ``ttl``.
     anonymous_ttl: float | None = None
@@ -183,11 +184,11 @@ class Store(ABC):
         return found
 
     def is_heard(self, name: events.Name) -> bool:
-        """Return whether a listener hears of events of that name, so that they are worth making."""
+        """Return whether a listener takes events of that name, so that they are worth making."""
         return events.is_heard(self.listeners, name)
 
     def tell(self, *happened: events.Event) -> None:
-        """Tell all listeners; call this without a lock."""
+        """Call all listeners; call this without holding a lock."""
         events.tell(self.listeners, happened)
 
     @abstractmethod
@@ -268,7 +269,7 @@ class Store(ABC):
         lost, and a logout sticks.
         A rotation with an *owner*, even the same one as before, is a login: ``created_at`` is
         now, and under the key *old* only a deletion is still done to the session, so that a
-        request which started before the login can't change what the login began.  *client*, if
+        request which started before the login can't change the new session.  *client*, if
         it is given, describes the browser now.
 
         None: the old session is gone, and nothing was stored.
@@ -331,13 +332,14 @@ class Store(ABC):
         return [(key, record) for key, record in self.records() if record.owner == owner]
 
     def locate(self, handle: str) -> str | None:
-        """Return the key of the session with that handle; None: there is none."""
+        """Return the key of the session with that handle; None: no session has it."""
         return next((key for key, _ in self.records() if ids.handle_of(key) == handle), None)
 
     def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.
 
-        Those are all that had begun before the call, whatever id or owner they get meanwhile.
+        It deletes all that had begun before the call, even if they get another id or owner
+        meanwhile.
 
         Args:
             owner: their owner, as str, int or UUID.

@@ -27,7 +27,7 @@ from litesess.stores.times import check_end, shorten
 
 
 class Changes:
-    """What one request changes.
+    """The changes of one request.
 
     Attributes:
         now: the time of the change, in Unix seconds.
@@ -67,7 +67,7 @@ class Changes:
         self.now = now
         if expires_at is not None:
             check_end(expires_at)
-        # Encoded before a lock is taken, and before anything is written.
+        # Encode before taking a lock, and before anything is written.
         self.frames = codec.encode_items(changes)
         self.removed = removed
         self.expires_at = expires_at

@@ -71,9 +71,9 @@ class Collector:
             self._wake.wait(wait)
 
     def _run_due(self) -> float | None:
-        """Collect from each store whose turn it is; return how long to wait, None: for ever.
+        """Collect from each store that is due; return the wait until the next, or None for ever.
 
-        No store is held while waiting: one that nobody uses any more can go.
+        No reference to a store is held while waiting, so that an unused store can be freed.
         """
         self._wake.clear()
         with self._lock:
@@ -95,7 +95,7 @@ class Collector:
 
 
 class _Schedule:
-    """When a store's turn comes."""
+    """The schedule of one store."""
 
     def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
         self.running = threading.Lock()  # Guards: is_over; held during a pass.
@@ -104,7 +104,7 @@ class _Schedule:
         self._guard = JumpGuard(store.clock, monotonic)
 
     def run(self, store: Store, monotonic: Callable[[], float]) -> None:
-        """Collect once; what goes wrong is logged, and the next pass tries again."""
+        """Collect once; an error is logged, and the next pass tries again."""
         with self.running:
             if self.is_over:
                 return
@@ -132,5 +132,5 @@ watch = _collector.watch
 forget = _collector.forget
 
 if hasattr(os, "register_at_fork"):
-    # The thread does not exist in the child, and its lock may have been held.
+    # The thread does not exist in the child, and it may have held the lock at the fork.
     os.register_at_fork(after_in_child=_collector.reset)

@@ -54,7 +54,7 @@ class Report:
             used them.
         ended: sessions that ended meanwhile.
         compared: originals that are left, and were compared with their copies.
-        different: handles of the originals whose copies are missing or differ.
+        different: handles of the originals with a missing or different copy.
     """
 
     copied: int
@@ -69,7 +69,7 @@ def copy_all(
 ) -> Report:
     """Copy all sessions that are not there yet, then compare each copy with its original.
 
-    To be stopped at any moment, and begun again.
+    You can stop it at any moment and start it again.
 
     Args:
         source: where the originals are, and stay.
@@ -110,7 +110,7 @@ def _grouped(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
 
 
 def copy_batch(source: Store, target: Store, originals: Sequence[Item]) -> Counter[Copied]:
-    """Do as :func:`copy` does to many sessions, with few calls; return how many became what."""
+    """Copy many sessions as :func:`copy` does, in few calls; return the number of each outcome."""
     drafts = {key: _draft(record) for key, record in originals}
     created = target.create_all(drafts)
     fresh = [item for item, is_new in zip(originals, created, strict=True) if is_new]
@@ -122,13 +122,13 @@ def copy_batch(source: Store, target: Store, originals: Sequence[Item]) -> Count
             discard(target, key, drafts[key].version)
     confirmed = target.strip_all(versions, [DRAFT])
     done = {key for key, is_done in zip(versions, confirmed, strict=True) if is_done}
-    # Each by itself: what was there, has changed or has ended.
+    # Copy one by one the sessions that existed already, have changed or have ended.
     rest = Counter(copy(source, target, key) for key in drafts if key not in done)
     return rest + Counter({Copied.NOW: len(done)})
 
 
 def _different(source: Store, target: Store, originals: Sequence[Item]) -> list[str]:
-    """Return the keys of those that have no copy like them."""
+    """Return the keys of the originals without an equal copy."""
     copies = target.load_all([key for key, _ in originals])
     return [
         key
@@ -151,7 +151,7 @@ def differs(source: Store, target: Store, key: str) -> bool:
         if found is not None and are_same(original, found):
             return False
         again = source.load(key)
-        # Else it was used meanwhile.
+        # If they differ, the session was used meanwhile.
         if again is not None and are_same(original, again):
             return True
     return False
@@ -169,7 +169,7 @@ def without_flag(record: Record) -> Record:
 
 
 def are_same(one: Record, other: Record) -> bool:
-    """Return whether two records say the same of a session, drafts or not."""
+    """Return whether two records describe the same session, drafts or not."""
     return _content(one) == _content(other)
 
 
@@ -182,7 +182,7 @@ def copy(source: Store, target: Store, key: str) -> Copied:
         key: of the session, in both.
 
     Raises:
-        StoreError: one of them can't work; calling this again finishes what was begun.
+        StoreError: one of the stores can't work; call this again to finish the copy.
     """
     while True:
         original = source.load(key)
@@ -219,9 +219,9 @@ def settle(source: Store, target: Store, key: str) -> None:
 
 
 def discard(target: Store, key: str, version: int) -> None:
-    """End a draft, if it is still what it was at *version*.
+    """End a draft, if it still has the version *version*.
 
-    Not by ``delete``: that would also end what the session was moved to since.
+    Not by ``delete``: that would also end the session under its later key.
     """
     with suppress(VersionConflict):
         target.update(key, {}, [], expires_at=0.0, if_version=version)

@@ -174,7 +174,7 @@ class EmbeddedStore(Store):
             check_free(stored.get(raw_new), now)
             former = record.owner
             ours.merge_into(record)
-            # A request that started before a login can't change what the login began.
+            # A request that started before a login can't change the session of the login.
             forward = forwarding(raw, new, now, takes_changes=not ours.is_login)
             is_other = record.owner != former
             evicted = self._limits.too_many(stored, record.owner, (raw,), now) if is_other else []
@@ -222,7 +222,7 @@ class EmbeddedStore(Store):
             deletions: dict[bytes, Delete] = {}
             for key in raw:
                 doomed = doom(stored, key, now)
-                # Two keys may lead to one session: it is deleted, and told of, once.
+                # Two keys can lead to one session: it is deleted once and reported once.
                 if doomed.found is None or doomed.found.key not in deletions:
                     every.append(doomed)
                 deletions |= {each.key: each for each in doomed.deletions}
@@ -247,7 +247,7 @@ class EmbeddedStore(Store):
         return [(found.key.hex(), shorten(found.record, now)) for found in sessions]
 
     def locate(self, handle: str) -> str | None:
-        """Return the key of the session with that handle; None: there is none."""
+        """Return the key of the session with that handle; None: no session has it."""
         if not ids.is_handle(handle):
             return None
         keys = (key.hex() for key in self._engine.keys_like(bytes.fromhex(handle)))

@@ -53,10 +53,10 @@ def end_owner(
 ) -> Iterator[list[Found]]:
     """Delete the sessions of *owner* that began before this; yield them a batch at a time.
 
-    Raises at the end what it has met of damage: those sessions may not be ended.
+    If it meets damaged sessions, it raises the first error at the end: they may not be ended.
 
     Args:
-        engine: where they are.
+        engine: the engine that holds them.
         owner: their owner.
         keep: the sessions to spare.
         clock: returns the current time in Unix seconds.
@@ -66,8 +66,8 @@ def end_owner(
     began_at = clock()
     ending = _Ending(engine, owner)
     keys = deque(ending.listed(began_at))
-    # Order: after the keys were listed, so that a session to spare which was given another id
-    # before is known by that.
+    # Order: resolve `keep` after the keys were listed, so that a kept session that got another
+    # id before is known by the new one.
     spared = Spared(engine, keep)
 
     def is_due(steps: Sequence[Step], record: Record) -> bool:
@@ -80,10 +80,11 @@ def end_owner(
             spared.follow(now)
             yield ending.end(keys, is_due, now, sync=sync)
             rest()
-        # A rotation whose forwarding record has expired meanwhile leads to these alone.
+        # If a forwarding record has expired meanwhile, only the index leads to the moved session.
         keys.extend(ending.listed(clock(), began_before=began_at))
     if ending.damage:
-        # Order: last, as the others must end.  One whose key alone is damaged could come back.
+        # Order: raise last, because all other sessions must end.  A session with a damaged key
+        # could come back.
         raise ending.damage[0]
 
 
@@ -209,7 +210,7 @@ def _pass_over(key: bytes, error: StoreError, damage: list[StoreError] | None) -
 
 
 class Spared:
-    """The sessions to keep, under every key that they had since."""
+    """The sessions to keep, under every key that they have had."""
 
     def __init__(self, engine: Engine, keep: Kept) -> None:
         self._engine = engine
@@ -219,7 +220,7 @@ class Spared:
             self._keys.update(engine.keys_like(bytes.fromhex(handle)))
 
     def follow(self, now: float) -> None:
-        """Take in the keys that they were moved to."""
+        """Add the keys that they were moved to."""
         for key in [*self._keys]:
             self._keys.update(step.key for step in steps_from(self._engine, key, now))
 

@@ -12,7 +12,7 @@ from litesess.errors import Corruption, DecryptError
 from litesess.stores import packed
 from litesess.stores.stored import Engine, Found, session_in
 
-#: So many deletions make one record, and hold up other writers as long as one.
+#: The deletions of one record; other writers wait while it is written.
 DELETE_BATCH: Final = 50
 
 
@@ -51,7 +51,7 @@ def remove_expired(
         def plan(
             stored: Lookup, batch: list[bytes] = batch
         ) -> tuple[Sequence[Change], list[tuple[bytes, Entry]]]:
-            # Again under the lock: one may have been touched meanwhile.
+            # Check again under the lock, because a session may have been touched meanwhile.
             doomed = [
                 (key, entry)
                 for key in batch

@@ -130,7 +130,7 @@ class FallbackStore(Store):
         return [*found.items()]
 
     def locate(self, handle: str) -> str | None:
-        """Return the key of the session with that handle; None: there is none."""
+        """Return the key of the session with that handle; None: no session has it."""
         keys = (self._new.locate(handle), self._old.locate(handle))
         return next((key for key in keys if key is not None and self.load(key) is not None), None)
 
@@ -157,7 +157,7 @@ class FallbackStore(Store):
         self._new.compact()
 
     def compact_if_due(self) -> None:
-        """Do so where it is time."""
+        """Compact each store that is due."""
         self._old.compact_if_due()
         self._new.compact_if_due()
 

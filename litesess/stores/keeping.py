@@ -1,4 +1,4 @@
-"""The sessions that a deletion of all others spares: given as keys, handles or Sessions."""
+"""The sessions that a deletion spares, given as keys, handles or Sessions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def keys_of(item: object) -> set[str]:
     """Return the keys that *item* names; a Session has its own way.
 
     Raises:
-        ConfigTypeError: it names none.
+        ConfigTypeError: it names no key.
     """
     if item.__class__ is not type(item):  # a proxy, such as Flask's
         return keys_of.dispatch(item.__class__)(item)
-    # Not the value: it may be a session id.
+    # Don't show the value: it can be a session id.
     raise ConfigTypeError(
         f"keep holds a value of type {type(item).__name__} that is neither a key (64 hex digits)"
         " nor a handle (16) nor a Session"

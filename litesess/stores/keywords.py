@@ -1,7 +1,7 @@
 """The stores' options as type checkers and editors see them; at run time nothing imports this.
 
-The declarations in :mod:`litesess.options`' sense say what an option does once it is checked; these
-say what a caller may write.  A test holds the two together, name by name.
+The declared options (:mod:`litesess.options`) hold the checked values; these types describe the
+values that a caller can write.  A test compares the two, name by name.
 
 Source: PEP 692 (``Unpack`` of a ``TypedDict`` as the type of ``**keywords``).
 """
@@ -16,7 +16,7 @@ from litesess.crypto import EncryptionKey
 
 
 class _SharedKeywords(TypedDict, total=False):
-    """What all stores take."""
+    """The keywords of all stores."""
 
     ttl: float | timedelta
     anonymous_ttl: float | timedelta | None
@@ -26,14 +26,14 @@ class _SharedKeywords(TypedDict, total=False):
 
 
 class MemoryKeywords(_SharedKeywords, total=False):
-    """What :class:`litesess.MemoryStore` takes."""
+    """The keywords of :class:`litesess.MemoryStore`."""
 
     gc_interval: float | timedelta | None
     max_sessions: int | None
 
 
 class WALKeywords(MemoryKeywords, total=False):
-    """What :class:`litesess.WALStore` takes beside its path."""
+    """The keywords of :class:`litesess.WALStore`, besides its path."""
 
     collection: str
     durable: bool
@@ -48,7 +48,7 @@ class WALKeywords(MemoryKeywords, total=False):
 
 
 class RedisKeywords(_SharedKeywords, total=False):
-    """What :class:`litesess.stores.redis.RedisStore` takes beside its server."""
+    """The keywords of :class:`litesess.stores.redis.RedisStore`, besides its server."""
 
     prefix: str
     encryption_key: str | bytes | EncryptionKey | None

@@ -20,16 +20,16 @@ from litesess.stores.stored import Engine, Found, session_in
 
 logger = logging.getLogger("litesess.store")
 
-#: Of so many sessions without an owner, the one that ends first goes for a new one.
+#: A new session replaces the one that ends first among this many sessions without an owner.
 _COMPARED: Final = 8
-#: At most so many are looked at for that under the lock.
+#: At most this many are read for that under the lock.
 _LOOKED_AT: Final = 64
-#: So many are picked at random at once, outside of the lock.
+#: This many are picked at random at once, outside of the lock.
 _PICKED: Final = 1024
 #: At most so many go for one login, and hold up other writers for some milliseconds; the rest goes
 #: for the next ones.
 _EVICTED: Final = 200
-#: For so long after a session was refused, in seconds, none are picked again.
+#: After a session was refused, no sessions are picked for this long, in seconds.
 _HOPELESS: Final = 1.0
 #: Seconds between two log messages about the limit.
 _QUIET: Final = 60.0
@@ -58,19 +58,19 @@ class Limits:
         self._store_name = store_name
         self._max_sessions = max_sessions
         self._max_per_owner = max_per_owner
-        #: The keys of sessions that may end for another one.
+        #: The keys of sessions that can be evicted for another one.
         self._picked: deque[bytes] = deque()
         self._refused_at = self._logged_at = float("-inf")
 
     def prepare(self, record: Record, *, is_anew: bool) -> bool:
-        """Do what takes long, before the lock is taken, to store *record*, a new session.
+        """Pick sessions to evict for *record*, a new session, before the lock is taken.
 
         Args:
             record: the session.
-            is_anew: pick other sessions that may end for it.
+            is_anew: pick other sessions than before.
 
         Returns:
-            Whether it is worth while to try.
+            Whether an attempt to store it is worthwhile.
         """
         if self._max_sessions is None or not self._is_full(record):
             return True
@@ -89,16 +89,17 @@ class Limits:
         return limit is not None and record.owner is None and self._engine.count() >= limit
 
     def make_room(self, stored: Lookup, record: Record) -> list[Found]:
-        """Return the session that has to go for *record*, a new session, if there are too many.
+        """Return the session to evict for *record*, a new session, if there are too many.
 
-        A session with an owner never goes: a client that floods the store must not end logins.
+        A session with an owner is never evicted: a client that floods the store must not end
+        logins.
 
         Args:
-            stored: where they are.
-            record: the new one.
+            stored: the stored sessions.
+            record: the new session.
 
         Raises:
-            LimitReached: there are too many, and none was found that may go.
+            LimitReached: there are too many, and no session was found that can be evicted.
 
         Source: Redis documentation, "Key eviction", "Approximated LRU algorithm", for the pool.
         """
@@ -113,7 +114,7 @@ class Limits:
             if len(found) == _COMPARED:
                 break
         if not found:
-            raise LimitReached  # the caller picks others, or says why
+            raise LimitReached  # the caller picks other sessions, or gives the reason
         found.sort(key=lambda session: session.record.expires_at)
         picked.extend(session.key for session in found[1:])
         return found[:1]

@@ -66,7 +66,7 @@ class MemoryStore(EmbeddedStore):
 
 
 class _MemoryEngine:
-    """A dict whose changes are planned under a lock."""
+    """A dict with changes that are planned under a lock."""
 
     def __init__(self) -> None:
         self._lock = Lock()  # Guards: _entries, _owned, _sequence, _is_closed.

@@ -22,7 +22,7 @@ _NO_PATHS: Final = {
 
 
 class Place(NamedTuple):
-    """Where an address leads.
+    """The store that an address leads to.
 
     Attributes:
         kind: the name of the store's class.
@@ -51,14 +51,14 @@ def redis_package() -> ModuleType:
 
 
 def place_of(text: str) -> Place:
-    """Return where an address leads.
+    """Return the store that an address leads to.
 
     Args:
         text: as :mod:`litesess.stores.address` draws it.
 
     Raises:
-        ConfigError: it is no address, or leads to Redis, whose package is missing; the message has
-            nothing of a password.
+        ConfigError: it is no address, or leads to Redis and the package ``redis`` is missing; the
+            message shows no password.
     """
     if text in _NO_PATHS:
         raise ConfigError(

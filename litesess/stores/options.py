@@ -106,7 +106,7 @@ def clock() -> Any:
 
 
 def log_everything() -> None:
-    """Do what the option ``debug`` says."""
+    """Log everything to stderr, as the option ``debug`` asks."""
     logger = logging.getLogger("litesess")
     logger.setLevel(logging.DEBUG)
     if not logger.hasHandlers():

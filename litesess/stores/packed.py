@@ -97,14 +97,14 @@ def is_forward(packed: bytes) -> bool:
 
 
 def began_at(packed: bytes) -> float | None:
-    """Return when a session began, in Unix seconds; None: *packed* is none."""
+    """Return the creation time of a session, in Unix seconds; None for a forwarding record."""
     if len(packed) < _HEAD.size or is_forward(packed):
         return None
     return float(_HEAD.unpack_from(packed)[0])
 
 
 def last_use(packed: bytes, expires_at: float) -> float | None:
-    """Return when a session was used last, in Unix seconds; None: *packed* is none."""
+    """Return the time of a session's last use, in Unix seconds; None for a forwarding record."""
     if len(packed) < _HEAD.size or is_forward(packed):
         return None
     created_at, life, *_ = _HEAD.unpack_from(packed)
@@ -151,7 +151,7 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
     if at != end:
         raise ValueError("a packed session is cut short")
     # A touch moves the expiry alone, and so the last use, which is *life* before it.
-    # A session without an end has no such time: nan, and max() passes that over behind another.
+    # Without an end this is nan, and max() drops nan if it comes second.
     last_seen_at = max(created_at, expires_at - life)
     return Record(
         codec.Encoded(frames), created_at, expires_at, cookie, owner, version, client, last_seen_at

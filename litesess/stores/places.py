@@ -9,7 +9,7 @@ from litesess.errors import ConfigError, ConfigTypeError
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the path as it was given, from the root on; links stay what they are."""
+    """Return the given path from the root on, without following its links."""
     return str(Path(path).absolute())
 
 

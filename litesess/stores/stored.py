@@ -65,7 +65,7 @@ class Engine(Getter, Finder, Protocol):
 
 
 class Merged(NamedTuple):
-    """The session that a plan has changed, and those that had to go for it."""
+    """The session that a plan has changed, and the sessions evicted for it."""
 
     record: Record
     evicted: list[Found]
@@ -138,7 +138,7 @@ def doom(stored: Getter, key: bytes, now: float) -> Doomed:
     try:
         entry = stored.get(key)
     except (Corruption, DecryptError):
-        # It can't be loaded again, and is not to be: whoever logs out means this one.
+        # It can't be loaded again, and must not be: a logout with its cookie means this session.
         logger.exception("session %s is damaged; it was deleted", ids.handle_of(key.hex()))
         return Doomed([Delete(key)], None, None)
     deletions = [Delete(key)] if entry is not None else []
@@ -150,7 +150,7 @@ def doom(stored: Getter, key: bytes, now: float) -> Doomed:
 
 
 def session_in(key: bytes, entry: Entry | None) -> Found | None:
-    """Return the session in an entry; None: there is none in it."""
+    """Return the session in an entry; None: the entry holds no session."""
     content = None if entry is None else unpack(key, entry)
     return Found(key, content) if isinstance(content, Record) else None
 
@@ -174,7 +174,7 @@ def events_of(name: Name, sessions: Iterable[Found]) -> Iterator[Event]:
 
 
 def evictions(sessions: Iterable[Found], now: float) -> Iterator[Event]:
-    """Return the event of each of *sessions* that had to go for another one; some had expired."""
+    """Return the event of each evicted session; some had expired."""
     for found in sessions:
         name: Name = "evicted" if found.record.expires_at > now else "expired"
         yield from events_of(name, [found])

@@ -1,7 +1,7 @@
-"""The times of sessions: which ones a store takes, and what becomes of those by a wrong clock.
+"""The times of sessions: the valid ones, and the protection against a wrong clock.
 
-A machine may start with a clock that is years off, until it has asked others for the time.  What
-it deletes then is gone for good, and what it stores would live for years.
+A machine can start with a clock that is years off, until it gets the time from a server.  A session
+that it deletes then is lost, and a session that it stores would live for years.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROBATION: Final = 3600.0
 
 
 def check_end(expires_at: float | None) -> None:
-    """Raise :class:`EncodeError` if a session can't be told to end then: nothing is before NaN."""
+    """Raise :class:`EncodeError` if a session can't end at this time, which is NaN."""
     if expires_at is not None and isnan(expires_at):
         raise EncodeError("expires_at", "is nan, which is no time")
 
@@ -57,16 +57,16 @@ def shorten(record: Record, now: float) -> Record:
 
 
 class Credit:
-    """Says whether expired sessions may be deleted, as the clock tells it.
+    """Decides whether the clock is trusted enough to delete expired sessions.
 
-    A store that was used has sessions of the last year.  If it has others alone, either nobody came
-    for a year, or the clock is wrong: nothing is deleted then until an hour has passed.
+    A store in use has sessions of the last year.  If all are older, either no visitor came for a
+    year, or the clock is wrong: then nothing is deleted until an hour has passed.
     """
 
     def __init__(
         self, clock: Callable[[], float], monotonic: Callable[[], float] = steady_time
     ) -> None:
-        """Begin to watch; call this before anything is stored by that clock.
+        """Start watching; call this before anything is stored by that clock.
 
         Args:
             clock: returns the current time in Unix seconds.

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from inspect import Signature
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
-# The names of the engine are imported when a store is made: only POSIX has what they need.
+# The names of the engine are imported when a store is made: they need POSIX.
 from litesess import engine, ids
 from litesess.clocks import JumpGuard
 from litesess.crypto import EncryptionKey, encryption_key
@@ -168,8 +168,9 @@ class WALStore(EmbeddedStore):
     def collect(self) -> int:
         """Delete the sessions that have expired; return how many.
 
-        Returns 0 if another thread or process is already collecting, and, with a warning, for an
-        hour if the clock seems to be wrong: it is a year away from the last use of each session.
+        Returns 0 if another thread or process is already collecting.  It also returns 0, with a
+        warning, for an hour if the clock seems to be wrong, because it is a year away from the
+        last use of each session.
         All earlier writes are noted as durable: from then on, damage to them can't pass for a torn
         write.
         """
@@ -197,7 +198,7 @@ class WALStore(EmbeddedStore):
         return removed
 
     def believe_clock(self) -> None:
-        """Let :meth:`collect` go by the clock, however far that is from each session's last use.
+        """Let :meth:`collect` trust the clock, however far it is from each session's last use.
 
         For an operator who has looked at the clock.
         """
@@ -213,7 +214,7 @@ class WALStore(EmbeddedStore):
         self._engine.compact()
 
     def compact_if_due(self) -> None:
-        """Compact if something was deleted ``compact_interval`` ago, or most of what there was.
+        """Compact if it is due: by ``compact_interval``, or because most of the file is waste.
 
         Raises:
             StoreError: it could not be done; the store is as good as before.
@@ -359,7 +360,7 @@ class WALStore(EmbeddedStore):
         if damaged == self.path or len(self):
             raise ConfigError(f"the target of a salvage, {self.path}, is not an empty store")
         if options.encryption_key is not None and not self.is_encrypted:
-            raise ConfigError(f"{self.path} is not encrypted, and what {damaged} holds is")
+            raise ConfigError(f"{self.path} is not encrypted, but the store in {damaged} is")
         entries, salvaged = _engine(damaged, options).salvage()
         for key, entry in entries.items():
             put = Put(key, entry.value, entry.expires_at, entry.owner)

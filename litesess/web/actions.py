@@ -22,7 +22,7 @@ class Actions(State):
     __slots__ = ()
 
     def writable(self) -> Self:
-        """Do as :meth:`look`, and raise what keeps the app from changing the session."""
+        """Do as :meth:`look`, and raise the reason why the app can't change the session, if any."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
             self.look_first()
@@ -99,7 +99,7 @@ class Actions(State):
         self.is_announced = True
 
     def clear(self) -> None:
-        """Take all data and the owner away: what is set from now on is all there is."""
+        """Remove all data and the owner; the session then holds only values set from now on."""
         self._check_reached()
         if self.status in GONE or not self.is_late:
             self.writable()
@@ -115,7 +115,7 @@ class Actions(State):
             self.is_announced = False
 
     def set_owner(self, owner: ids.OwnerName | None) -> None:
-        """Make this the session of *owner*, if it is not; None: of nobody, without their data."""
+        """Make this the session of *owner*; None: remove the owner with all data."""
         if owner is None:
             if self.status in GONE:
                 self.writable()
@@ -135,7 +135,7 @@ class Actions(State):
         self.renew_id(Move.REGENERATE)
 
     def end_cleared(self) -> None:
-        """End a session that was cleared; what is set from now on begins another one."""
+        """End a session that was cleared; values set from now on begin another one."""
         self.destroy()
         self.load(None, None)
         self.seen_at = None
@@ -148,7 +148,7 @@ class Actions(State):
         """
         self._check_reached()
         self._check_announceable()
-        # What a framework's own login has just said is no other user: it is about to be named.
+        # A user that the framework's own login has just named is no other user.
         record = self.standing()
         stored = None if record is None else record.owner
         former = self.owner() if self.is_owner_said else stored
@@ -176,7 +176,7 @@ class Actions(State):
             self.change_owner(None if owner is None else str(owner))
 
     def ask_owner(self) -> None:
-        """Make what the app's function says the owner, if the session is to be written."""
+        """Set the owner that the app's function returns, if the session is to be written."""
         if self.rules.owner_function is None:
             return
         owner = following.by_function(self)
@@ -184,7 +184,7 @@ class Actions(State):
             self.change_owner(None if owner is None else str(owner))
 
     def change_owner(self, owner: str | None) -> None:
-        """Let the session go on as *owner*'s, or as nobody's, with its data and another id.
+        """Give the session another owner, or none, with its data and another id.
 
         Where the client can't be told another id, it gets one at the next request that can.
         """
@@ -192,7 +192,7 @@ class Actions(State):
         self.drop_tokens()
         self.new_owner = owner
         if self.is_atomic:
-            return  # stored with what the function does; see finish_change_of_owner()
+            return  # stored with the function's changes; see finish_change_of_owner()
         if not self.is_late:
             self.rotate()
         elif owner is None:
@@ -205,7 +205,7 @@ class Actions(State):
             )
 
     def finish_change_of_owner(self) -> None:
-        """Give the session another id, whose owner ``atomic()`` has just stored.
+        """Give the session another id, after ``atomic()`` has stored its owner.
 
         At once, as nothing that the request does later undoes the login under the former id.
         """
@@ -240,7 +240,7 @@ class Actions(State):
     def renew_id(self, move: Move) -> None:
         """Give the session another id, at the next write if it is stored."""
         if self.status is Status.NEW:
-            self.id = None  # nobody has seen it
+            self.id = None  # no client has seen it
             self.move = None
         else:
             self.move = move
@@ -257,6 +257,6 @@ class Actions(State):
         self.check_not_atomic()
 
     def _check_reached(self) -> None:
-        """Raise :class:`StoreUnavailable` for what must not be passed over in silence."""
+        """Raise :class:`StoreUnavailable` for a change that must not be silently lost."""
         if self.is_anonymous:
             raise StoreUnavailable("the store could not be reached when the session was loaded")

@@ -1,4 +1,4 @@
-"""What the client is told of its session: the ``Set-Cookie`` values of a response."""
+"""The ``Set-Cookie`` values of a response, which tell the client of its session."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def cookies(state: State) -> list[str]:
         state.lose()
         is_told = False
     if not (is_told or state.strays or state.has_ended or state.ignored):
-        # A session that this request only found gone says nothing: what is in the browser by now
-        # may be the cookie that a login has just set.
+        # A session that this request only found gone says nothing: the browser may already have
+        # the cookie that a login has just set.
         return []
     found: list[str | None] = []
     if state.strays and not state.has_ended:
-        # Order: the strays go first, and nothing is said of ours: at the next request the user's
-        # own session is alone, and who planted another has no part in this one.
+        # Order: expire the strays first, and send no cookie of ours: at the next request the user's
+        # own session is alone, and an attacker who planted a cookie has no part in this one.
         is_told = False
     if state.strays:
         found += _expired_strays(state, is_own_kept=is_told or not state.has_ended)
@@ -52,7 +52,7 @@ def cookies(state: State) -> list[str]:
 def is_possible(state: State) -> bool:
     """Say whether the client would take the cookie; if not, no new session is stored.
 
-    Each such request would leave another one that nobody can come back to.
+    Each such request would leave another session that no client can come back to.
     """
     if not may_begin(state):
         return False
@@ -114,7 +114,7 @@ def _expired(state: State, cookie: SessionCookie, name: str = "") -> str | None:
 
 
 def _expired_elsewhere(state: State) -> list[str | None]:
-    """Return what expires cookies that sessions of the client's had in scopes of their own."""
+    """Return the headers that expire the cookies of the client's sessions with own scopes."""
     own = state.current_cookie()
     return [
         _expired(state, _in_scope(state, scope))
@@ -129,7 +129,7 @@ def _in_scope(state: State, scope: Scope) -> SessionCookie:
 
 
 def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
-    """Return what makes a client forget the cookie in every scope that it can have it in.
+    """Return the headers that expire the cookie in every scope that it can have.
 
     Args:
         state: of a request that came with strays.
@@ -150,7 +150,7 @@ def _expired_strays(state: State, *, is_own_kept: bool) -> list[str | None]:
 
 
 def _expired_ignored(state: State) -> list[str | None]:
-    """Return what makes a client forget the cookies by the other name, which don't count."""
+    """Return the headers that expire the cookies by the other name, which don't count."""
     rules, settings, environ = state.rules, state.settings(), state.environ
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     cookie, kept = state.current_cookie(), set[Scope]()

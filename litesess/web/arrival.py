@@ -1,4 +1,4 @@
-"""What a client comes with: the cookies of ours that are good, and the sessions they stand for."""
+"""The valid cookies of a request, and the sessions that they stand for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Candidate: TypeAlias = "tuple[Verified, Record]"
 
 
 class Request(Protocol):
-    """What has to be known of a request; :class:`litesess.web.state.State` is one."""
+    """The needed facts of a request; :class:`litesess.web.state.State` is one."""
 
     environ: Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class Request(Protocol):
 
 
 class Arrival(NamedTuple):
-    """What a client came with."""
+    """The sessions that a request has cookies of."""
 
     #: The live sessions that it has cookies of.
     live: list[Candidate]
@@ -54,7 +54,7 @@ _NOTHING: Final = Arrival([], (), has_cookie=False)
 
 
 def arrival_of(request: Request) -> Arrival:
-    """Return what the client of a request came with.
+    """Return the sessions that a request has cookies of.
 
     Raises:
         StoreError: the store can't work.
@@ -74,10 +74,10 @@ def arrival_of(request: Request) -> Arrival:
 
 
 def _by_host_name(request: Request, host_signer: CookieSigner, header: str) -> Arrival | None:
-    """Return what came by the name for https, which wins; None: the other name counts."""
+    """Return the sessions by the name for https, which wins; None: the other name counts."""
     plain, settings = request.rules.signer, request.rules.settings_of(request.environ)
     came = arrival_by(request, host_signer.verified(header))
-    # A dead one counts only where a new one would have that name.
+    # A dead session counts only where a new one would have that name.
     if not (came.live or (came.has_cookie and may_be_host(settings, {}))):
         return None
     # The one name ends in the other.
@@ -88,10 +88,10 @@ def _by_host_name(request: Request, host_signer: CookieSigner, header: str) -> A
 
 
 def _planted_left_out(request: Request, came: Arrival) -> Arrival:
-    """Return of what came over https by the name for http what counts.
+    """Return the valid part of the cookies by the name for http that came over https.
 
-    Only a session does whose own settings rule the first name out: a neighbour, or somebody in the
-    middle of a request over http, can have planted another.
+    Only a session whose own settings rule the first name out is valid.  A neighbouring subdomain,
+    or an attacker on the way of a request over http, can have planted any other.
     """
     settings = request.rules.settings_of(request.environ)
     if not may_be_host(settings, {}):
@@ -106,17 +106,17 @@ def _planted_left_out(request: Request, came: Arrival) -> Arrival:
 def _ignored(came: Arrival, settings: CookieSettings) -> list[str]:
     """Return the ids in cookies by the other name that don't count.
 
-    Nothing is said of those whose session is gone: a login may have set that cookie anew meanwhile.
+    Cookies without a session are left alone: a login may have set that cookie anew meanwhile.
     """
     live = [item for item, record in came.live if may_be_host(settings, record.cookie or {})]
     return [*came.strays, *(item.session_id for item in live)]
 
 
 def arrival_by(request: Request, verified: list[Verified]) -> Arrival:
-    """Return what a client came with whose cookies carry these ids.
+    """Return the sessions of a client with these ids in its cookies.
 
-    Of more than ``MAX_CANDIDATES`` sessions none is loaded, and all are strays: whoever planted
-    them must not make each request cost as many look-ups.
+    If there are more than ``MAX_CANDIDATES``, none is loaded, and all are strays: an attacker who
+    planted them must not make each request cost as many look-ups.
 
     Raises:
         StoreError: the store can't work.
@@ -167,7 +167,7 @@ def chosen_of(live: list[Candidate]) -> Candidate | None:
 
 
 def own_scopes(rules: Rules, environ: Mapping[str, Any], live: list[Candidate]) -> list[Scope]:
-    """Return the scopes of sessions whose cookie settings name another one than configured."""
+    """Return the scopes of sessions with cookie settings that name another one than configured."""
     settings, found = rules.settings_of(environ), []
     for _, record in live:
         own = record.cookie or {}

@@ -1,7 +1,8 @@
-"""Changes that are made to a session as it is stored, again and again until nobody was faster.
+"""Changes to a session as it is stored, repeated until no other request was faster.
 
-Optimistic concurrency control: a write is refused if the session's version is not the one that was
-read.  Source: H. T. Kung and J. T. Robinson, "On Optimistic Methods for Concurrency Control", 1981.
+Optimistic concurrency control: a write is refused if the session's version differs from the version
+that was read.  Source: H. T. Kung and J. T. Robinson, "On Optimistic Methods for Concurrency
+Control", 1981.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _LONGEST_WAIT: Final = 5e-2
 
 
 def apply(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
-    """Store what *work* does to the session if nobody else has written it meanwhile.
+    """Store the changes of *work* to the session, if no other request has written it meanwhile.
 
     Returns:
-        What *work* returned the last time.
+        The result of the last call of *work*.
 
     Raises:
-        VersionConflict: others were faster for as long as the store's ``lock_timeout``.
+        VersionConflict: other requests were faster for as long as the store's ``lock_timeout``.
         SessionGone: the session was destroyed, has expired or was given another id.
-        Exception: what *work* raised; nothing that it did is stored.
+        Exception: an error of *work*; none of its changes is stored.
     """
     visit.check_not_atomic()
     if visit.status is Status.STORED and visit.is_changed():
@@ -43,8 +44,8 @@ def apply(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
     try:
         result = work() if visit.status in UNSTORED else _repeat(visit, work)
     except BaseException:
-        # By what is in memory: the store may be what failed.  Else it would be stored when the
-        # request ends, over what others have stored by then.
+        # Undo it in memory: the store may have failed.  Otherwise the changes would be stored when
+        # the request ends, over the changes of other requests.
         if visit.status in UNSTORED:
             visit.contents.revert(before)
             visit.new_owner, visit.is_cleared = login, is_cleared
@@ -75,7 +76,7 @@ def _repeat(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
             return result
         if rules.monotonic() >= deadline:
             raise VersionConflict(
-                f"others have written the session whenever atomic() was about to, for {timeout:g} s"
+                f"atomic() gave up after {timeout:g} s: other requests wrote the session each time"
             )
         rules.sleep(next(waits))
 

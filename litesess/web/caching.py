@@ -1,4 +1,4 @@
-"""What keeps shared caches from mixing up the clients of an app.
+"""Response headers that keep shared caches from mixing up the clients of an app.
 
 Source: RFC 9111 sections 4.1 and 5.2.2; CVE-2023-30861 (Flask), CVE-2024-26144 (Rails).
 """
@@ -59,7 +59,7 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
 
 
 def vary_by_cookie(headers: Headers) -> Headers:
-    """Return *headers* with ``Cookie`` among what the response varies by."""
+    """Return *headers* with ``Cookie`` in ``Vary``."""
     position = None
     for at, (name, value) in enumerate(headers):
         if name.lower() == "vary":

@@ -1,6 +1,6 @@
 """A session's values: encoded as they are stored, decoded when they are asked for.
 
-In-place changes at any depth are found by encoding again what was handed out and comparing.
+In-place changes at any depth are found by encoding the returned values again and comparing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ logger = logging.getLogger("litesess.session")
 
 
 class Contents:
-    """What is stored of a session's values, and what the app made of them since."""
+    """A session's stored values, and the app's changes to them."""
 
     __slots__ = ("_assigned", "_keys", "_limit", "_unreadable", "_values", "frames")
 
     def __init__(self, frames: codec.Frames, limit: int) -> None:
-        """Begin with what is stored; nothing is decoded yet.
+        """Begin with the stored values; nothing is decoded yet.
 
         Args:
             frames: the stored values.
@@ -51,8 +51,8 @@ class Contents:
             logger.exception("a session's value can't be decoded, treated as absent")
             self._unreadable.add(key)
             raise KeyError(key) from error
-        # Two threads of a request may decode a value at once: both get the same object, or what
-        # one of them does to it in place would be lost.
+        # Two threads of a request can decode a value at once.  Both must get the same object, or
+        # an in-place change by one of them would be lost.
         return values.setdefault(key, value)
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -123,11 +123,11 @@ class Contents:
         return changed, removed
 
     def stored(self, frames: codec.Frames, changed: codec.Frames) -> None:
-        """Take note of what is stored now; values the app holds stay the same objects.
+        """Note the stored values; values that the app holds stay the same objects.
 
         Args:
-            frames: all of it, others' changes included.
-            changed: what was changed here, as :meth:`changes` gave it.
+            frames: all stored values, with the changes of other requests.
+            changed: the changes made here, as :meth:`changes` gave them.
         """
         mine, own = self._values, self.frames | changed
         self.frames = frames
@@ -143,7 +143,7 @@ class Contents:
         self._begin({key: self[key] for key in self})
 
     def revert(self, frames: codec.Frames) -> None:
-        """Make the values of a new session what *frames* say."""
+        """Set the values of a new session back to *frames*."""
         self._begin({key: codec.decode(frame) for key, frame in frames.items()})
 
     def _begin(self, values: dict[str, Any]) -> None:

@@ -60,5 +60,5 @@ class CsrfToken(MutableMapping[str, Any]):
 
 
 def new_token() -> str:
-    """Return a token that nobody can guess: 160 random bits in hex."""
+    """Return a random token: 160 bits in hex."""
     return secrets.token_hex(_TOKEN_BYTES)

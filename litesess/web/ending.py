@@ -1,4 +1,4 @@
-"""The end of a session by a request: it is deleted, or what comes too late for it is dropped."""
+"""The end of a session by a request: it is deleted, or a late change to it is dropped."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def end_strays(state: State) -> None:
 
 
 def drop(state: State) -> None:
-    """Drop what a late request has written: the session has another id by now."""
+    """Drop the changes of a late request: the session has another id by now."""
     if state.has_content():
         discard(state, "a request was late for its session, which has another id by now")
 
@@ -60,6 +60,6 @@ def discard(state: State, reason: str) -> None:
 
 
 def _tell(state: State, session_id: str, name: Name) -> None:
-    """Tell of what happened to the session that the request came with, as far as it knows it."""
+    """Send an event about the session of the request, with its known values."""
     record = Record({}, 0.0, 0.0) if state.record is None else state.record
     state.rules.store.tell(Event(name, ids.handle_of(ids.key_of(session_id)), record))

@@ -1,6 +1,6 @@
 """The owner of a session, as a framework's own login says it: by the value of a session key.
 
-Frameworks and their extensions keep who is logged in under a key of the session's data.  With the
+Frameworks and their extensions keep the logged-in user under a key of the session's data.  With the
 option ``owner_key`` the session's owner follows that value, so that such a login gets another id
 and other tokens, and the user's sessions are found.
 """
@@ -17,8 +17,8 @@ from litesess.web.state import State
 def by_key(state: State) -> Owner:
     """Return the owner that the value of the owner key, which was just set or removed, names.
 
-    KEEP: the session has that owner, or the app itself has said in this request whose it is, by
-    ``login()`` or ``owner =``, which comes first.
+    KEEP: the session has that owner, or the app itself has named the owner in this request by
+    ``login()`` or ``owner =``, which takes precedence.
     """
     key = state.rules.owner_key
     if state.is_owner_said or key is None:
@@ -52,7 +52,7 @@ def _other_than_now(state: State, value: object) -> Owner:
 
 
 def _owner_of(state: State, value: object) -> str | None:
-    """Return the owner that *value* names; what names none is logged, the first time."""
+    """Return the owner that *value* names; log the first value that can name none."""
     if value is None or value == "":
         return None
     try:

@@ -45,7 +45,7 @@ class OptionalKeywords(TypedDict, total=False):
 
 
 class MiddlewareKeywords(OptionalKeywords):
-    """What :class:`litesess.SessionMiddleware` takes beside its app."""
+    """The keywords of :class:`litesess.SessionMiddleware`, besides its app."""
 
     secret: str | bytes | Sequence[str | bytes]
     store: Store | str

@@ -25,9 +25,9 @@ def update(
 ) -> Record | None:
     """Update a stored session, the lists under *keys* merged into those that are stored by then.
 
-    The update is refused if another request was faster, and tried again with what that has stored.
-    Each refusal is another request's success, so it ends; a session that others write for as long
-    as the store's ``lock_timeout`` gets this request's lists as they are.
+    The update is refused if another request was faster, and tried again with that request's result.
+    Each refusal is another request's success, so this ends.  If other requests write the session
+    for as long as the store's ``lock_timeout``, this request's lists are stored as they are.
 
     Args:
         state: of the request.
@@ -79,18 +79,18 @@ def update(
 
 
 def merged(key: str, base: bytes | None, own: bytes | None, stored: bytes | None) -> bytes | None:
-    """Return a list, encoded, as it is after the changes of two requests; None: there is none.
+    """Return a list, encoded, after the changes of two requests; None: the list is removed.
 
-    What this request took out of the list that it had loaded is taken out of the one that is stored
-    now.  What it appended stands where that list ended, before what others have appended since.
+    The items that this request removed from its loaded list are removed from the stored one.  The
+    items that it appended follow the end of the loaded list, before the items of other requests.
 
     Args:
         key: the session key of the list.
         base: the list that this request had loaded; None: there was none.
-        own: what this request made of it.
-        stored: what others have made of it meanwhile.
+        own: the list after this request's changes.
+        stored: the list after the changes of other requests.
 
-    If one of them is no list, *own* replaces what is stored.
+    If one of them is no list, *own* replaces the stored value.
     """
     if stored == base:
         return own

@@ -10,7 +10,7 @@ from litesess.web.cookie import CookieSettings, life_ends_at
 
 
 class Lives:
-    """What the options say of the lives of an app's sessions.
+    """The options about the lives of an app's sessions.
 
     Attributes:
         store: where they are.
@@ -32,7 +32,7 @@ class Lives:
 
         Args:
             settings: the configured ones.
-            own: what the session's own settings differ in.
+            own: the session's own settings, where they differ.
             created_at: when it was created, in Unix seconds.
             now: in Unix seconds.
             ttl: its life if the cookie's settings name none, in seconds.
@@ -62,7 +62,7 @@ class Lives:
             settings: the configured ones.
         """
         ends_at, seen_at = record.expires_at, record.last_seen_at
-        if seen_at is None:  # a store of somebody else's does not know
+        if seen_at is None:  # a store of another project does not know it
             return ends_at
         store = self.store
         ttl = store.ttl if store.anonymous_ttl is None else self.ttl_of(record.owner)

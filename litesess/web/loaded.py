@@ -1,4 +1,4 @@
-"""The session that a request has loaded: what is stored of it, and what is to become of it."""
+"""The session that a request has loaded: its stored record, and its pending changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Status(enum.Enum):
 
 
 GONE: Final = (Status.DESTROYED, Status.LOST)
-#: Nothing is stored of what the app sees.
+#: The app sees a session that is not stored.
 UNSTORED: Final = (Status.NEW, Status.OVERTAKEN)
 
 
@@ -75,8 +75,8 @@ class Loaded:
 
         Args:
             session_id: of a stored session, or of one that is stored under another id by now; None:
-                there is none.
-            record: what is stored; None: it is not shown to this request.
+                no session.
+            record: the stored session; None: it is not shown to this request.
             key: where it is stored, if that was computed already.
         """
         self.id = session_id
@@ -86,9 +86,9 @@ class Loaded:
         self.contents = Contents(frames, self.rules.options.max_session_bytes)
         self.move = self._cookie = self._new_id = None
         self.new_owner = KEEP
-        #: The app has said itself whose session this is.
+        #: The app itself has named the owner of this session.
         self.is_owner_said = False
-        #: The app has taken all data and the owner away: what it set since is all there is.
+        #: The app has removed all data and the owner: only values set since then count.
         self.is_cleared = False
         # Order: last, as other threads of the request go on when they see it.
         if record is not None:
@@ -107,7 +107,7 @@ class Loaded:
     # Where the session stands.
 
     def standing(self) -> Record | None:
-        """Return what is stored of this session; None: nothing yet, or it begins anew."""
+        """Return the stored record of this session; None: it is new, or begins anew."""
         is_stored = self.status is Status.STORED and self.move is not Move.REGENERATE
         return self.record if is_stored else None
 
@@ -140,8 +140,8 @@ class Loaded:
     def is_overtaken(self) -> bool:
         """Return whether this request is late: another one has just changed the session's id.
 
-        It sees an empty session.  What it writes is dropped, and the client is told nothing, as
-        that could take the place of the cookie that the other request has set.
+        It sees an empty session.  Its changes are dropped, and it sends no cookie, because that
+        could replace the cookie that the other request has set.
         """
         return self.status is Status.OVERTAKEN
 
@@ -225,7 +225,7 @@ class Loaded:
         self.is_cleared = False
         self.status = status
 
-    # What an integration may know better.
+    # Methods that an integration may override.
 
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""

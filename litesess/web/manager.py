@@ -23,7 +23,7 @@ _OF_BOTH: Final = frozenset({"store", "secret", "cookie_name", "environ_key", "o
 class Manager(Rules):
     """Opens the sessions of one app."""
 
-    #: What a request's use of its session is; an integration may have another.
+    #: The class of a request's use of its session; an integration may have another.
     visit_class: ClassVar[type[Visit]] = Visit
     session_class: ClassVar[type[Session]] = Session
 
@@ -51,7 +51,7 @@ class Manager(Rules):
         return None if visit is None else self.session_class(visit)
 
     def open_anywhere(self, environ: dict[str, Any]) -> Session:
-        """Return the session of a request, not loaded yet, whatever its path."""
+        """Return the session of a request on any path, not loaded yet."""
         self._prepare(environ)
         return self.session_class(self.visit_class(self, environ))
 
@@ -80,9 +80,9 @@ class Manager(Rules):
         return visit if not visit.is_over and self._is_shared(visit) else None
 
     def make_room(self, environ: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the environ for a session of its own, if what lies in *environ* is none for it.
+        """Return an environ for a new session, if *environ* holds no session that can be used.
 
-        None: the session there, or whatever the app has put there, is to be used.
+        None: use the session there, or the object that the app has put there.
 
         Raises:
             ConfigError: as :meth:`outer` does.
@@ -92,7 +92,7 @@ class Manager(Rules):
         if isinstance(found, Session) and not visit_of(found).is_over:
             if self._is_shared(visit_of(found)):
                 return None
-            # A copy: what is around finds its own session where it was.
+            # A copy: the middleware around finds its own session where it was.
             return {name: value for name, value in environ.items() if name != key}
         if found is not None and not isinstance(found, Session):
             return None

@@ -42,7 +42,7 @@ _REFUSAL_HEADERS: Final = (
 class SessionMiddleware:
     """A WSGI app with a session in ``environ["litesess.session"]``."""
 
-    #: What a caller may pass, for help() and editors.
+    #: The options that a caller can pass, for help() and editors.
     __signature__: ClassVar[Signature] = signature(ManagerOptions, "app")
 
     def __init__(self, app: WSGIApplication, **options: Unpack[MiddlewareKeywords]) -> None:
@@ -54,7 +54,7 @@ class SessionMiddleware:
 
         Raises:
             ConfigError: an option is unknown, missing or wrong, or two contradict each other; or
-                the app is none of WSGI.
+                the app is no WSGI app.
         """
         if not callable(app):
             raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
@@ -70,7 +70,7 @@ class SessionMiddleware:
         self._response_class = _Response if rules.keep_on_error else _StrictResponse
 
     def make_manager(self, options: Mapping[str, Any]) -> Manager:
-        """Return what keeps the sessions; an integration may know better.
+        """Return the manager of the sessions; an integration may override this.
 
         Raises:
             ConfigError: an option is unknown, missing or wrong, or two contradict each other.
@@ -152,7 +152,7 @@ def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 
 
 class _Response:
-    """What the app told ``start_response``, until it is sent on."""
+    """The app's status and headers, until they are sent on."""
 
     __slots__ = (
         "_cookies",
@@ -237,14 +237,14 @@ class _Response:
             else:
                 self.send()
         except BaseException:
-            # Nobody else closes what nobody else gets.
+            # No caller gets the body, so close it here.
             close = getattr(body, "close", None)
             if close is not None:
                 close()
             raise
 
     def finish(self) -> None:
-        """Commit what was changed since; all of it if the app has not answered."""
+        """Commit the changes made since; all changes if the app has not answered."""
         visit = self._visit
         is_unset = self._environ.get(visit.rules.environ_key) is not self._session
         if self.is_sent:
@@ -255,7 +255,7 @@ class _Response:
             self.abandon()  # an answer that was never sent
 
     def abandon(self) -> None:
-        """Keep nothing more of what the app does: it has failed, or nobody wants its answer."""
+        """Discard all further changes: the app has failed, or no client reads its answer."""
         self._visit.is_abandoned = True
 
     def refuse(self, error: StoreUnavailable) -> list[bytes]:
@@ -283,7 +283,7 @@ class _Response:
 
 
 class _StrictResponse(_Response):
-    """A response that keeps nothing of what the app did if it says that it has failed."""
+    """A response that discards the app's changes if its status says that it has failed."""
 
     __slots__ = ()
 
@@ -335,7 +335,7 @@ class _Body:
         return item
 
     def close(self) -> None:
-        """Close the app's iterable, once, and commit what was changed while it ran."""
+        """Close the app's iterable, once, and commit the changes made while it ran."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -345,5 +345,5 @@ class _Body:
                 close()
         finally:
             if self._items is None and not self._response.is_sent:
-                self._response.abandon()  # nobody wanted it
+                self._response.abandon()  # no client read it
             self._response.finish()

@@ -1,4 +1,4 @@
-"""How sessions are kept for one app: its options, checked, and what follows from them."""
+"""The rules of one app's sessions: its checked options, and the values derived from them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HOST_COOKIE_NAME: Final = f"__Host-{COOKIE_NAME}"
 #: Source: RFC 9110 section 15.6.4.
 REFUSED: Final = (("Retry-After", "5"), ("Cache-Control", "no-store"))
 
-#: So many characters of what a browser says of itself, and of its address, are kept.
+#: So many characters of a browser's user agent and of its address are kept.
 MAX_AGENT: Final = 512
 MAX_ADDRESS: Final = 64
 
@@ -213,9 +213,9 @@ class ManagerOptions(Options):
 
 
 class Rules(Lives):
-    """What follows from the options, for any request."""
+    """The rules that follow from the options, for all requests."""
 
-    #: How the keys begin whose values are lists that requests append to at once.
+    #: The beginnings of keys with lists, to which several requests can append at once.
     session_class: ClassVar[Callable[..., Any]]
     list_keys: ClassVar[tuple[str, ...]] = (FLASH_PREFIX,)
 
@@ -265,7 +265,7 @@ class Rules(Lives):
                 " one of them out"
             )
         owner_key = checked_options.owner_key
-        #: The session key that says whose session it is, or the function that does.
+        #: The session key that names the owner, or the function that does.
         self.owner_key = owner_key if isinstance(owner_key, str) else None
         self.owner_function = owner_key if callable(owner_key) else None
         #: The session keys of tokens that a change of owner ends.
@@ -331,7 +331,7 @@ class Rules(Lives):
         return settings
 
     def client(self, environ: Mapping[str, Any]) -> dict[str, str] | None:
-        """Return what is to be known of the browser."""
+        """Return the browser's user agent and address; None: they are not kept."""
         if not self.options.client_info:
             return None
         address = self._forwarded(environ, "FOR") or environ.get("REMOTE_ADDR", "")
@@ -362,9 +362,9 @@ class Rules(Lives):
         return is_https
 
     def _forwarded(self, environ: Mapping[str, Any], name: str) -> str:
-        """Return what the first trusted proxy has set ``X-Forwarded-<name>`` to; "": nothing.
+        """Return the first trusted proxy's value of ``X-Forwarded-<name>``; "" without one.
 
-        Each proxy appends what it sees.  A client can have written the values before those of the
+        Each proxy appends a value.  A client can have written the values before those of the
         trusted proxies.  If there are fewer values, some proxies replace the header, so that the
         first value is that of a trusted proxy, too.
         """
@@ -376,5 +376,5 @@ class Rules(Lives):
 
 
 def ids_are_taken() -> ConfigError:
-    """Return the error for a genid whose ids are in use, one after the other."""
+    """Return the error for a genid that has returned only ids in use."""
     return ConfigError(f"genid returned ids that are taken, {ID_TRIES} times in a row")

@@ -1,4 +1,4 @@
-"""What a visit's session needs of the store: the one call that its changes come to."""
+"""Storing a request's session: all its changes become one call of the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("litesess")
 
 ResultT = TypeVar("ResultT")
 
-#: The reason why a write is dropped: what is logged out stays logged out.
+#: The reason why a write is dropped: a session that was logged out stays so.
 _GONE_MEANWHILE: Final = "a session was gone when a late write to it came"
 #: Lives of a session that differ by less, in seconds, are one.
 _SAME_LIFE: Final = 1.0
@@ -60,7 +60,7 @@ def begin_anew(state: State) -> None:
     """Store a session of its own for a late request that is a login, or a fresh start.
 
     A fresh start ends the session that this request is late for.  A login leaves it alone: each
-    request that has proved who the user is has a session, whichever answer comes last.
+    request that has proved the user's identity has a session, whichever answer comes last.
     """
     changed, removed = state.contents.changes()
     _check_size(state, changed, removed)
@@ -106,8 +106,8 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     if record.replaced_version not in (0, before.version):
         state.rules.store.tally.add_merge()
     if record.is_moved:
-        # Stored under the id that another request has given the session.  Whoever came with
-        # the old one, perhaps to a login's session, is shown nothing of what it holds now.
+        # Stored under the id that another request has given the session, perhaps at a login.  A
+        # client with the old id sees nothing of its present content.
         state.lose()
         return True
     if is_cookie and state.new_owner is KEEP and record.owner != before.owner:
@@ -120,7 +120,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
 
 
 def write_if_current(state: State) -> bool:
-    """Write the changed data of a stored session unless somebody else has written it."""
+    """Write the changed data of a stored session, unless another request has written it."""
     changed, removed = state.contents.changes()
     if not (changed or removed or state.is_cleared or state.new_owner is not KEEP):
         return True
@@ -209,8 +209,8 @@ def _rewrite(state: State, expires_at: float, now: float) -> None:
 def _begin_own(state: State, changed: codec.Frames) -> Record:
     """Store a login as a session of its own: the one that the request came with is gone.
 
-    It holds what this request has set alone.  Who proves who they are does not depend on the
-    session they came with, which a login or logout in another tab may have ended meanwhile.
+    It holds only the values that this request has set.  A login does not depend on the session that
+    the client came with, which a login or logout in another tab may have ended meanwhile.
     """
     base, prefixes = state.contents.frames, state.rules.list_keys
     own = {
@@ -258,13 +258,13 @@ def _store_changes(
             old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
         )
     if listed:
-        # Alone and first: a rotation follows whatever was stored, and merges no lists.
+        # Alone and first: a rotation follows any change that was stored, and merges no lists.
         of_lists = {key: changed[key] for key in listed if key in changed}
         without = [key for key in listed if key in removed]
         if lists.update(state, listed, of_lists, without) is not None:
             changes = codec.Encoded({key: changed[key] for key in changed if key not in of_lists})
             removed = [key for key in removed if key not in without]
-    # Not to a store of somebody else's that was not asked to keep it.
+    # Without client_info, pass no client: another project's store may not take it.
     client = {"client": rules.client(state.environ)} if rules.options.client_info else {}
 
     def rotate(new: str) -> Record | None:
@@ -297,7 +297,7 @@ def _move(state: State, work: Callable[[str], ResultT]) -> ResultT:
 
 
 def _record(state: State, frames: codec.Frames) -> Record:
-    """Return what a session that begins now is stored as."""
+    """Return the record of a session that begins now."""
     rules = state.rules
     now = state.written_at = rules.clock()
     state.is_cookie_written = state.changed_cookie() is not None
@@ -312,7 +312,7 @@ def _record(state: State, frames: codec.Frames) -> Record:
 
 
 def _with_rotation_due(state: State, record: Record) -> Record:
-    """Note again what this request's cookie settings may have replaced: a login's due rotation."""
+    """Note a login's due rotation again, which this request's cookie settings may have replaced."""
     key, _ = state.stored()
     cookie = {**(record.cookie or {}), ROTATION_DUE: True}
     again = state.rules.store.update(key, {}, (), cookie=cookie)
@@ -346,7 +346,7 @@ def _check_size(state: State, changed: codec.Frames, removed: list[str]) -> None
     frames, limit = state.contents.frames, state.rules.options.max_session_bytes
     most = sum(map(len, (*frames, *frames.values(), *changed, *changed.values())))
     if len(frames) + len(changed) <= MAX_KEYS and most <= limit:
-        return  # whatever it replaces
+        return  # even without counting the values that it replaces
     sizes = {key: len(key) + len(frame) for key, frame in (frames | changed).items()}
     for key in removed:
         del sizes[key]

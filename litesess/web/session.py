@@ -22,11 +22,11 @@ ResultT = TypeVar("ResultT")
 
 
 class Session(FlashMessages, CsrfToken):
-    """The data of one client's session, and what can be done with it.
+    """The data of one client's session, with its operations.
 
     It is a mapping of the app's own keys; in-place changes of its values, at any depth, are
-    noticed.  It belongs to one request.  Threads and greenlets of that request may share it:
-    whoever looks first loads it.
+    noticed.  It belongs to one request.  Threads and greenlets of that request can share it:
+    the first use loads it.
     """
 
     __slots__ = ("_visit",)
@@ -51,7 +51,7 @@ class Session(FlashMessages, CsrfToken):
 
     @property
     def cookie(self) -> SessionCookie:
-        """This session's cookie settings; what is set here stays with the session.
+        """This session's cookie settings; changes to them are stored with the session.
 
         Raises:
             SessionGone: the session was destroyed.
@@ -81,8 +81,8 @@ class Session(FlashMessages, CsrfToken):
     def last_seen_at(self) -> float | None:
         """When a request before this one used it, in Unix seconds.
 
-        To within ``touch_interval``: what is not worth a touch leaves no trace, nor does one that
-        only reads a session whose end no request moves.  None: it is not stored yet.
+        It is exact to within ``touch_interval``: a request soon after a touch leaves no trace.  Nor
+        does a request that only reads a session with a fixed end.  None: it is not stored yet.
         """
         visit = self._visit.look()
         return None if visit.standing() is None else visit.seen_at
@@ -95,13 +95,13 @@ class Session(FlashMessages, CsrfToken):
 
     @property
     def modified(self) -> bool:
-        """Whether the id or the content, at any depth, differs from what is stored."""
+        """Whether the id or the content, at any depth, differs from the stored session."""
         visit = self._visit.look()
         return visit.is_moved() or any(visit.contents.changes())
 
     @property
     def owner(self) -> str | None:
-        """The user whose session this is, or None; settable, a str, an int or a UUID.
+        """The user that the session belongs to, or None; you can set a str, an int or a UUID.
 
         To set the owner that the session has changes nothing, so that an app can do it at each
         request.  To set another one is a :meth:`login`.  ``None`` is a :meth:`clear` if the session
@@ -119,13 +119,14 @@ class Session(FlashMessages, CsrfToken):
         self._visit.look().set_owner(value)
 
     def login(self, owner: ids.OwnerName) -> None:
-        """Make this the session of *owner*, who has just proved who they are.
+        """Make this the session of *owner*, a user who has just logged in.
 
         The session gets a new id and CSRF token, also if it has that owner already, and
-        ``absolute_timeout`` begins anew.  What other requests that were under way change under the
-        old id is dropped.  An anonymous session keeps its data; the data of another owner goes.
-        All other sessions that the request came with cookies of end.  It is stored with the rest
-        of what this request does.
+        ``absolute_timeout`` begins anew.  Changes that other requests, already under way, make
+        under the old id are dropped.  An anonymous session keeps its data; the data of another
+        owner is deleted.
+        All other sessions that the request has cookies of end.  The login is stored with the other
+        changes of this request.
 
         Args:
             owner: the user, as ``store.find()`` and ``store.delete_owner()`` know them.
@@ -143,7 +144,7 @@ class Session(FlashMessages, CsrfToken):
         """Do as :meth:`destroy` does."""
         self.destroy()
 
-    # What an app does with it.
+    # Operations for the app.
 
     def save(self) -> None:
         """Store the session now, whether or not it was changed.
@@ -160,7 +161,7 @@ class Session(FlashMessages, CsrfToken):
         self._visit.writable().save()
 
     def reload(self) -> None:
-        """Read the session's data again from the store, and drop what was changed since.
+        """Read the session's data again from the store, and drop the changes made since.
 
         Raises:
             SessionGone: it was destroyed, has expired or was never stored.
@@ -171,25 +172,26 @@ class Session(FlashMessages, CsrfToken):
         visit.reload()
 
     def atomic(self, function: Callable[[Session], ResultT]) -> ResultT:
-        """Call *function* with this session as it is stored now, and store what it made of it.
+        """Call *function* with this session as it is stored now, and store its changes.
 
         If another request, of this process or another, has written the session meanwhile,
-        nothing is stored, and *function* is called again with what that has made of it: for
-        counters, and for what is looked at before it is set.  Nothing is locked while it runs.
-        What was changed before is saved first; values taken out of the session before are not
-        its own any more.  A new session, which nobody else knows, is stored with the response.
+        nothing is stored, and *function* is called again with the new data.  Use it for counters,
+        and wherever you read a value before you set it.  Nothing is locked while it runs.
+        Earlier changes are saved first; objects that you took out of the session before are no
+        longer part of it.  A new session, which no other request knows, is stored with the
+        response.
 
         Args:
             function: called once or more; it may change the data, and destroy the session, but
                 not save, reload or rotate it.
 
         Returns:
-            What *function* returned the last time.
+            The result of the last call of *function*.
 
         Raises:
-            VersionConflict: others were faster for as long as the store's ``lock_timeout``.
+            VersionConflict: other requests were faster for as long as the store's ``lock_timeout``.
             SessionGone: the session was destroyed, has expired or was given another id.
-            Exception: what *function* raised; nothing that it did is stored.
+            Exception: an error of *function*; none of its changes is stored.
         """
         return atomic.apply(self._visit.writable(), lambda: function(self))
 

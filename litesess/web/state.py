@@ -1,6 +1,7 @@
-"""Where a request's session stands: what the client came with, what is stored, what is due.
+"""The state of a request's session: the client's cookies, the stored record, the due changes.
 
-What outlives a reload is set by :meth:`State.find` alone; what is loaded, by :meth:`State.load`.
+Attributes that outlive a reload are set by :meth:`State.find` alone; those of the loaded session,
+by :meth:`State.load`.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ class State(Loaded):
         self.is_looked_at = False
         #: Whether the store was asked for it.
         self.is_tried = False
-        #: The request has failed: nothing of what it made of the session is to be kept.
+        #: The request has failed: none of its changes to the session is kept.
         self.is_abandoned = False
-        #: The store could not be reached: it stands for nobody, and nothing of it is to be kept.
+        #: The store could not be reached: the session is empty, and none of its changes is kept.
         self.is_anonymous = False
         #: The store could not be reached, which is not this app's fault: see :meth:`Visit.excuses`.
         self.is_refused = False
@@ -83,12 +84,12 @@ class State(Loaded):
         self.is_late = False
         self.is_atomic = False
 
-    # What the client came with.
+    # The client's cookies.
 
     def start_over(self) -> None:
-        """Forget what the request has made of its session; the next look loads it again.
+        """Forget the request's changes to its session; the next look loads it again.
 
-        What was stored or destroyed at once stays so.
+        Sessions that were stored or destroyed at once stay so.
         """
         is_looked_at, is_refused = self.is_looked_at, self.is_refused
         State.__init__(self, self.rules, self.environ)
@@ -98,11 +99,11 @@ class State(Loaded):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of what is done to the session now is stored with a response."""
+        """Whether no response will store further changes to the session."""
         return self.is_late or self.is_abandoned
 
     def look(self) -> Self:
-        """Load the session if nobody has looked at it before; return this."""
+        """Load the session at its first use; return this."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
             self.look_first()
@@ -138,7 +139,7 @@ class State(Loaded):
             return  # another greenlet of this thread was faster
         live = came.live
         chosen = live[0] if len(live) == 1 else chosen_of(live)
-        #: The client came with a cookie of ours, whatever became of its session.
+        #: The client has sent a cookie of ours, with or without a session.
         self.has_cookie = came.has_cookie or chosen is not None
         self.is_host = came.is_host
         #: The ids in cookies by the other name, which don't count.
@@ -147,7 +148,7 @@ class State(Loaded):
             self.ignored = [each for each in self.ignored if each != chosen[0].session_id]
         #: The ids of other sessions that the client came with cookies of.
         self.strays: Sequence[str] = came.strays
-        #: The scopes of cookies whose sessions have scopes of their own.
+        #: The scopes of cookies of sessions with scopes of their own.
         self.scopes: Sequence[Scope] = ()
         #: This request has ended a session; the client is to forget it, and the strays end, too.
         self.has_ended = False
@@ -182,7 +183,7 @@ class State(Loaded):
             )
         if self.strays:
             self._warn_of_strays(is_served=chosen is not None)
-        # An id that is not stored is never adopted: whoever chose it may know it.
+        # An id that is not stored is never adopted: an attacker can have chosen it.
         # Source: OWASP Session Management Cheat Sheet, "strict" session management.
         if chosen is None:
             late = came.overtaken
@@ -195,17 +196,17 @@ class State(Loaded):
             self.load(verified.session_id, record, verified.key)
 
     def _outage(self, error: StoreUnavailable) -> Arrival:
-        """Return what a client comes with while the store is away; raise *error* if need be."""
+        """Return the cookies that count while the store is away; raise *error* if need be."""
         self.is_refused = True
         if self.rules.options.if_unavailable != "anonymous":
             raise error
-        # No cookie is sent, or whoever is logged in would not be when the store is back.
-        log_outage("a request is served as nobody's", error)
+        # Send no cookie, or a logged-in user would be logged out when the store is back.
+        log_outage("a request is served with an empty session", error)
         self.is_anonymous = True
         return Arrival([], (), has_cookie=False)
 
     def arrival(self) -> Arrival:
-        """Return what the client came with."""
+        """Return the sessions that the client has cookies of."""
         return arrival_of(self)
 
     def _is_to_be_secure(self, verified: Verified, record: Record) -> bool:
@@ -225,10 +226,10 @@ class State(Loaded):
         )
 
     def stored_as(self, record: Record, changed: Any) -> None:
-        """Take note of what was just stored, under the id that the session was to get.
+        """Note the record that was just stored, under the id that the session was to get.
 
         Args:
-            record: what is stored now, others' changes included.
+            record: the stored record, with the changes of other requests.
             changed: the values this request changed, encoded.
         """
         if self._new_id is not None:

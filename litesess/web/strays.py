@@ -33,8 +33,8 @@ class Scope(NamedTuple):
     """Where a browser sends a cookie to.
 
     Attributes:
-        domain: whose subdomains get it too; None: the host alone.
-        path: whose pages get it.
+        domain: the domain; its subdomains get the cookie, too; None: the host alone.
+        path: the path; pages below it get the cookie.
     """
 
     domain: str | None
@@ -47,7 +47,7 @@ def scope_of(domain: str | None, path: str) -> Scope:
 
 
 def scopes(host: str, path: str, configured: Scope) -> Iterator[Scope]:
-    """Yield the scopes whose cookies come with a request, the likeliest first, each once.
+    """Yield the scopes of cookies that a request can carry, the likeliest first, each once.
 
     Args:
         host: of the request, as its ``Host`` header has it.
@@ -82,7 +82,7 @@ def _domains(host: str) -> list[str]:
 
 
 def _prefixes(path: str) -> Iterator[str]:
-    """Yield the paths whose cookies are sent with *path*, the shortest first, but for ``/``.
+    """Yield the paths of cookies that are sent with *path*, the shortest first, without ``/``.
 
     Source: RFC 6265 section 5.1.4.
     """

@@ -26,7 +26,7 @@ class Visit(Actions):
     __slots__ = ()
 
     def commit(self, *, is_unset: bool = False) -> list[str]:
-        """Store what is to be stored; return the ``Set-Cookie`` values, if any.
+        """Store the session's changes; return the ``Set-Cookie`` values, if any.
 
         Args:
             is_unset: the app has taken the session out of the environ.
@@ -50,9 +50,9 @@ class Visit(Actions):
         return cookies
 
     def commit_unannounced(self) -> None:
-        """Store what is to be stored, for a framework that tells the client of it by its own means.
+        """Store the session's changes, for a framework that sends the cookie by its own means.
 
-        The session's status says what has become of it.  The request may go on, and commit again.
+        The session's status shows the outcome.  The request may go on, and commit again.
 
         Raises:
             EncodeError: a value can't be stored; nothing is.
@@ -82,7 +82,7 @@ class Visit(Actions):
         try:
             return self._commit_unread()
         except StoreFull:
-            # The page has nothing to do with it; who has a session keeps it.
+            # The page does not depend on it, and existing sessions are kept.
             logger.exception("a session that the app did not look at was not stored")
             return []
 
@@ -129,11 +129,11 @@ class Visit(Actions):
         return announcing.cookies(self)
 
     def decorate(self, headers: Headers, cookies: list[str]) -> Headers:
-        """Return the app's headers, which stay as they are, with what the session needs added.
+        """Return the app's headers, unchanged, with those of the session added.
 
         Args:
             headers: the app's.
-            cookies: what :meth:`commit` returned.
+            cookies: the result of :meth:`commit`.
         """
         if not (cookies or self.is_looked_at):
             return headers
@@ -148,7 +148,7 @@ class Visit(Actions):
     def excuses(self, status: int) -> bool:
         """Say whether an answer is to be 503: the store is away, and an app took it for a fault.
 
-        Most frameworks make a page of whatever a view raises, so that none of it gets here.
+        Most frameworks turn any exception of a view into a page, so that it never gets here.
 
         Args:
             status: of the app's answer.
@@ -163,7 +163,7 @@ class Visit(Actions):
         return is_excused
 
     def heed(self, status: int) -> None:
-        """Keep nothing of what the request did if *status*, its response's, says that it failed.
+        """Discard the request's changes if *status*, its response's, says that it failed.
 
         Only with ``keep_on_error=False``.
         """
@@ -171,7 +171,7 @@ class Visit(Actions):
             self.is_abandoned = True
 
     def finish_unanswered(self, *, is_unset: bool = False) -> None:
-        """Commit what a request did that sent no response; what needs a cookie is logged.
+        """Commit the changes of a request without a response; log those that need a cookie.
 
         The connection has become a WebSocket, say.
         """
@@ -181,7 +181,7 @@ class Visit(Actions):
             try:
                 self._move_unannounced()
             except (EncodeError, StoreError):
-                logger.exception("what a request without a response changed is lost")
+                logger.exception("the changes of a request without a response are lost")
         self.finish_late(is_unset=is_unset)
 
     def _move_unannounced(self) -> None:
@@ -199,7 +199,7 @@ class Visit(Actions):
         self.end_cleared()
 
     def finish_late(self, *, is_unset: bool = False) -> None:
-        """Commit what was changed after the headers had left; what can't be is logged."""
+        """Commit changes made after the headers were sent, or log why they can't be stored."""
         if self.is_abandoned or self.is_anonymous:
             return
         try:

@@ -62,7 +62,7 @@ def test_processes_share_it_where_the_operator_says_so(path):
         engine.close()
     # When nobody has it open, it has the store alone.
     put(command := make_engine(Odd(), path), "fourth", b"4")
-    with pytest.raises(StoreLocked, match="shares it with nobody"):
+    with pytest.raises(StoreLocked, match="does not share it"):
         make_engine(Odd(), path, trusts_disk=True).get(key("first"))
     command.close()
 

@@ -263,7 +263,7 @@ class TestAClientThatIsGiven:
     def test_one_that_caches_what_it_reads_is_refused(self):
         caching = pytest.importorskip("redis.cache")
         client = redis.Redis(protocol=3, cache_config=caching.CacheConfig())
-        with pytest.raises(ConfigError, match="caches what it reads"):
+        with pytest.raises(ConfigError, match="caches its reads"):
             RedisStore(client)
 
     @pytest.mark.slow

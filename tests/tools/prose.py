@@ -28,9 +28,6 @@ NOT_DONE: tuple[str, ...] = (
     "README.rst",
     "docs",
     "litesess/integrations/django",
-    "litesess/stores",
-    "litesess/engine",
-    "litesess/web",
 )
 
 HARD = re.compile(

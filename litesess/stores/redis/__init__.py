@@ -5,7 +5,7 @@ cluster the keys of two sessions usually lie on two nodes, so that a rotation ta
 (``rotation``).  ``store`` puts the parts together: ``link`` (the way to the servers), ``records``
 (sessions as hashes), ``sessions`` (reading), ``updates``, ``rotation``, ``deletion``, ``owners``
 (the index of each owner's sessions, and their generation), ``keys`` (the key file), ``upkeep``
-(what is looked after each hour) and ``expiries`` (hearing of sessions that Redis removes).
+(hourly checks) and ``expiries`` (hearing of sessions that Redis removes).
 
 The names are imported when they are first used: an app knows the store's options without the
 package ``redis``, which is optional.

@@ -43,7 +43,7 @@ class Address(NamedTuple):
 def patient(share: float) -> dict[str, Any]:
     """Return the settings of connections for which one try takes at most *share* seconds."""
     settings: dict[str, Any] = {
-        # One try: the store tries again, and knows what may be done twice.
+        # One try: the store tries again itself, and knows the commands that can be done twice.
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": share,
         "socket_connect_timeout": share,

@@ -38,7 +38,7 @@ class Calling:
         self._calls_by_hash = True
 
     def forget(self) -> None:
-        """Take it that the server knows no script: it may be another one."""
+        """Assume that the server knows no script: it may be another server."""
         self._known.clear()
 
     def run(self, client: Client, call: Call) -> Any:
@@ -89,7 +89,7 @@ class Calling:
             if self._calls_by_hash:
                 sent.add(script.sha)
         answers = _answers(pipeline)
-        # Only those: the others have been done.
+        # Repeat only the unknown ones: the rest have been done.
         forgotten = [at for at, answer in enumerate(answers) if _is_unknown(answer)]
         refusal = answers[forgotten[0]] if forgotten else None
         if forgotten:

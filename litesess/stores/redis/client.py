@@ -72,7 +72,7 @@ class Client(Protocol):
         """Return an empty pipeline."""
 
     def set(self, name: str, value: bytes, *, nx: bool = False, px: int | None = None) -> object:
-        """Set a value; with *nx* only if there is none; for *px* milliseconds."""
+        """Set a value; with *nx* only if the name is free; for *px* milliseconds."""
 
     def scan(
         self, cursor: int, *, match: str, count: int, target_nodes: Node | None = None

@@ -64,7 +64,7 @@ class Deletion:
             spared: handles of those that must stay.
             ended: generations of *owner*: only the sessions of the former end.
             is_followed: where a session was moved, it may have any owner.
-            passed_over: counts what is no session.
+            passed_over: counts the keys without a session.
 
         Raises:
             StoreError: as :meth:`Link.do` says.
@@ -105,8 +105,8 @@ class Deletion:
         """Take sessions out of the indexes and tell of them; return how many had not ended.
 
         Args:
-            deleted: the key and the hash of each, and what it was: b"done", if it had not ended.
-            name: of the event that is told of the others; None: no event.
+            deleted: of each the key, the hash and the outcome: b"done", if it had not ended.
+            name: of the event for those that had not ended; None: no event.
             now: in Unix seconds.
         """
         self._owners.leave_all(
@@ -133,7 +133,7 @@ class Deletion:
         # which rotates in between is found through its forwarding record.
         self._spare_later(keep, spared, clock())
         ended = self._owners.renew(owner, keys, keep, spared, clock)
-        # What began, or became the owner's, before that.
+        # Add the sessions that began, or became the owner's, before that.
         keys = self._owners.listed(owner) | keys
         deleted = 0
         with passing_over("ended with their owner's") as passed_over:
@@ -147,7 +147,7 @@ class Deletion:
                             is_followed=is_owners, passed_over=passed_over,
                         )  # fmt: skip
                 seen.update(keys)
-                # A rotation whose forwarding record has expired meanwhile leads to these alone.
+                # If a forwarding record has expired meanwhile, only the index leads on.
                 keys = self._owners.listed(owner, seen, began_before=began_at)
         return deleted
 

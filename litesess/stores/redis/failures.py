@@ -1,10 +1,10 @@
-"""What an error of Redis means: one table decides which store error it is, and what is done next.
+"""The meaning of Redis's errors: a table gives each the store's error and the next step.
 
 The table is read by the code with which a server begins an error.  A client error without a code is
 about the connection.
 
 Source: Redis 7.0, ``server.c`` (shared errors) and ``script_lua.c``; Redis documentation, "RESP
-protocol specification"; twemproxy 0.5, ``nc_message.c`` (what a proxy answers for its servers).
+protocol specification"; twemproxy 0.5, ``nc_message.c`` (a proxy's answers for its servers).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Meaning(NamedTuple):
     """The meaning of an error.
 
     Attributes:
-        text: what is wrong; it follows the server's name.
+        text: the problem, in words; it follows the server's name.
         error: the class of the error to raise.
         passes: whether another try may succeed within a moment.
         drops: whether the connections lead to a wrong or dead server, so that the next try needs
@@ -77,7 +77,7 @@ _BY_CODE: Final = {
         passes=False,
     ),
 }
-#: By a part of an error whose code is ERR: a server, or a proxy that speaks for one, is away.
+#: By a part of an error with the code ERR: a server, or a proxy that speaks for one, is away.
 _BY_TEXT: Final = {
     "max number of clients": Meaning("has as many clients as it takes (maxclients)"),
     "NOREPLICAS": _BY_CODE["NOREPLICAS"],
@@ -109,7 +109,7 @@ _CODES: Final = (
     (redis.exceptions.AuthorizationError, "NOAUTH"),
     (redis.exceptions.AuthenticationWrongNumberOfArgsError, "NOAUTH"),
 )
-#: What a connection pool says that has lent all of its connections.
+#: The errors of a connection pool that has lent all of its connections.
 _POOL_IS_EMPTY: Final = ("Too many connections", "No connection available")
 #: A server that is asked in the wrong way ends the connection.
 _ENDED: Final = ("closed by server", "Connection reset", "Broken pipe")
@@ -143,7 +143,7 @@ class Refused(Exception):
 
 
 class Failure(NamedTuple):
-    """What has come of a try.
+    """The failure of one try.
 
     Attributes:
         meaning: of the error.
@@ -162,7 +162,7 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: Exception, server: str, command: str, key: str) -> Failure:
-    """Return what *error* means; its message shows no value, id or password.
+    """Return the meaning of *error*; its message shows no value, id or password.
 
     Args:
         error: the client's, or :class:`Refused`.

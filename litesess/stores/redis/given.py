@@ -40,7 +40,7 @@ def given(server: object, timeout: float, share: float) -> Address:
         share: the part of it for one try, in seconds.
 
     Raises:
-        ConfigError: it is no client, or can't be used; the message names what to set.
+        ConfigError: it is no client, or can't be used; the message names the setting to change.
     """
     if not isinstance(server, (redis.Redis, RedisCluster)):
         raise ConfigTypeError(
@@ -48,7 +48,7 @@ def given(server: object, timeout: float, share: float) -> Address:
         )
     client: Any = server
     if client.get_encoder().decode_responses:
-        raise ConfigError("the redis client decodes responses; make it without")
+        raise ConfigError("the redis client decodes responses; make it without decode_responses")
     if any(getattr(client, name, None) for name in _FROM_REPLICAS):
         # A replica may not have a session that was just stored, or still have one that ended.
         raise ConfigError("the redis client reads from replicas; make it without")
@@ -59,7 +59,7 @@ def given(server: object, timeout: float, share: float) -> Address:
     pool = client.connection_pool
     if getattr(pool, "cache", None) is not None:
         # It would show a session that another worker has ended.
-        raise ConfigError("the redis client caches what it reads; make it without")
+        raise ConfigError("the redis client caches its reads; make it without a cache")
     settings = pool.connection_kwargs
     name = _name(settings)
     if type(pool) is redis.ConnectionPool:
@@ -95,7 +95,7 @@ def _like(pool: Any, share: float) -> Client:
 
 
 def _check_pool(pool: Any, timeout: float, share: float) -> None:
-    """Check what a pool waits for besides the answer: a free connection, or Sentinels."""
+    """Check a pool's other waits, besides the answer: for a free connection, or Sentinels."""
     if isinstance(pool, redis.BlockingConnectionPool) and (
         pool.timeout is None or pool.timeout > timeout
     ):
@@ -122,7 +122,7 @@ def _check_patience(
         replaced: settings that do not matter, as the store has its own in their place.
         timeout: in seconds.
         share: of it, for one try, in seconds.
-        subject: whose settings they are.
+        subject: the client with these settings, for the error.
     """
     wrong = [*_wrong(settings, replaced, timeout)]
     if wrong:

@@ -1,7 +1,7 @@
 """The key file of a store in Redis: read once in each process, put back if Redis loses it.
 
-Each script gets the file's last bytes, and does nothing if Redis has another file or none: what is
-stored then, a process that starts later could not read.
+Each script gets the file's last bytes, and does nothing if Redis has another file or none: a
+process that starts later could not read a session stored then.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Keys:
 
     @property
     def mark(self) -> bytes:
-        """What the scripts know the key file by; raises as :attr:`records` does."""
+        """The mark by which scripts recognise the key file; raises as :attr:`records` does."""
         return (self._opened or self._open())[1][-_MARK_BYTES:]
 
     def stored(self) -> bytes | None:

@@ -32,14 +32,14 @@ _LONGEST_WAIT: Final = 0.25
 _SHARE: Final = 0.3
 #: So many commands go to the server together: it must answer within one try.
 _BATCH: Final = 500
-#: No try takes longer, in seconds.  Source: select(2), whose time has an upper limit.
+#: No try takes longer, in seconds.  Source: select(2), which limits its time.
 _LONGEST_TRY: Final = 3600.0
 
 
 class Link:
     """The way to Redis: each command is tried again until it answers or patience ends.
 
-    Each command may be done twice, if an answer was lost: what is sent here must bear that.
+    A command can be done twice if an answer was lost: each command sent here must allow that.
 
     Attributes:
         name: of the server, for messages; it has no password.
@@ -111,7 +111,7 @@ class Link:
         return self._is_own and not self.is_cluster
 
     def close(self) -> None:
-        """Let go of the connections, but of a client's that was given.  Again is harmless."""
+        """Close the connections, except those of a given client.  Again is harmless."""
         with self._lock:
             client, self._client, self._is_closed = self._client, None, True
         if client is not None and self._is_own:
@@ -140,7 +140,7 @@ class Link:
             ask: called until it answers.
             command: that it sends, for errors; "": several.
             key: that the command is about.
-            on_loss: called before a try that follows one whose answer was lost.
+            on_loss: called before a try if the answer to the try before was lost.
 
         Raises:
             StoreUnavailable: Redis can't be used now; the commands may have been done.
@@ -248,7 +248,7 @@ class Link:
         return cursors[node.name], names
 
     def _drop(self, client: Client) -> None:
-        """Let the next try have new connections: the others may lead to the same server."""
+        """Drop all connections: they may lead to the same server.  The next try makes new ones."""
         with self._lock:
             self.drops += 1
             if self.is_renewable and self._client is client:

@@ -1,4 +1,4 @@
-"""The Lua that all scripts share: how they read times, owners and what is not there."""
+"""The Lua that all scripts share: how they read times, owners and absent values."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What Redis has of each owner: the index of the sessions, and their generation.
+"""The owners in Redis: the index of an owner's sessions, and their generation.
 
 The index is a sorted set of keys, by the time until which it has them.  A session is put into it
-before it becomes the owner's, and again with each touch if Redis has lost it.  A key in it whose
-session never became the owner's is harmless.
+before it becomes the owner's, and again with each touch if Redis has lost it.  A key in it is
+harmless if its session never became the owner's.
 
 The generation decides: a new one ends all sessions of the owner, also those that the index lacks.
 Where one server has all keys, the scripts of the sessions look after both.
@@ -28,7 +28,7 @@ logger = logging.getLogger("litesess.store")
 
 
 class _Step(NamedTuple):
-    """One step on the way to a session that is kept: where it may be, and what it is kept by."""
+    """One step on the way to a kept session: its possible key, and the handles that keep it."""
 
     key: str
     led: str
@@ -80,7 +80,7 @@ class Owners:
         return generations
 
     def join(self, key: str, owner_hash: str, ends_at: float, now: float) -> str:
-        """Return what :meth:`join_all` does, for one session."""
+        """Return the generation for one session, as :meth:`join_all` does."""
         return self.join_all([(key, owner_hash, ends_at)], now)[0]
 
     def is_current(
@@ -191,7 +191,7 @@ class Owners:
         """
         owner_hash = self.hash_of(owner)
         while generation := self._sessions.generations([owner_hash.encode()])[0]:
-            # Order: what is kept is part of the next generation before that is the owner's.
+            # Order: the kept sessions join the next generation before it becomes the owner's.
             coming, is_kept = new_token(), False
             if spared:
                 is_kept = self._adopt_all(
@@ -249,7 +249,7 @@ class Owners:
         return is_kept
 
     def _located(self, handles: Collection[str]) -> list[str]:
-        """Return the keys with these handles, also of what was moved; all are searched."""
+        """Return the keys with these handles, also of moved sessions; this searches all keys."""
         return [
             key
             for handle in handles

@@ -1,4 +1,4 @@
-"""What an operation on all sessions passes over: keys without a session that can be read."""
+"""Keys without a readable session, which an operation on all sessions passes over."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PassedOver:
 
     @contextmanager
     def guard(self, key: str) -> Iterator[None]:
-        """Pass over one session if Redis refuses what is done to it: other ones must still end."""
+        """Pass over a session if Redis refuses work on it, because other ones must still end."""
         try:
             yield
         except (StoreUnavailable, StoreClosed):
@@ -46,10 +46,10 @@ class PassedOver:
 
 @contextmanager
 def passing_over(what: str) -> Iterator[PassedOver]:
-    """Say at the end how many keys were passed over, if any were; each is logged where it is met.
+    """Log at the end the number of keys passed over, if any; each is logged when it is met.
 
     Args:
-        what: was done to the others.
+        what: the word for the work on the other sessions.
     """
     passed_over = PassedOver()
     try:

@@ -119,11 +119,11 @@ class Records:
                 owner,
                 _version(found, b"v"),
                 client,
-                # Also if it never ends: what is left of that is no number.
+                # Also if it never ends: the difference is then no number.
                 last_seen_at if last_seen_at > created_at else created_at,
             )
         except (ValueError, LitesessError) as error:
-            # Without a traceback: that may show values.
+            # No traceback: it can show values.
             logger.error(  # noqa: TRY400
                 "session %s is damaged, treated as absent: %s", ids.handle_of(key), error
             )
@@ -145,7 +145,7 @@ def _head(key: str, field: bytes) -> bytes:
 
 
 def number(text: bytes | None) -> float | None:
-    """Return a time that is stored; None if it is none: litesess did not write that."""
+    """Return a stored time; None if it is no time, which litesess did not write."""
     try:
         found = float(text or b"")
     except ValueError:

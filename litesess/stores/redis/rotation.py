@@ -1,9 +1,9 @@
 """Moving a session to another key, so that late changes and deletions find it.
 
 Where both keys lie on one node that is one script.  On a cluster it takes three steps: the new
-session waits where nothing loads it; a forwarding record takes the old session's place, if that is
-still what was read, and from then on the move counts; then the new session is let in, by the
-rotation itself or by a late request that the forwarding record has led there.
+session waits under a name that nothing loads; a forwarding record replaces the old session, if it
+has not changed since it was read, and from then on the move counts; then the new session is let
+in, by the rotation itself or by a late request that the forwarding record has led there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Rotation:
         Args:
             old: the session's key.
             new: the key it gets.
-            changes: what changes.
+            changes: the changes of the request.
             timeout: how long to try again if other requests change the session, in seconds.
 
         Returns:
@@ -88,7 +88,7 @@ class Rotation:
                 record,
                 changes.now,
                 tokens=former.tokens,
-                # A request that started before a login can't change what the login began.
+                # A request that started before a login can't change the login's session.
                 takes_changes=not changes.is_login,
             )
             if outcome == "done":
@@ -105,7 +105,7 @@ class Rotation:
         Args and errors are those of :meth:`rotate`.
 
         Returns:
-            The session as it was; None: there is none, and nothing was done.
+            The session as it was; None: it was not found, and nothing was done.
         """
         for _ in _tries("replaced", timeout):
             found = self._sessions.find(old, now)

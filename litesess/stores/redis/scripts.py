@@ -15,14 +15,14 @@ Redis Cluster keep the three on one node.
 
 An owner has an index, a sorted set of keys by the time until which it has them, under
 ``<prefix>o:{<hash>}``, and a generation, a random token, under ``<prefix>g:{<hash>}``.  A session
-that is not part of its owner's generation, or whose owner has none, has ended.  So one write ends
-all sessions of an owner, also those that the index has lost.
+that is not part of its owner's generation has ended; so has one if its owner has no generation.
+So one write ends all sessions of an owner, also those that the index has lost.
 
 If Redis is out of memory, it refuses a script's first write if that needs memory, and lets all
 later ones pass.  So a write that needs memory comes first, unless it must not be refused.
 
-Redis undoes nothing of a script that fails.  So what can fail comes before the first write, and a
-value of another type, which litesess did not write, is as good as none.
+Redis undoes nothing of a script that fails.  So steps that can fail come before the first write.  A
+value of another type, which litesess did not write, counts as absent.
 
 Times are Unix seconds as text, so that no digit is lost in Lua; they are those of the caller: a
 session ends by the clock that it was begun by.  Redis removes it by its own, so long after the call
@@ -71,8 +71,8 @@ return {'session', {'e', found[3], 'c', found[4] or '', 'l', found[5] or '', 'v'
 )
 
 #: Then its generations, "1" if the caller has found it in its owner's index: delete a session that
-#: is part of none but these; but not one in the index, as it is deleted, and counted, with the
-#: others there.
+#: is part of these alone.  Not if it is in the index: it is deleted, and counted, with the rest of
+#: the index.
 END: Final = Script("""
 local stored = fields(KEYS[1], 'h', 'g')
 if (stored[2] or '') ~= ARGV[3] then return {'gone'} end
@@ -230,7 +230,7 @@ expire(KEYS[3], ARGV[3])
 return {'done'}
 """)
 
-#: Let a session in, whose forwarding record is there.
+#: Let a waiting session in, if its forwarding record is there.
 LET_IN: Final = Script("""
 let_in()
 return {redis.call('EXISTS', KEYS[1]) == 1 and 'done' or 'gone'}

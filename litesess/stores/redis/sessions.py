@@ -155,7 +155,7 @@ class Sessions:
             while True:
                 cursor, names = self._link.scan(node, cursor, pattern, BATCH)
                 keys = [name.decode(errors="replace")[head:-1] for name in dict.fromkeys(names)]
-                # The names of a store whose prefix is longer may look like ours.
+                # The names of a store with a longer prefix can look like ours.
                 if ours := [key for key in keys if ids.is_key(key)]:
                     yield ours
                 if cursor == 0:
@@ -170,7 +170,7 @@ class Sessions:
         return _of_each(ask, [*keys], None)
 
     def facts(self, keys: list[str]) -> list[tuple[bytes | None, bytes | None]]:
-        """Return the owner's hash and the creation of each session; None for what is missing."""
+        """Return the owner's hash and the creation of each session; None for a missing one."""
 
         def ask(keys: list[str]) -> list[tuple[bytes | None, bytes | None]]:
             return [*self._link.pipe("hmget", [(self.name("s", key), "h", "c") for key in keys])]
@@ -237,14 +237,14 @@ class Sessions:
     ) -> list[Hash]:
         """Return the hashes of sessions that are part of their owners' generations; empty: none.
 
-        The others are ended.
+        All other sessions are ended.
 
         Args:
             script: reads one; on a cluster, where a script can't look after owners, all of each
                 is read.
             keys: of the sessions.
             now: in Unix seconds.
-            passed_over: counts what is no session.
+            passed_over: counts the keys without a session.
         """
         if not self.are_together:
             return self._current_apart(keys, now, passed_over)
@@ -289,7 +289,7 @@ class Sessions:
     def end(self, key: str, generations: bytes, now: float, owner_hash: bytes = b"") -> bool:
         """Delete a session that is part of none of its owner's generations any more.
 
-        Not if the owner's index has it: it is deleted, and counted, with the others there then.
+        Not if the owner's index has it: it is deleted, and counted, with the rest of the index.
         It has ended anyway: an error, which is logged, leaves it to the next request that meets it.
 
         Args:
@@ -299,7 +299,7 @@ class Sessions:
             owner_hash: the owner's hash, if the script can't look into the index.
 
         Returns:
-            Whether it has ended; False: it is part of others by now.
+            Whether it has ended; False: it is part of other generations by now.
         """
         try:
             is_indexed = "1" if owner_hash and self._is_indexed(key, owner_hash) else "0"
@@ -339,7 +339,7 @@ class Sessions:
 def _of_each(
     ask: Callable[[list[KeyT]], list[AnswerT]], keys: list[KeyT], nothing: AnswerT
 ) -> list[AnswerT]:
-    """Return what *ask* returns for *keys*; *nothing* for a key with something foreign under it.
+    """Return the answers of *ask* for *keys*; *nothing* for a key with a foreign value.
 
     Redis refuses a command on a value of another type, and with it the whole batch: it is cut in
     halves until the foreign one is alone.
@@ -367,5 +367,5 @@ def is_among(generation: bytes, generations: bytes) -> bool:
 
 
 def seconds(text: bytes | None) -> float:
-    """Return a time that is stored; 0.0, long ago, if it is none."""
+    """Return a stored time; 0.0, long ago, if it is no time."""
     return number(text) or 0.0

@@ -217,7 +217,7 @@ class RedisStore(Store):
         return self._owners.find(owner, self.clock())
 
     def locate(self, handle: str) -> str | None:
-        """Return the key of the session with that handle; None: there is none."""
+        """Return the key of the session with that handle; None: no session has it."""
         if not ids.is_handle(handle):
             return None
         keys = (key for batch in self._sessions.keys("s", handle) for key in batch)

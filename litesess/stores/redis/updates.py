@@ -63,7 +63,7 @@ class Updates:
         here, led, token, seen = check_key(key), "0", new_token(), {key}
         lost: list[str] = []
         if changes.owner is not KEEP and not self._sessions.are_together:
-            # This ends a session whose former owner's generation has ended.
+            # This ends a session if the generation of its former owner has ended.
             self._sessions.find(key, changes.now)
         while True:
             call = self._merging(here, changes, token, led, is_moved=here != key)
@@ -152,7 +152,7 @@ class Updates:
 
 
 def _check_is_undone(what: bytes, details: Sequence[bytes], changes: Changes) -> None:
-    """Check that a write whose answer was lost, and that is refused now, was not done then.
+    """Check that a refused write was not done before, when its answer was lost.
 
     Raises:
         StoreUnavailable: it may have been: the session no longer has its token.

@@ -1,4 +1,4 @@
-"""What is looked after now and then: whether Redis may evict, and the key file on a cluster.
+"""Periodic checks: whether Redis may evict, and the key file on a cluster.
 
 Source: Redis documentation, "Key eviction": every policy but ``noeviction`` takes away keys that
 are in use if ``maxmemory`` is reached; most managed services have ``volatile-lru``.
@@ -55,7 +55,7 @@ class Upkeep:
         self._is_limited = False
 
     def look(self) -> None:
-        """Look after what is due.
+        """Do the checks that are due.
 
         Raises:
             StoreUnavailable: Redis can't be used now.

@@ -12,9 +12,9 @@ from litesess.web.cookie.own import LAST_DATE, SessionCookie
 from litesess.web.cookie.settings import CookieSettings, is_host_prefixed, is_prefixed
 from litesess.web.cookie.signer import CookieSigner
 
-#: Browsers ignore what a longer life says.  Source: RFC 6265bis section 5.5.
+#: Browsers shorten a longer life to this.  Source: RFC 6265bis section 5.5.
 LONGEST_MAX_AGE: Final = 400 * 86_400
-# Source: RFC 3986 section 3.3, what may stand in a path as it is.
+# Source: RFC 3986 section 3.3, the characters that a path can have unescaped.
 _PATH_SAFE: Final = "/!$&'()*+,=:@~.-_"
 
 
@@ -33,7 +33,7 @@ def set_cookie(
 
     Args:
         signer: of the cookie.
-        session_id: what the client is to send back.
+        session_id: the id that the client is to send back.
         cookie: the session's settings.
         https: whether the request came that way.
         now: in Unix seconds; the life is counted from it.

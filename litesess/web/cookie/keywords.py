@@ -11,7 +11,7 @@ Secure: TypeAlias = Literal["auto"] | bool
 
 
 class CookieKeywords(TypedDict, total=False):
-    """What :class:`litesess.CookieSettings` takes, and the mapping in its place."""
+    """The keywords of :class:`litesess.CookieSettings`, and the keys of a mapping in its place."""
 
     max_age: float | timedelta | None
     expires: datetime | float | None

@@ -1,4 +1,4 @@
-"""One session's cookie settings: those configured, and what the app changed on this session."""
+"""One session's cookie settings: the configured ones, with the app's changes for it."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class _Attribute(Generic[ValueT, GivenT]):
 
 
 class SessionCookie:
-    """One session's cookie settings: those configured, and what the app changed on this session.
+    """One session's cookie settings: the configured ones, with the app's changes for it.
 
     Only the changes are stored with the session; the rest follows the configuration.
 
     Attributes:
         path, domain, secure, httponly, samesite, partitioned, priority: see
             :class:`CookieSettings`; settable.
-        original_max_age: the whole life, in seconds, of which ``max_age`` is what remains.
+        original_max_age: the whole life, in seconds; ``max_age`` is the rest of it.
     """
 
     __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
@@ -118,7 +118,7 @@ class SessionCookie:
 
     @property
     def expires(self) -> datetime | None:
-        """When the session ends, if nobody comes back, in UTC; settable, then it is final."""
+        """The end of the session without another request, in UTC; if you set it, it is final."""
         end = self._end()
         return None if end is None else datetime.fromtimestamp(min(end, LAST_DATE), timezone.utc)
 
@@ -133,7 +133,7 @@ class SessionCookie:
             self.change("max_age", max(end - self._clock(), 0.0))
 
     def is_agreed(self) -> bool:
-        """Say whether the settings agree; what was stored may not, after the configuration's."""
+        """Return whether the settings agree; stored ones can contradict a changed configuration."""
         try:
             check_name(self.name, self.own_settings())
         except ConfigError:
@@ -146,7 +146,7 @@ class SessionCookie:
         return replace(self.settings, **own) if own else self.settings
 
     def change(self, name: str, value: object) -> None:
-        """Set what this session's cookie differs in from the configured one."""
+        """Set an attribute in which this session's cookie differs from the configured one."""
         if self.changes.get(name, _UNCHANGED) != value:
             self.changes[name] = value
             self.is_changed = True
@@ -188,7 +188,7 @@ def life_ends_at(settings: CookieSettings, own: Mapping[str, Any], now: float) -
 
     Args:
         settings: the configured ones.
-        own: what the session's own settings differ in.
+        own: the session's own settings, where they differ.
         now: in Unix seconds.
     """
     final: float | None

@@ -14,7 +14,7 @@ logger = logging.getLogger("litesess.cookie")
 SECRET_BYTES: Final = 32
 SHORTEST_SECRET_BYTES: Final = 16
 
-# Longer ones first: what is left when all are taken out must be secret.
+# Longer ones first: the rest, when all are taken out, must be secret.
 _PLACEHOLDERS: Final = (
     "yoursecret", "notsecret", "changeme", "keyboardcat", "secretkey", "secret", "password",
     "example", "placeholder", "development", "insecure", "default", "test",
@@ -34,9 +34,9 @@ def check_secrets(name: str, value: object) -> Secrets:
     """Return the secrets as bytes, newest first.
 
     Raises:
-        ConfigError: there is none, or one is too short or well known.
+        ConfigError: no secret is given, or one is too short or well known.
 
-    Source: CVE-2020-17526 (Airflow): one default secret signed everybody's sessions.
+    Source: CVE-2020-17526 (Airflow): one default secret signed the sessions of all installations.
     """
     if isinstance(value, Secrets):
         return value
@@ -71,5 +71,5 @@ def _is_well_known(secret: bytes) -> bool:
     rest = letters
     for word in _PLACEHOLDERS:
         rest = rest.replace(word, "")
-    # What is left beside well-known words is no secret: "changeme-changeme-123".
+    # Few characters beside well-known words are no secret: "changeme-changeme-123".
     return bool(letters) and not rest and len(letters) * 2 > len(secret)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from litesess.web.cookie.keywords import CookieKeywords
 
 #: Limit on the cookie's name, path and domain, each: browsers ignore an attribute of more than 1024
-#: octets, and a cookie whose name and value have more than 4096.  Source: RFC 6265bis section 5.6.
+#: octets, and a cookie with more than 4096 in name and value.  Source: RFC 6265bis section 5.6.
 LONGEST_NAME: Final = 1024
 
 # Source: RFC 6265 section 4.1.1 (a cookie's name is a token of RFC 2616 section 2.2).
@@ -111,7 +111,7 @@ def _instant(name: str, value: object) -> float:
 class CookieSettings(Options):
     """The attributes of the session cookie."""
 
-    if TYPE_CHECKING:  # what they are given as; the fields say what they are once checked
+    if TYPE_CHECKING:  # the types of the arguments; the fields have the types of checked values
 
         def __init__(self, **given: Unpack[CookieKeywords]) -> None: ...
 
@@ -216,7 +216,7 @@ def may_be_host(settings: CookieSettings, own: Mapping[str, Any], *, is_host: bo
 
     Args:
         settings: the configured ones.
-        own: what the session's own settings differ in.
+        own: the session's own settings, where they differ.
         is_host: the client has a cookie by such a name, which must not become less than that.
     """
     return (

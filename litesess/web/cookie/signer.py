@@ -33,7 +33,7 @@ ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 
 
 class Verified(NamedTuple):
-    """A session id whose signature holds."""
+    """A session id with a valid signature."""
 
     session_id: str
     #: Where the session is stored: see :func:`litesess.ids.key_of`.
@@ -108,7 +108,7 @@ class CookieSigner:
     def csrf_token(self, session_id: str, owner: str | None) -> str:
         """Return the first CSRF token of a session: 160 bits in hex, of the id and the owner.
 
-        Nobody without the secret can make it of the id, nor the id of it.
+        Without the secret, the token can't be computed from the id, nor the id from the token.
         """
         message = f"{session_id} {owner or ''}".encode()
         return hmac.digest(self._csrf_key, message, "sha256").hex()[:40]
@@ -116,7 +116,7 @@ class CookieSigner:
     def verified(self, header: str) -> list[Verified]:
         """Return the different ids that a ``Cookie`` header carries and we have signed.
 
-        What else is in the header does not matter, and nothing in it is an error.
+        The rest of the header does not matter, and nothing in it is an error.
         """
         found: dict[str, Verified] = {}
         for value in values_of(self.name, header):
