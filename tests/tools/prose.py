@@ -27,7 +27,6 @@ MOST = {"first lines": 0.0} | dict.fromkeys(KINDS[1:], 0.02)
 NOT_DONE: tuple[str, ...] = (
     "README.rst",
     "docs",
-    "litesess/integrations/django",
 )
 
 HARD = re.compile(

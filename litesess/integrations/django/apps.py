@@ -1,4 +1,4 @@
-"""What Django needs to know of an app: its commands, and the checks of its settings."""
+"""The description of the app for Django: its commands, and the checks of its settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LitesessConfig(AppConfig):
     verbose_name: Final = "Sessions"
 
     def ready(self) -> None:
-        """Let ``manage.py check``, and whatever begins with it, look at the settings."""
+        """Register the checks of the settings, for ``manage.py check`` and commands that run it."""
         from litesess.integrations.django.checks import check_settings  # noqa: PLC0415
 
         checks.register(check_settings)

@@ -1,4 +1,4 @@
-"""``SessionStore``: what Django makes ``request.session`` with."""
+"""``SessionStore``, the class of Django's ``request.session``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ABSENT: Any = object()
 class SessionStore(Standing):
     """A session with Django's names; in-place changes of its values, at any depth, are noticed.
 
-    Changes are merged key by key into what is stored.  A session that was deleted meanwhile stays
+    Changes are merged key by key into the stored session.  If it was deleted meanwhile, it stays
     dead: :meth:`save` raises ``UpdateError``.
     """
 
@@ -48,7 +48,7 @@ class SessionStore(Standing):
     _session = property(_get_session)
 
     def pop(self, key: str, default: Any = _ABSENT) -> Any:
-        """Take a value out and return it; raise KeyError if there is none, and no *default*."""
+        """Remove a value and return it; raise KeyError if it is missing without a *default*."""
         return self._popped(self._get_session(), key, default)
 
     async def apop(self, key: str, default: Any = _ABSENT) -> Any:
@@ -61,29 +61,29 @@ class SessionStore(Standing):
         return session.pop(key) if default is _ABSENT else session.pop(key, default)
 
     def clear(self) -> None:
-        """Take all values out, and the owner with them; see :meth:`flush` for a logout."""
+        """Remove all values, and the owner with them; see :meth:`flush` for a logout."""
         session = self._get_session()
         for key in list(session):
             del session[key]
         self._is_marked = True
 
     def atomic(self, function: Callable[[SessionStore], ResultT]) -> ResultT:
-        """Call *function* with this session as it is stored now, and store what it made of it.
+        """Call *function* with this session as it is stored now, and store its changes.
 
-        If another request has written the session meanwhile, *function* is called again with what
-        that has made of it: for counters, and for what is looked at before it is set.
+        If another request has written the session meanwhile, *function* is called again with the
+        new data.  Use it for counters, and wherever you read a value before you set it.
 
         Returns:
-            What *function* returned the last time.
+            The result of the last call of *function*.
 
         Raises:
-            VersionConflict: others were faster for as long as the store's ``lock_timeout``.
+            VersionConflict: other requests were faster for as long as the store's ``lock_timeout``.
             SessionGone: the session was deleted, has expired or was given another id.
-            Exception: what *function* raised; nothing that it did is stored.
+            Exception: an error of *function*; none of its changes is stored.
         """
         return self._get_session().atomic(lambda _values: function(self))
 
-    # What is stored of it.
+    # The stored session.
 
     def exists(self, session_key: str | None) -> bool:
         """Return whether a session is stored under this id, and does not leave it."""
@@ -94,7 +94,7 @@ class SessionStore(Standing):
         return manager().store.load(ids.key_of(session_key)) is not None
 
     def load(self) -> dict[str, Any]:
-        """Return what is stored; if nothing is, this has no id any more."""
+        """Return the stored values; if the session is not stored, drop its id."""
         session_key = self._get_session_key()
         looked = None
         if session_key is not None:
@@ -105,7 +105,7 @@ class SessionStore(Standing):
         return dict(DjangoSession(looked))
 
     def create(self) -> None:
-        """Store what it holds as a new session.
+        """Store its values as a new session.
 
         Raises:
             UpdateError: the store is full.
@@ -115,7 +115,7 @@ class SessionStore(Standing):
         self._is_marked = True
 
     def save(self, must_create: bool = False) -> None:  # Django's
-        """Store what was changed; if nothing was, let it live on.
+        """Store the changes; without changes, extend the session's life.
 
         Args:
             must_create: store it as a new session under the id that was given.
@@ -174,7 +174,7 @@ class SessionStore(Standing):
             manager().store.delete(ids.key_of(session_key))
 
     def flush(self) -> None:
-        """Delete it now, durably; what is set after that begins another one, under another id."""
+        """Delete it now, durably; values set afterwards begin a session with another id."""
         self._get_session()
         self._visit.end_cleared()
         self._passed_over = ({}, [])

@@ -19,7 +19,7 @@ _SERIALIZER: Final = "django.contrib.sessions.serializers.JSONSerializer"
 
 
 def check_settings(**_which: Any) -> list[CheckMessage]:
-    """Return what is wrong with the settings, and what in them does nothing."""
+    """Return the errors in the settings, and warnings of settings without effect."""
     found: list[CheckMessage] = []
     if not _is_engine():
         found.append(

@@ -1,4 +1,4 @@
-"""What a project's settings say of its sessions, each complaint under the name of its setting."""
+"""The options in a project's settings; each error names its setting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from litesess.stores.wal import WALOptions, WALStore
 from litesess.web import CookieSettings, ManagerOptions
 
 PREFIX: Final = "LITESESS_"
-#: Where ``django.contrib.auth`` keeps who is logged in.
+#: The session key of ``django.contrib.auth`` for the user's id.
 OWNER_KEY: Final = "_auth_user_id"
 
 #: The options of the middleware that have a part in Django.
@@ -28,7 +28,7 @@ _OF_MANAGER: Final = frozenset({
     "max_session_bytes", "on_event", "owner_key", "trust_proxy",
 })  # fmt: skip
 _EVERY_REQUEST: Final = "SESSION_SAVE_EVERY_REQUEST"
-#: What decides in place of the others.
+#: Options without effect in Django, each with the setting or rule that decides instead.
 _INSTEAD: Final = {
     "cache_headers": "Django's own middleware for caches decides",
     "cookie": "set SESSION_COOKIE_SECURE, _SAMESITE, _DOMAIN, _PATH and _HTTPONLY",
@@ -47,7 +47,7 @@ _OF_STORES: Final = {item.name for item in (*fields(WALOptions), *fields(RedisOp
 
 
 class Settings:
-    """The settings of ours, as far as they can be read, and what is wrong with the others.
+    """The readable settings of litesess, and the errors in the rest.
 
     Attributes:
         problems: one sentence each.
@@ -102,11 +102,11 @@ class Settings:
             return self._place.make(self._of_store)
 
     def makes_the_store(self) -> bool:
-        """Return whether the store is made of the settings, and is nobody else's."""
+        """Return whether the settings describe the store, rather than name one of the project."""
         return not isinstance(self._given.get("store"), Store)
 
     def _checked(self, cls: type[Options], names: set[str] | frozenset[str]) -> dict[str, Any]:
-        """Return what was given of the options of *cls*, text read as what each takes."""
+        """Return the given options of *cls*, with text converted to each option's type."""
         given = {name: self._given[name] for name in names}
         options = self._tried(lambda: parsed(cls, given)) or {}
         for item in fields(cls):
@@ -115,7 +115,7 @@ class Settings:
         return options
 
     def _tried(self, work: Callable[[], Any]) -> Any:
-        """Return what *work* does, or None and note what is wrong."""
+        """Return the result of *work*; for an error return None, and note it."""
         try:
             return work()
         except ConfigError as error:
@@ -168,7 +168,7 @@ def _check(item: Field[Any], value: Any) -> None:
 
 
 def problems_of(settings: Any) -> list[str]:
-    """Return what is wrong with the settings, or with the store that they name."""
+    """Return the errors in the settings, or in the store that they name."""
     read = Settings(settings)
     if not read.problems and read.makes_the_store():
         try:

@@ -27,7 +27,7 @@ class _Configured:
         self._makes_the_store = False
 
     def manager(self) -> DjangoManager:
-        """Return the manager; a forked child goes on with its parent's, whose store allows that.
+        """Return the manager; a forked child keeps its parent's, because the store allows that.
 
         Raises:
             ImproperlyConfigured: a setting is unknown, missing or wrong.

@@ -1,7 +1,7 @@
 """The messages of ``django.contrib.messages``: a list in the store, the text that it wants outside.
 
-Django stores them as one text, of which the later of two overlapping requests would replace the
-other's.  As a list they are merged: what each request has added arrives.
+Django stores them as one text: the later of two overlapping requests would replace the text of the
+earlier one.  As a list they are merged, so that the messages of both arrive.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 #: Where ``SessionStorage`` keeps them.
 MESSAGES_KEY: Final = "_messages"
-#: What each of them begins with.
+#: The beginning of each message.
 _MARK: Final = "__json_message"
 
 

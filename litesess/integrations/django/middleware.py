@@ -1,4 +1,4 @@
-"""Django's session middleware, but that a page is served whatever has become of its session."""
+"""Django's session middleware, which also serves a page if the session has ended meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from litesess.web import REFUSED
 
 
 class SessionMiddleware(DjangosMiddleware):
-    """What ``MIDDLEWARE`` names in the place of Django's."""
+    """The middleware to name in ``MIDDLEWARE`` in place of Django's."""
 
     def __init__(self, get_response: Any) -> None:
         """Take the rest of the project.
@@ -38,8 +38,8 @@ class SessionMiddleware(DjangosMiddleware):
     def process_response(self, request: Any, response: Any) -> Any:
         """Store the session, and tell the client of it.
 
-        Of a session that has ended, or got another id, meanwhile the client is told nothing: what
-        is in the browser by now may be the cookie that a login has just set.
+        If the session has ended or got another id meanwhile, no cookie is sent: the browser may
+        already have the cookie that a login has just set.
         """
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):

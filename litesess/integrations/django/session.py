@@ -68,11 +68,11 @@ class DjangoVisit(Visit):
         self.age_of: Callable[[str | None], float] = rules.cookie_age
 
     def arrival(self) -> Arrival:
-        """Return what the client came with."""
+        """Return the sessions that the client has cookies of."""
         given = self.given
         if given is None or self.is_given_kept:
             return _NOTHING
-        # As secure as Django's settings have it: the cookie is not ours.
+        # As secure as Django's settings say: Django sets the cookie.
         verified = Verified(given, ids.key_of(given), is_stale=False, is_secure=True)
         return arrival_by(self, [verified])
 

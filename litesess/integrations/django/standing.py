@@ -1,4 +1,4 @@
-"""Which session a ``SessionStore`` stands for, and what has become of it."""
+"""The session that a ``SessionStore`` stands for, and its state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Standing(SessionBase):
         self.__dict__.pop("_session_cache", None)
 
     def come_by(self, environ: dict[str, Any]) -> None:
-        """Be the session of a request whose middleware can serve a page without its session."""
+        """Be the session of a request; its middleware can serve a page without a session."""
         self._environ = environ
 
     @property
@@ -55,10 +55,10 @@ class Standing(SessionBase):
                 visit.age_of = lambda _owner: self.get_session_cookie_age()
         return visit
 
-    # What is known of it.
+    # Facts about the session.
 
     def _validate_session_key(self, key: object) -> bool:
-        """Say whether *key* can be an id: 8 to 128 of A-Z a-z 0-9 _ -."""
+        """Return whether *key* can be an id: 8 to 128 of A-Z a-z 0-9 _ -."""
         return isinstance(key, str) and len(key) >= 8 and ID.match(key) is not None
 
     def _get_session_key(self) -> str | None:
@@ -81,15 +81,15 @@ class Standing(SessionBase):
 
     @property
     def owner(self) -> str | None:
-        """The user whose session this is, as ``store.find()`` knows them, or None."""
+        """The user that the session belongs to, as ``store.find()`` knows them, or None."""
         return self._visit.look().owner()
 
     @property
     def modified(self) -> bool:
         """Whether there is something to store: its content, at any depth, its id or its owner.
 
-        Set it to True, and the session's life begins anew.  Set it to False, and what was changed
-        so far is no reason to store it.
+        Set it to True, and the session's life begins anew.  Set it to False, and the changes made
+        so far are no reason to store it.
         """
         if not (self._is_marked or self._is_changed()):
             return False
@@ -117,8 +117,9 @@ class Standing(SessionBase):
     def _is_current(self) -> bool:
         """Return whether the session is there still, for Django's own middleware.
 
-        That answers 400 where it is not.  Asked before, it serves the page.  What such a request
-        has changed is stored, if another one has given the session another id, or dropped.
+        Without a session that middleware would answer 400.  Asked here before, it serves the page.
+        The changes of such a request are stored if another one has given the session another id;
+        otherwise they are dropped.
         """
         visit = self._visit
         is_late = visit.status is Status.OVERTAKEN or (

@@ -20,7 +20,7 @@ class Command(BaseCommand):
     requires_system_checks: ClassVar[list[str]] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run what the command line says; end the process with the command's exit status."""
+        """Run the command of the command line; end the process with its exit status."""
         # Django's own two, which it has read already, may stand anywhere.
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--settings")
