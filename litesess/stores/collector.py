@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 
 from litesess.clocks import JumpGuard
-from litesess.errors import StoreClosed
+from litesess.errors import LitesessError, StoreClosed
 from litesess.stores.base import Store
 
 logger = logging.getLogger("litesess.collector")
@@ -102,20 +102,43 @@ class _Schedule:
         self.is_over = False
         self.due_at = monotonic() + (store.gc_interval or 0.0)
         self._guard = JumpGuard(store.clock, monotonic)
+        self._failure: type[Exception] | None = None  # of the last pass
 
     def run(self, store: Store, monotonic: Callable[[], float]) -> None:
-        """Collect once; an error is logged, and the next pass tries again."""
+        """Collect once; an error is logged when it begins, and the next pass tries again."""
         with self.running:
             if self.is_over:
                 return
             try:
                 if self._guard.is_steady():
                     _collect(store)
+                self._note(store, None)
             except StoreClosed:
                 self.is_over = True
-            except Exception:
-                logger.exception("expired sessions were not removed; will retry")
+            except Exception as error:  # noqa: BLE001  # it is logged
+                self._note(store, error)
             self.due_at = monotonic() + (store.gc_interval or 0.0)
+
+    def _note(self, store: Store, error: Exception | None) -> None:
+        """Log how a pass has ended, if the one before has not ended so.
+
+        A disk may be full for days, and the log beside it on the same one.
+        """
+        failure = None if error is None else type(error)
+        if failure is self._failure:
+            return
+        self._failure = failure
+        if error is None:
+            logger.warning("%r: expired sessions are removed again", store)
+        else:
+            logger.error(
+                "%r: expired sessions are not removed, and it is tried again every %g s: %s: %s",
+                store,
+                store.gc_interval or 0.0,
+                type(error).__name__,
+                error,
+                exc_info=None if isinstance(error, (LitesessError, OSError)) else error,
+            )
 
 
 def _collect(store: Store) -> None:

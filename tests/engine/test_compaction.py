@@ -15,6 +15,7 @@ import pytest
 
 from litesess import Corruption, StoreClosed, StoreError, StoreFull, StoreLocked
 from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put
+from litesess.engine.format import OWNER_BYTES
 from litesess.engine.maintenance import Maintenance
 from tests.tools.engines import (
     FAR,
@@ -73,15 +74,24 @@ def wait_for_compaction(engine) -> None:
 @pytest.mark.parametrize("at", [0, 10, 31, 45, 48])
 @pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])
 def test_a_rotten_entry_that_counts_no_more_is_dropped(disk, caplog, at, is_deleted):
-    engine = filled(disk)
+    engine, owner = filled(disk), b"o" * OWNER_BYTES
+    change(engine, Put(key(7), b"old", FAR, owner))
     engine.compact()
     if is_deleted:
         delete(engine, 7)
     else:
-        put(engine, 7, b"new")
+        change(engine, Put(key(7), b"new", FAR, owner))
     expected = content(engine)
     snapshot = disk.names["sessions.0000000000000002.snapshot"].content
     snapshot[snapshot.index(key(7)) + at] ^= 1
+    # Nothing that reads the store meets it.
+    assert content(engine) == expected
+    assert {*engine.expired(2 * FAR)} == {*expected}
+    found = {found: (entry.value, entry.expires_at) for found, entry in engine.find(owner)}
+    assert found == {at: kept for at, kept in expected.items() if at == key(7)}
+    for like in {*engine.candidates(owner), *engine.keys_like(key(7)[:8])} - {key(7)}:
+        assert engine.get(like) is None
+    assert caplog.text == ""
     engine.compact()
     assert content(engine) == expected
     assert "can't be read, and goes" in caplog.text

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
 import pytest
 
-from litesess import MemoryStore, Record, SessionMiddleware, StoreFailed, WALStore
+from litesess import MemoryStore, Record, SessionMiddleware, StoreFailed, StoreFull, WALStore
 from litesess.ids import key_of
 from litesess.stores import collector as module
 from litesess.stores.collector import Collector
@@ -42,13 +43,12 @@ class Ageing(MemoryStore):
     def __init__(self, **options) -> None:
         super().__init__(**options)
         self.passes = 0
-        self.failing = 0
+        self.failures = []
 
     def collect(self) -> int:
         self.passes += 1
-        if self.failing:
-            self.failing -= 1
-            raise StoreFailed("the disk is gone")
+        if self.failures:
+            raise self.failures.pop(0)
         return super().collect()
 
 
@@ -61,12 +61,28 @@ def test_expired_sessions_go_by_themselves(collector):
     assert store.load(key_of("b")) is not None
 
 
-def test_an_error_in_a_pass_is_logged_and_the_next_one_runs(collector, caplog):
+def test_an_error_in_a_pass_is_one_line_when_it_begins_and_when_it_ends(collector, caplog):
+    """On a full disk each pass logged a traceback."""
     store = Ageing(gc_interval=0.01)
-    store.failing = 2
+    store.failures = [StoreFailed("the disk is gone")] * 3 + [StoreFull("the disk is full")] * 2
     collector.watch(store)
-    until(lambda: store.passes >= 4)
-    assert caplog.text.count("will retry") == 2
+    until(lambda: store.passes >= 8)
+    store.failures = [StoreFailed("the disk is gone again")]
+    until(lambda: not store.failures)
+    now = store.passes
+    until(lambda: store.passes > now + 1)
+    lines = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    told = ["disk is gone", "disk is full", "removed again", "gone again", "removed again"]
+    assert [part in line for part, line in zip(told, lines, strict=True)] == [True] * 5
+    assert "Traceback" not in caplog.text
+
+
+def test_an_error_that_is_none_of_ours_is_logged_with_its_traceback(collector, caplog):
+    store = Ageing(gc_interval=0.01)
+    store.failures = [ZeroDivisionError("a fault of ours")]
+    collector.watch(store)
+    until(lambda: store.passes >= 2)
+    assert caplog.text.count("Traceback") == 1
 
 
 def test_several_stores_share_one_daemon_thread(collector):
