@@ -165,25 +165,18 @@ class View:
             if table.cleared:
                 return None
         else:
-            entry = self._settled(key)
+            try:
+                entry = self.snapshot.get(key) if self.snapshot is not None else None
+            except (Corruption, DecryptError):
+                if not self._replaces(key[:PREFIX_BYTES]):  # it may be the key that rotted
+                    raise
+                return None
             if entry is None:
                 return None
         # A touch counts for the version that it saw; a put has its own expiry.
         if touch is not None and touch[0] == entry.version:
             return entry._replace(expires_at=touch[1])
         return entry
-
-    def _settled(self, key: bytes) -> Entry | None:
-        """Return the entry under *key* in the snapshot, or None."""
-        if self.snapshot is None:
-            return None
-        try:
-            return self.snapshot.get(key)
-        except (Corruption, DecryptError):
-            # It may be the key that rotted.
-            if self._replaces(key[:PREFIX_BYTES]):
-                return None
-            raise
 
     def _replaces(self, prefix: bytes) -> bool:
         """Return whether a log has put or deleted a key that begins so; it goes through all.
