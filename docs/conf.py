@@ -27,6 +27,8 @@ autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+# Arguments stand in the docstring of __init__.
+autoclass_content = "both"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # A prompt is not copied, nor what a command answers.

@@ -1,8 +1,10 @@
-"""Sphinx: links by file names, which are clickable on a forge, lead to the pages of the site.
+"""An extension of Sphinx for these pages.
+
+Links by file names, which are clickable on a forge, lead to the pages of the site.
 
 A link to ``flask.rst#commands`` becomes one to that page's section; a page or section that does
 not exist is a warning.  A link to another file of the project becomes a download of that file.
-The text that a page includes, such as README.rst, has its links beside its own file.
+The links of an included text, such as README.rst, are relative to that text's own file.
 """
 
 from __future__ import annotations
@@ -56,6 +58,9 @@ class FileLinks(SphinxTransform):
 
 def resolve(app: Sphinx, doctree: nodes.document, name: str) -> None:
     """Let the links of the page *name* lead to their pages, as the builder names these."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":  # Sphinx writes it between an exception and its reason
+            text.parent.replace(text, nodes.Text(": "))
     for link in doctree.findall(nodes.reference):
         if "page" not in link:
             continue
@@ -73,8 +78,17 @@ def resolve(app: Sphinx, doctree: nodes.document, name: str) -> None:
                 logger.warning("%s has no section #%s", page, fragment, location=link)
 
 
+def keep_colons(*given: Any) -> None:
+    """Keep napoleon from taking a property's first words, up to a colon, for its type."""
+    _app, what, _name, _object, _options, lines = given
+    if what in {"attribute", "property"}:
+        lines.insert(0, "")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Install the extension."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.add_transform(FileLinks)
     app.connect("doctree-resolved", resolve)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
