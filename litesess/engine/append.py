@@ -17,7 +17,7 @@ from litesess.engine.fs import is_interruption, store_error
 from litesess.engine.log import Log
 from litesess.engine.means import Limits, Means
 from litesess.engine.recovery import keep_aside, warn_of_torn
-from litesess.engine.replay import find_records
+from litesess.engine.replay import find_records, follow
 from litesess.errors import Corruption, StoreError, StoreFailed, StoreFull, StoreLocked
 
 ResultT = TypeVar("ResultT")
@@ -225,7 +225,7 @@ class Appender:
             Corruption: a record follows it.
         """
         # Read it here: a reader on its way may have noted current.bad.
-        torn = next(current.log.follow(current.table.end), None)
+        torn = next(follow(current.log, current.table.end), None)
         if not isinstance(torn, form.Bad):
             return
         if torn.short:

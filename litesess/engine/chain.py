@@ -13,8 +13,11 @@ from litesess.engine.directory import Listing
 from litesess.engine.files import Files
 from litesess.engine.log import Log
 from litesess.engine.replay import find_records, replay
+from litesess.engine.runs import Run
 from litesess.engine.snapshot import Snapshot
-from litesess.engine.view import Table, View
+from litesess.engine.table import Table
+from litesess.engine.touches import Touches
+from litesess.engine.view import View
 from litesess.errors import Corruption, StoreError
 
 FIRST_GENERATION: Final = 1
@@ -96,7 +99,7 @@ def load_chain(files: Files, listing: Listing, slot: form.Slot | None) -> Chain:
     base = snapshot.generation if snapshot else FIRST_GENERATION
     logs = _choose_logs(files, listing, base)
     _check_agreement(files, snapshot, logs, slot)
-    replayed = _replay_chain(files, logs, snapshot.sequence if snapshot else 0, slot)
+    replayed = _replay_chain(files, logs, snapshot, slot)
     chain = Chain(listing, snapshot, replayed)
     if not chain.was_closed(slot):
         _check_end(chain, slot)
@@ -230,13 +233,14 @@ def _missing_log(files: Files, generation: int) -> Corruption:
 
 
 def _replay_chain(
-    files: Files, logs: list[Log], sequence: int, slot: form.Slot | None
+    files: Files, logs: list[Log], snapshot: Snapshot | None, slot: form.Slot | None
 ) -> list[Replayed]:
     """Replay the logs that were written to, oldest first; check that each leads to the next."""
     chain = []
+    sequence = snapshot.sequence if snapshot else 0
     while logs:
         log, *logs = logs
-        replayed = _replay(log, sequence, slot)
+        replayed = _replay(Table(log, sequence, Touches(snapshot)), slot)
         chain.append(replayed)
         sequence = replayed.table.sequence
         # A compaction that was stopped before its SEAL leaves an empty next log.
@@ -261,9 +265,9 @@ def _is_empty(log: Log) -> bool:
     return all(record.kind == form.POISON for record in find_records(log))
 
 
-def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
-    """Take in one log up to its end, or up to where a crash tore it."""
-    table = Table(log, sequence)
+def _replay(table: Table, slot: form.Slot | None) -> Replayed:
+    """Take in the log of *table* up to its end, or up to where a crash tore it."""
+    log = table.log
     replayed = Replayed(table)
     durable = slot.length if slot and slot.generation == log.header.generation else 0
     replayed.durable = durable
@@ -274,6 +278,11 @@ def _replay(log: Log, sequence: int, slot: form.Slot | None) -> Replayed:
             _judge(log, found, durable)
             replayed.torn = found
             break
+        if isinstance(found, Run):
+            check_sequence(table, found, log)
+            replayed.durable = max(replayed.durable, found.durable)
+            table.apply_run(found)
+            continue
         check_order(table, found)
         replayed.durable = max(replayed.durable, found.durable)
         if found.kind == form.SEAL:
@@ -308,13 +317,13 @@ def check_order(table: Table, record: form.Record) -> None:
         raise _out_of_order(table.log, record, reason)
 
 
-def check_sequence(table: Table, record: form.Record, log: Log) -> None:
-    """Check the number of *record* of *log*; see :func:`check_order`."""
+def check_sequence(table: Table, record: form.Record | Run, log: Log) -> None:
+    """Check the (first) number of *record* of *log*; see :func:`check_order`."""
     if record.sequence != table.sequence + 1:
         raise _out_of_order(log, record, f"sequence {record.sequence} after {table.sequence}")
 
 
-def _out_of_order(log: Log, record: form.Record, reason: str) -> StoreError:
+def _out_of_order(log: Log, record: form.Record | Run, reason: str) -> StoreError:
     # An encrypted record did not get there by rot.
     return (
         Corruption(log.path, record.offset, reason)

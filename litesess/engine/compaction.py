@@ -17,8 +17,9 @@ from litesess.engine.commit import Committer
 from litesess.engine.files import Files
 from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import is_full
-from litesess.engine.snapshot import Snapshot, check
-from litesess.engine.snapshot_writer import SnapshotWriter
+from litesess.engine.snapshot import Snapshot
+from litesess.engine.snapshot_walk import copy
+from litesess.engine.snapshot_writer import SnapshotWriter, check
 from litesess.engine.view import View, paused
 from litesess.errors import StoreError, StoreFull
 
@@ -133,19 +134,23 @@ def _publish(
 
 
 def _merge(view: View, writer: SnapshotWriter, pause: Callable[[], None]) -> None:
-    """Write all that *view* shows, in the order of keys; unchanged runs are copied as bytes."""
+    """Write all that *view* shows, in the order of keys.
+
+    What was not put anew is copied as bytes; of an entry that was touched only the expiry changes,
+    which stands in the index.
+    """
     snapshot = None if any(table.cleared for table in view.tables) else view.snapshot
     at = 0
     for key in paused(_changed_keys(view, pause), pause):
         if snapshot is not None:
             found = snapshot.range_of(key)
-            snapshot.copy(at, found.start, writer)
+            copy(snapshot, at, found.start, writer, view.touched)
             at = found.stop
         entry = view.get(key)
         if entry is not None:
             writer.add(key, entry)
     if snapshot is not None:
-        snapshot.copy(at, snapshot.count, writer)
+        copy(snapshot, at, snapshot.count, writer, view.touched)
 
 
 def _changed_keys(view: View, pause: Callable[[], None]) -> Iterator[bytes]:

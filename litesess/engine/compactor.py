@@ -19,7 +19,12 @@ from litesess.errors import StoreClosed, StoreError
 
 logger = logging.getLogger("litesess.engine")
 
-_LARGEST_LIMIT: Final = 1 << 26
+#: A log may get half as long as the snapshot: so little is written for each of its bytes.
+_SHARE: Final = 2
+#: From so many bytes on, a fifth, as memory and the time to open a store grow with the log: what is
+#: written for each of its bytes stays in bounds.
+_LONG: Final = 1 << 26
+_SHARE_OF_LONG: Final = 5
 #: A log at so many times its limit is compacted by the writer that sees it.
 _OVERDUE: Final = 4
 
@@ -83,7 +88,8 @@ class Compactor:
     def limit(self) -> int:
         """How long it may get: in proportion to the snapshot, as a merge writes all of that."""
         snapshot = self._follower.current.view.snapshot
-        share = min(snapshot.size // 2, _LARGEST_LIMIT) if snapshot is not None else 0
+        size = 0 if snapshot is None else snapshot.size
+        share = min(size // _SHARE, max(_LONG, size // _SHARE_OF_LONG))
         return max(self._wal_limit, share, self._postponed)
 
     def compact(self) -> None:

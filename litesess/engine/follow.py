@@ -15,12 +15,16 @@ from collections.abc import Callable
 from typing import Final
 
 from litesess.engine import format as form
-from litesess.engine.chain import Chain, check_order, load_settled
+from litesess.engine.chain import Chain, check_order, check_sequence, load_settled
 from litesess.engine.changes import UNCOUNTED
 from litesess.engine.files import Files
 from litesess.engine.log import Log
+from litesess.engine.replay import follow
+from litesess.engine.runs import Run
 from litesess.engine.snapshot import Snapshot
-from litesess.engine.view import Table, View
+from litesess.engine.table import Table
+from litesess.engine.touches import Touches
+from litesess.engine.view import View
 from litesess.errors import Corruption, StoreFailed
 
 #: A process relies for so long, in seconds, on a log's being the one that bears its name: asking
@@ -160,11 +164,17 @@ class Follower:
 
     def _take_in(self, current: CurrentLog) -> None:
         """Follow the log of *current* to its end, or up to its SEAL and switch to the next."""
-        table = current.table
-        for found in current.log.follow(table.end):
+        for found in follow(current.log, current.table.end):
             if isinstance(found, form.Bad):
                 current.bad = found
                 return
+            table = current.table
+            if isinstance(found, Run):
+                check_sequence(table, found, table.log)
+                table.apply_run(found)
+                current.durable = max(current.durable, found.durable)
+                current.unsynced = ()
+                continue
             check_order(table, found)
             if found.kind == form.SEAL:
                 # Not taken in: a reader that comes meanwhile must not think itself at the end.
@@ -172,6 +182,7 @@ class Follower:
                 return
             if found.kind == form.MARK:
                 self._adopt_published(current)
+                table = current.table
             count = self._count
             if count is not None:
                 count += _gain(current.view, found, count)
@@ -195,8 +206,9 @@ class Follower:
             raise Corruption(
                 log.path, 0, f"is not the log that the SEAL in {current.log.path} names"
             )
-        tables = Table(log, record.sequence), *current.view.tables
-        view = View(current.view.snapshot, tables)
+        snapshot = current.view.snapshot
+        tables = Table(log, record.sequence, Touches(snapshot)), *current.view.tables
+        view = View(snapshot, tables)
         self.current = CurrentLog(view, form.HEADER_BYTES, (*current.unsynced, current.log))
 
     def _adopt_published(self, current: CurrentLog) -> None:
@@ -212,7 +224,9 @@ class Follower:
         self._show(current, snapshot)
 
     def _show(self, current: CurrentLog, snapshot: Snapshot) -> None:
-        current.view = View(snapshot, (current.table,))
+        # Order: the view first, as it is whole.
+        current.view = View(snapshot, (current.table.over(snapshot),))
+        current.table = current.view.tables[0]
         if not snapshot.count:
             # A compaction to nothing leaves out sessions whose deletion in the log is not read yet.
             # They must not be counted twice.

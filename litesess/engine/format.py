@@ -50,6 +50,7 @@ OWNER_BYTES: Final = 16
 _MEMBER: Final = struct.Struct("<BBI")  # of a GROUP: type u8, flags u8, length u32
 _PUT_HEAD: Final = struct.Struct("<32sd")  # key, expires_at f64
 _TOUCH: Final = struct.Struct("<32sQd")  # key, version u64, expires_at f64
+TOUCH_BYTES: Final = 32 + 8 + 8
 _SEAL: Final = struct.Struct("<QQ16s")  # count u64, next generation u64, its salt
 
 # magic, version u16, flags u16, store, generation u64, length u64; then tag, crc u32

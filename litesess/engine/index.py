@@ -8,7 +8,7 @@ through the positions of their entries, grouped by buckets of their owner tags.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
@@ -24,8 +24,8 @@ OWNED_GROUP: Final = 256
 
 _BUCKET_LOAD: Final = 8
 MAX_BITS: Final = 24
+SEVERAL: Final = -2  # in place of a position
 CHUNK_BYTES: Final = 1 << 20
-_SCAN_ENTRIES: Final = 4096
 PAUSE_ENTRIES: Final = 1024  # some 0.1 ms of work
 
 
@@ -144,6 +144,34 @@ class Index:
             at += 1
         return -1
 
+    def find_alone(self, prefix: bytes, bucket: int = -1) -> int:
+        """Return the position of the one entry with a key that begins so.
+
+        -1 if there is none, ``SEVERAL`` if more than one, or if that takes a closer look.
+
+        Args:
+            prefix: the first bytes of a key.
+            bucket: where to look, if it is known; see :meth:`buckets_of`.
+        """
+        if bucket < 0:
+            bucket = int.from_bytes(prefix[:4], "big") >> self._shift
+        base, buckets, memory = self._prefix_base, self._buckets, self._map
+        at = memory.find(
+            prefix,
+            base + PREFIX_BYTES * buckets[bucket],
+            base + PREFIX_BYTES * buckets[bucket + 1],
+        )
+        if at < 0:
+            return -1
+        position, astray = divmod(at - base, PREFIX_BYTES)
+        following = memory[at + PREFIX_BYTES : at + 2 * PREFIX_BYTES]
+        return SEVERAL if astray or following == prefix else position
+
+    def buckets_of(self, starts: Iterable[int]) -> list[int]:
+        """Return the bucket of each key, of which the first four bytes are given as a number."""
+        shift = self._shift
+        return [start >> shift for start in starts]
+
     def positions(self, prefix: bytes) -> range:
         """Return the positions of the entries with keys that begin with *prefix*."""
         bucket = int.from_bytes(prefix[:4], "big") >> self._shift
@@ -196,19 +224,6 @@ class Index:
         low, high = self._owned_buckets[bucket], self._owned_buckets[bucket + 1]
         at = bisect_left(self._owned, position, lo=low, hi=high)  # they ascend in each bucket
         return at < high and self._owned[at] == position
-
-    def expired_positions(self, now: float, pause: Callable[[], None]) -> Iterator[int]:
-        """Yield the positions of the entries that expire at *now* or before.
-
-        *pause* is called often, to let other threads run.
-        """
-        for start in range(0, self.count, _SCAN_ENTRIES):
-            pause()
-            chunk = self.expiries[start : start + _SCAN_ENTRIES].tolist()
-            if min(chunk) <= now:
-                for position, expires_at in enumerate(chunk, start):
-                    if expires_at <= now:
-                        yield position
 
 
 _COLUMNS: Final = (

@@ -27,7 +27,6 @@ OWN_RESERVE: Final = 1 << 8
 
 #: A log is read and copied in pieces of this size.
 CHUNK_BYTES: Final = 1 << 20
-_FIRST_LOOK_BYTES: Final = 1 << 12
 #: Room is given back from so far after the last record on, so that no reader there meets a hole.
 _KEPT_BYTES: Final = 1 << 13
 _NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
@@ -160,34 +159,6 @@ class Log:
         """Do as :meth:`has_grown`, and ask the system."""
         return self.pread(1, end) not in (b"", b"\0")
 
-    def follow(self, start: int) -> Iterator[form.Record | form.Bad]:
-        """Yield the records from *start* on, and at last the bad one that stops them, if any does.
-
-        A bad record may be being written: that is the end for now.
-        """
-        base, at, wanted = start, 0, _FIRST_LOOK_BYTES
-        data = self._read(wanted, base)
-        while True:
-            if at == len(data):
-                base, at = base + at, 0
-                data = self._read(wanted, base)
-            if not data or not data[at]:
-                return
-            found = form.decode_record(data, at, base, self.salt_crc, self.cipher)
-            if isinstance(found, form.Record):
-                yield found
-                at = found.end - base
-                continue
-            more = b""
-            if found.short:
-                # All of it at once, and a look behind it.
-                more = self._read(found.missing + wanted, base + len(data))
-            if not more:
-                yield found
-                return
-            base, data, at = base + at, data[at:] + more, 0
-            wanted = min(4 * wanted, CHUNK_BYTES)
-
     def pread(self, size: int, offset: int) -> bytes:
         """Return *size* bytes of the file from *offset* on; fewer only at its end.
 
@@ -208,13 +179,13 @@ class Log:
             Corruption: it was damaged.
         """
         offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
-        data = self._read(size, offset)
+        data = self.look(size, offset)
         found = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
         if isinstance(found, form.Bad):
             raise Corruption(self.path, offset, found.reason)
         return found
 
-    def _read(self, size: int, offset: int) -> bytes:
+    def look(self, size: int, offset: int) -> bytes:
         """Return the bytes at *offset*; fewer only at the end of the file.
 
         From mapped memory where that is looked at anyway: no call of the system, which would give

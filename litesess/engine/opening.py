@@ -1,6 +1,7 @@
 """How a process opens a store: as the first, by joining other processes, or only for reading.
 
-A process that opens or closes a store locks the directory meanwhile.  All processes that have the
+A process that opens or closes a store locks the directory meanwhile, but not while it reads what
+others have written.  All processes that have the
 store open share its presence lock.  The process that gets that lock alone is the first, and may
 put the store right, or the last, and notes in the slot where the log ends.
 """
@@ -170,11 +171,15 @@ class Opener:
             files.directory.check_in_place()
             if is_first:
                 presence.claim(sleep, is_unlisted=bool(unlisted))
-            chain = self._put_right(files, presence) if is_first else load_existing(files)
+                chain = self._put_right(files, presence)
             if not lock.take(presence.fd, shared=True):
                 raise StoreLocked(self.path, "is in use by a process that does not share it")
         finally:
             lock.release(gate)
+        if not is_first:
+            # Order: with the presence lock, nobody is the first any more; and not under the other
+            # one, so that workers that come together all read the log at once.
+            chain = load_existing(files)
         return _Entered(chain, is_shared=True, is_synced=is_first)
 
     def _enter_alone(

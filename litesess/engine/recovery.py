@@ -28,7 +28,9 @@ from litesess.engine.files import Files
 from litesess.engine.fs import is_full, write_all
 from litesess.engine.log import Log
 from litesess.engine.replay import records
-from litesess.engine.view import Table
+from litesess.engine.runs import Run
+from litesess.engine.table import Table
+from litesess.engine.touches import Touches
 from litesess.errors import StoreError
 
 logger = logging.getLogger("litesess.engine")
@@ -214,12 +216,17 @@ def _create(files: Files) -> Chain:
 def _copy(files: Files, chain: Chain) -> Replayed:
     """Publish one new log that holds the records of all logs of *chain*, and then a MARK."""
     first, current = chain.logs[0], chain.current
-    copied = Replayed(Table(current.log, first.table.before))
+    # The touches are had already, by position.
+    touched = first.table.touched
+    copied = Replayed(Table(current.log, first.table.before, Touches(None, touched.sequence)))
     head = files.new_head(
         form.WAL_MAGIC, current.log.header.store, chain.listing.newest + 1, chain.base
     )
     log = files.create_log(head, _copied_records(chain, head, copied))
     copied.table.log = log  # not the old one: the table holds offsets in the new one
+    for replayed in chain.logs[1:]:
+        touched.add(replayed.table.touched)
+    copied.table.touched = touched
     return copied
 
 
@@ -239,6 +246,11 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
     for replayed in chain.logs:
         for record in records(replayed.log, replayed.table.end):
             check_sequence(table, record, replayed.log)  # it is read for the second time
+            if isinstance(record, Run):
+                start, size = table.end, record.end - record.offset
+                table.apply_run(record._replace(offset=start, end=start + size))
+                yield record.copied(salt_crc)
+                continue
             # The next log is the only one, so a SEAL has no meaning there; its number has.
             kind, payload = (
                 (record.kind, record.payload)

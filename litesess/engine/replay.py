@@ -1,7 +1,4 @@
-"""Reading a log from end to end: to open the store, to copy it or to salvage it.
-
-Following a log while it is written is another matter: see :meth:`Log.follow`.
-"""
+"""Reading a log: on as it grows, or from end to end, to open a store, to copy or salvage it."""
 
 from __future__ import annotations
 
@@ -10,12 +7,50 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.log import CHUNK_BYTES, Log
+from litesess.engine.runs import Run, decode_run
 from litesess.errors import Corruption
 
 _MAGIC: Final = form.RECORD_MAGIC.to_bytes(2, "little")
+_FIRST_LOOK_BYTES: Final = 1 << 12
 
 
-def replay(log: Log) -> Iterator[form.Record | form.Bad]:
+def follow(log: Log, start: int) -> Iterator[form.Record | Run | form.Bad]:
+    """Yield the records from *start* on, and at last the bad one that stops them, if any does.
+
+    A bad record may be being written: that is the end for now.  Runs are looked for only where
+    much is to be read.
+    """
+    base, at, wanted = start, 0, _FIRST_LOOK_BYTES
+    data = log.look(wanted, base)
+    while True:
+        if at == len(data):
+            base, at = base + at, 0
+            data = log.look(wanted, base)
+        if not data or not data[at]:
+            return
+        if wanted > _FIRST_LOOK_BYTES and log.cipher is None:
+            run = decode_run(data, at, base, log.salt_crc)
+            if run is not None:
+                yield run
+                at = run.end - base
+                continue
+        found = form.decode_record(data, at, base, log.salt_crc, log.cipher)
+        if isinstance(found, form.Record):
+            yield found
+            at = found.end - base
+            continue
+        more = b""
+        if found.short:
+            # All of it at once, and a look behind it.
+            more = log.look(found.missing + wanted, base + len(data))
+        if not more:
+            yield found
+            return
+        base, data, at = base + at, data[at:] + more, 0
+        wanted = min(4 * wanted, CHUNK_BYTES)
+
+
+def replay(log: Log) -> Iterator[form.Record | Run | form.Bad]:
     """Yield the records of *log*, and at last the reason why there is no other one, if any.
 
     Zeros up to the end of the file are the reserved part, and no reason.
@@ -24,6 +59,11 @@ def replay(log: Log) -> Iterator[form.Record | form.Bad]:
     at = looked_again_at = 0
     decode, salt_crc, cipher = form.decode_record, log.salt_crc, log.cipher
     while True:
+        run = None if cipher is not None else decode_run(data, at, base, salt_crc)
+        if run is not None:
+            yield run
+            at = run.end - base
+            continue
         found = decode(data, at, base, salt_crc, cipher)
         if isinstance(found, form.Record):
             yield found
@@ -44,7 +84,7 @@ def replay(log: Log) -> Iterator[form.Record | form.Bad]:
         data, at = b"", 0
 
 
-def records(log: Log, end: int) -> Iterator[form.Record]:
+def records(log: Log, end: int) -> Iterator[form.Record | Run]:
     """Yield the records of *log* up to the offset *end*, all of which must be good.
 
     Raises:
@@ -54,6 +94,11 @@ def records(log: Log, end: int) -> Iterator[form.Record]:
     at = 0
     data = log.pread(min(end - start, CHUNK_BYTES), start)
     while base + at < end:
+        run = None if log.cipher is not None else decode_run(data, at, base, log.salt_crc)
+        if run is not None:
+            yield run
+            at = run.end - base
+            continue
         found = form.decode_record(data, at, base, log.salt_crc, log.cipher)
         if isinstance(found, form.Record):
             yield found

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import mmap
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from hashlib import sha256
 from itertools import chain
 from typing import Final
 from zlib import crc32
@@ -22,7 +22,15 @@ from litesess.engine.changes import UNCOUNTED, Entry
 from litesess.engine.descriptors import OpenFile
 from litesess.engine.fs import FileSystem, read, unreadable
 from litesess.engine.held import Held
-from litesess.engine.index import CHUNK_BYTES, OWNED_GROUP, PREFIX_BYTES, Index, index_bytes
+from litesess.engine.index import (
+    CHUNK_BYTES,
+    OWNED_GROUP,
+    PAUSE_ENTRIES,
+    PREFIX_BYTES,
+    SEVERAL,
+    Index,
+    index_bytes,
+)  # fmt: skip
 from litesess.engine.snapshot_format import (
     FOOTER_BYTES,
     NO_OWNER,
@@ -32,13 +40,13 @@ from litesess.engine.snapshot_format import (
     owner_tag,
     values_of,
 )
-from litesess.engine.snapshot_writer import SnapshotWriter
+from litesess.engine.snapshot_writer import check
+from litesess.engine.touches import Touches
 from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
 _FEW_LEFT: Final = 32  # of a group
-_ENCRYPTED_ENTRIES: Final = 16  # some 0.1 ms of work, if they are decrypted and encrypted
 
 
 class Snapshot:
@@ -183,39 +191,53 @@ class Snapshot:
 
     def counts(self, key: bytes) -> bool:
         """Return whether an entry under *key* is there that is counted, without its value."""
-        index = self.index
         return any(
-            self.key(position) == key and index.owner_tag(position) != self._uncounted
-            for position in index.positions(key[:PREFIX_BYTES])
+            self.key(position) == key and self.index.owner_tag(position) != self._uncounted
+            for position in self.index.positions(key[:PREFIX_BYTES])
         )
 
-    def get(self, key: bytes) -> Entry | None:
-        """Return the entry under *key*, or None.
+    def get(self, key: bytes, touched: tuple[Touches, ...] = ()) -> Entry | None:
+        """Return the entry under *key*, or None; *touched* since, newest first.
 
         Raises:
-            Corruption: the entry was damaged.
+            Corruption: it was damaged.
         """
         position = self.index.find(key[:PREFIX_BYTES])
         if position < 0:
             return None
-        found, entry = self._entry(position)
+        found, entry = self._entry(position, touched)
         if found == key:
             return entry
         # Several keys may begin alike; chance makes that rare.
         for position in self.index.positions(key[:PREFIX_BYTES]):
-            found, entry = self._entry(position)
+            found, entry = self._entry(position, touched)
             if found == key:
                 return entry
         return None
 
-    def entry(self, position: int) -> tuple[bytes, Entry]:
+    def place(self, key: bytes) -> int:
+        """Return the position of the entry of *key*; -1 if there is none.
+
+        That of another one, whose key begins alike, if it alone does: to be told by the version.
+        """
+        position = self.index.find_alone(key[:PREFIX_BYTES])
+        if position == SEVERAL:
+            for position in self.index.positions(key[:PREFIX_BYTES]):
+                if self.key(position) == key:
+                    return position
+            return -1
+        return position
+
+    def entry(self, position: int, touched: tuple[Touches, ...] = ()) -> tuple[bytes, Entry]:
         """Return the key and content of the entry at *position* in the order of keys.
+
+        *touched* since, newest first.
 
         Raises:
             Corruption: the entry was damaged.
             DecryptError: the entry is whole, but does not belong there.
         """
-        key, entry = self._entry(position)
+        key, entry = self._entry(position, touched)
         self._check_key(key, position)
         return key, entry
 
@@ -227,7 +249,7 @@ class Snapshot:
         if key[:PREFIX_BYTES] != self.index.prefix(position):
             raise Corruption(self.path, self.index.offsets[position], "the entry has another key")
 
-    def _entry(self, position: int) -> tuple[bytes, Entry]:
+    def _entry(self, position: int, touched: tuple[Touches, ...] = ()) -> tuple[bytes, Entry]:
         index, offset = self.index, self.index.offsets[position]
         try:
             data = self._fs.pread(self._file.fd, index.offsets[position + 1] - offset, offset)
@@ -237,10 +259,16 @@ class Snapshot:
         if self.cipher is not None and version != index.versions[position]:
             # An older one, from an older snapshot, is as well encrypted.
             raise self.cipher.tampered()
+        expires_at = index.expiries[position]
+        for touches in touched:
+            found = touches.columns  # a touch counts for the version that it saw
+            if found is not None and found[0][position] == version:
+                expires_at = found[1][position]
+                break
         if not index.has_owners or index.owner_tag(position) == NO_OWNER:
-            return key, Entry(value, index.expiries[position], version)
+            return key, Entry(value, expires_at, version)
         owner, value = value[: form.OWNER_BYTES], value[form.OWNER_BYTES :]
-        return key, Entry(value, index.expiries[position], version, owner)
+        return key, Entry(value, expires_at, version, owner)
 
     def key(self, position: int) -> bytes:
         """Return the key of the entry at *position*; the rest of that is not looked at.
@@ -323,46 +351,21 @@ class Snapshot:
             before = key
         return self.count
 
-    def copy(self, start: int, stop: int, writer: SnapshotWriter) -> None:
-        """Add the entries from position *start* up to *stop* to *writer*."""
-        if writer.takes_from(self.cipher):
-            self._copy_bytes(start, stop, writer)
-        else:
-            self._encrypt_anew(start, stop, writer)
+    def piece(self, start: int, stop: int) -> tuple[int, bytes]:
+        """Return where the entries end, at most *stop*, that fit into one piece, and their bytes.
 
-    def _encrypt_anew(self, start: int, stop: int, writer: SnapshotWriter) -> None:
-        """Add entries that were encrypted under another data key."""
-        for position in range(start, stop):
-            if position % _ENCRYPTED_ENTRIES == 0:
-                writer.index.pause()
-            writer.add(*self.entry(position))
-
-    def _copy_bytes(self, start: int, stop: int, writer: SnapshotWriter) -> None:
-        """Add entries as they are."""
-        first, last = self.index.offsets[start], self.index.offsets[stop]
-        shift = writer.offset - first
-        for offset in range(first, last, CHUNK_BYTES):
-            size = min(CHUNK_BYTES, last - offset)
-            data = read(self._fs, self._file.fd, size, offset, self.path)
-            if len(data) != size:
-                raise Corruption(self.path, offset, f"read {len(data)} of {size} bytes")
-            writer.add_bytes(data)
-        writer.index.copy(self.index, start, stop, shift)
-
-
-def check(fs: FileSystem, fd: int, path: str) -> None:
-    """Read the whole snapshot back and compare it with the digest in its footer.
-
-    Raises:
-        Corruption: it was damaged.
-    """
-    end = fs.size(fd) - FOOTER_BYTES
-    footer = decode_footer(read(fs, fd, FOOTER_BYTES, end, path), path, end)
-    digest = sha256()
-    for at in range(0, end, CHUNK_BYTES):
-        digest.update(read(fs, fd, min(CHUNK_BYTES, end - at), at, path))
-    if digest.digest() != footer.sha256:
-        raise Corruption(path, 0, "SHA-256 differs from the footer's")
+        Raises:
+            Corruption: the file is too short.
+        """
+        offsets = self.index.offsets
+        first, stop = offsets[start], min(stop, start + PAUSE_ENTRIES)
+        if offsets[stop] - first > CHUNK_BYTES:
+            stop = max(bisect_right(offsets, first + CHUNK_BYTES, start, stop) - 1, start + 1)
+        size = offsets[stop] - first
+        data = read(self._fs, self._file.fd, size, first, self.path)
+        if len(data) != size:
+            raise Corruption(self.path, first, f"read {len(data)} of {size} bytes")
+        return stop, data
 
 
 def _read_index(fs: FileSystem, fd: int, footer: Footer, size: int, path: str) -> Iterator[bytes]:

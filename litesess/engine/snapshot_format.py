@@ -11,13 +11,14 @@ from zlib import crc32
 
 from litesess.crypto import OVERHEAD_BYTES, ValueCiphers
 from litesess.engine.changes import Entry
-from litesess.engine.format import CRC, Head, check_crc, with_crc
+from litesess.engine.format import CRC, KEY_BYTES, Head, check_crc, with_crc
 from litesess.errors import Corruption, DecryptError
 
 # key, version u64, length u32; then crc u32
 _ENTRY: Final = struct.Struct("<32sQII")
 ENTRY_BYTES: Final = 32 + 8 + 4 + 4
 _ENTRY_CHECKED: Final = ENTRY_BYTES - 4
+_VERSION: Final = struct.Struct("<Q")
 
 #: An owner tag stands for an owner in the index.
 OWNER_TAG_BYTES: Final = 8
@@ -65,6 +66,12 @@ def decode_entry(
     if refusal is not None:
         raise refusal
     return key, version, value
+
+
+def version_of(data: bytes, at: int) -> int:
+    """Return the version of the entry at *at*; nothing is checked."""
+    version: int = _VERSION.unpack_from(data, at + KEY_BYTES)[0]
+    return version
 
 
 class Footer(NamedTuple):

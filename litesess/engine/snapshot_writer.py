@@ -12,7 +12,7 @@ from zlib import crc32
 from litesess.crypto import Cipher
 from litesess.engine import format as form
 from litesess.engine.changes import Entry
-from litesess.engine.fs import FileSystem, write_all
+from litesess.engine.fs import FileSystem, read, write_all
 from litesess.engine.index import (
     CHUNK_BYTES,
     PAUSE_ENTRIES,
@@ -21,12 +21,15 @@ from litesess.engine.index import (
     bucket_bits,
 )
 from litesess.engine.snapshot_format import (
+    FOOTER_BYTES,
     NO_OWNER,
     Footer,
+    decode_footer,
     encode_entry,
     owner_tag,
     values_of,
 )
+from litesess.errors import Corruption
 
 
 class SnapshotWriter:
@@ -134,18 +137,26 @@ class IndexBuilder:
         self.owner_tags = bytearray()
         self._paused_at = 0
 
-    def copy(self, index: Index, start: int, stop: int, shift: int) -> None:
-        """Add rows of another index; their entries have moved by *shift* bytes in the file."""
-        for at in range(start, stop, PAUSE_ENTRIES):
-            end = min(at + PAUSE_ENTRIES, stop)
-            self.prefixes += index.prefixes(at, end)
-            self.expiries.extend(index.expiries[at:end])
-            offsets = index.offsets[at:end]
-            self.offsets.extend([offset + shift for offset in offsets] if shift else offsets)
-            if len(index.versions):
-                self.versions.extend(index.versions[at:end])
-            self.owner_tags += index.owner_tags(at, end)
-            self.pause_if_due()
+    def copy(
+        self, index: Index, start: int, stop: int, shift: int, expiries: Iterable[float]
+    ) -> None:
+        """Add rows of another index, at most ``PAUSE_ENTRIES``.
+
+        Args:
+            index: the other one.
+            start: the position of the first.
+            stop: where they end.
+            shift: by how many bytes their entries have moved in the file.
+            expiries: when they expire.
+        """
+        self.prefixes += index.prefixes(start, stop)
+        self.expiries.extend(expiries)
+        offsets = index.offsets[start:stop]
+        self.offsets.extend([offset + shift for offset in offsets] if shift else offsets)
+        if len(index.versions):
+            self.versions.extend(index.versions[start:stop])
+        self.owner_tags += index.owner_tags(start, stop)
+        self.pause_if_due()
 
     def pause_if_due(self) -> None:
         """Let other threads run, unless little was added since: that takes longer than to add."""
@@ -235,3 +246,18 @@ def parts(columns: Iterable[array[Any] | bytearray]) -> Iterator[bytes]:
         view = memoryview(column).cast("B")
         for at in range(0, len(view), CHUNK_BYTES):
             yield bytes(view[at : at + CHUNK_BYTES])
+
+
+def check(fs: FileSystem, fd: int, path: str) -> None:
+    """Read the whole snapshot back and compare it with the digest in its footer.
+
+    Raises:
+        Corruption: it was damaged.
+    """
+    end = fs.size(fd) - FOOTER_BYTES
+    footer = decode_footer(read(fs, fd, FOOTER_BYTES, end, path), path, end)
+    digest = sha256()
+    for at in range(0, end, CHUNK_BYTES):
+        digest.update(read(fs, fd, min(CHUNK_BYTES, end - at), at, path))
+    if digest.digest() != footer.sha256:
+        raise Corruption(path, 0, "SHA-256 differs from the footer's")

@@ -1,8 +1,4 @@
-"""The view of readers: a snapshot and, newer, a table for each log after it.
-
-Readers take no lock.  A table changes only by following its log, one record after the other, so
-a reader meets the state before a record or the state after it.
-"""
+"""The view of readers: a snapshot and, newer, a table for each log after it."""
 
 from __future__ import annotations
 
@@ -11,139 +7,31 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from litesess.engine import format as form
-from litesess.engine.changes import UNCOUNTED, Entry
+from litesess.engine.changes import Entry
 from litesess.engine.index import PREFIX_BYTES
-from litesess.engine.log import Log, pack_location
 from litesess.engine.snapshot import Snapshot
+from litesess.engine.snapshot_walk import expired_positions
+from litesess.engine.table import DELETED, Table
 from litesess.errors import Corruption, DecryptError
 
 logger = logging.getLogger("litesess.engine")
 
 ItemT = TypeVar("ItemT")
 
-_DELETED: Final = 0  # no record stands at offset 0
-#: To copy more keys at once would hold up all other threads.
-_COPIED: Final = 1 << 14
 _PAUSE_EVERY: Final = 64  # entries that are read, some 0.3 ms of work
-
-
-class Table:
-    """The changes of one log."""
-
-    __slots__ = (
-        "before", "cleared", "end", "last_kind", "log", "owned", "puts", "sequence", "touches",
-        "uncounted",
-    )  # fmt: skip
-
-    def __init__(self, log: Log, before: int) -> None:
-        """Begin with nothing; *before* is the last sequence number before this log."""
-        self.log = log
-        self.before = before
-        #: The number and type of the last record taken in, and where it ends.
-        self.sequence = before
-        self.last_kind = 0
-        self.end = form.HEADER_BYTES
-        #: Where each key was put last, or ``_DELETED``.
-        self.puts: dict[bytes, int] = {}
-        #: The keys that were put for each owner, once or ever: one, or several.
-        self.owned: dict[bytes, bytes | set[bytes]] = {}
-        #: The keys with a last entry in this log that is of ``UNCOUNTED``.
-        self.uncounted: set[bytes] = set()
-        #: The version that was touched, and when it expires since.
-        self.touches: dict[bytes, tuple[int, float]] = {}
-        #: Nothing older than this table counts any more.
-        self.cleared = False
-
-    @property
-    def count(self) -> int:
-        """How many records were taken in."""
-        return self.sequence - self.before
-
-    def apply(self, record: form.Record) -> None:
-        """Take in the changes of *record*; doing it again changes nothing."""
-        for kind, flags, payload in form.members(record):
-            if kind == form.PUT:
-                key = form.key_of(payload)
-                if flags & form.OWNED:
-                    self._note_owner(form.owner_of(payload), key)
-                elif self.uncounted:
-                    self.uncounted.discard(key)
-                self.puts[key] = pack_location(record)
-                if self.touches:
-                    self.touches.pop(key, None)
-            elif kind == form.TOUCH:
-                touch = form.decode_touch(payload)
-                self.touches[touch.key] = touch.version, touch.expires_at
-            elif kind == form.DELETE:
-                self.puts[payload] = _DELETED
-                self.touches.pop(payload, None)
-                self.uncounted.discard(payload)
-            elif kind == form.CLEAR:
-                # Order: a reader that misses a key here must not look for it in older tables.
-                self.cleared = True
-                self.puts = {}
-                self.touches = {}
-                self.owned = {}
-                self.uncounted = set()
-        # Order: last, so that after an interruption this record is taken in again.
-        self.sequence, self.last_kind, self.end = record.sequence, record.kind, record.end
-
-    def shadow(self) -> Table:
-        """Return a table that deletes all that this one has put or deleted."""
-        found = Table(self.log, self.before)
-        found.cleared = self.cleared
-        found.puts = dict.fromkeys(self.puts.copy(), _DELETED)
-        return found
-
-    def has_deleted(self) -> bool:
-        """Return whether a key was deleted, or its session moved to another one."""
-        return self.cleared or bool(self.uncounted) or _DELETED in self.puts.values()
-
-    def _note_owner(self, owner: bytes, key: bytes) -> None:
-        if owner == UNCOUNTED:
-            self.uncounted.add(key)
-            return
-        self.uncounted.discard(key)
-        keys = self.owned.get(owner)
-        if keys is None:
-            self.owned[owner] = key  # most have one, and a set takes 200 bytes
-        elif isinstance(keys, set):
-            keys.add(key)
-        elif keys != key:
-            self.owned[owner] = {keys, key}
-
-    def owned_by(self, owner: bytes) -> Iterator[bytes]:
-        """Yield the keys that were put here for *owner*; some twice, if another comes meanwhile."""
-        keys = self.owned.get(owner)
-        if not isinstance(keys, set):
-            yield from () if keys is None else (keys,)
-        elif len(keys) < _COPIED:
-            yield from keys.copy()
-        else:
-            try:
-                yield from keys
-            except RuntimeError:  # one was added
-                yield from keys.copy()
-
-    def unowned(self) -> list[bytes]:
-        """Return the keys that were put here, and neither deleted nor put for an owner."""
-        puts = self.puts.copy()
-        owned = self.uncounted.copy()
-        for keys in self.owned.copy().values():
-            owned.update([keys] if isinstance(keys, bytes) else keys.copy())
-        return [key for key, at in puts.items() if at != _DELETED and key not in owned]
 
 
 class View:
     """An immutable set of tables over a snapshot; swapped whole when a generation ends."""
 
-    __slots__ = ("snapshot", "tables")
+    __slots__ = ("snapshot", "tables", "touched")
 
     def __init__(self, snapshot: Snapshot | None, tables: tuple[Table, ...]) -> None:
         self.snapshot = snapshot
         #: Newest first.
         self.tables = tables
+        #: The touches of the snapshot's entries, newest first.
+        self.touched = tuple([table.touched for table in tables])
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry under *key*, or None.
@@ -158,7 +46,7 @@ class View:
                 touch = table.touches.get(key)
             location = table.puts.get(key)
             if location is not None:
-                if location == _DELETED:
+                if location == DELETED:
                     return None
                 entry = table.log.entry(location, key)
                 break
@@ -166,12 +54,10 @@ class View:
                 return None
         else:
             try:
-                entry = self.snapshot.get(key) if self.snapshot is not None else None
+                return None if self.snapshot is None else self.snapshot.get(key, self.touched)
             except (Corruption, DecryptError):
                 if not self._replaces(key[:PREFIX_BYTES]):  # it may be the key that rotted
                     raise
-                return None
-            if entry is None:
                 return None
         # A touch counts for the version that it saw; a put has its own expiry.
         if touch is not None and touch[0] == entry.version:
@@ -200,7 +86,7 @@ class View:
         for table in self.tables:
             location = table.puts.get(key)
             if location is not None:
-                return location != _DELETED
+                return location != DELETED
             if table.cleared:
                 return False
         return None
@@ -210,7 +96,7 @@ class View:
         for table in self.tables:
             location = table.puts.get(key)
             if location is not None:
-                return location != _DELETED and key not in table.uncounted
+                return location != DELETED and key not in table.uncounted
             if table.cleared:
                 return False
         return self.snapshot is not None and self.snapshot.counts(key)
@@ -264,7 +150,7 @@ class View:
             for key, location in puts.items():
                 if key not in seen:
                     was_counted = snapshot is not None and snapshot.counts(key)
-                    is_counted = location != _DELETED and key not in table.uncounted
+                    is_counted = location != DELETED and key not in table.uncounted
                     total += is_counted - was_counted
             seen.update(puts)
             if table.cleared:
@@ -280,7 +166,7 @@ class View:
         gone: set[bytes] = set()
         for table in self.tables:
             puts = table.puts.copy()
-            if any(at != _DELETED and key not in gone for key, at in puts.items()):
+            if any(at != DELETED and key not in gone for key, at in puts.items()):
                 return False
             gone.update(puts)
             if table.cleared:
@@ -320,7 +206,7 @@ class View:
         if snapshot is not None:
             for position in range(snapshot.count):
                 try:
-                    key, entry = snapshot.entry(position)
+                    key, entry = snapshot.entry(position, self.touched)
                 except (Corruption, DecryptError):
                     if self._replaces(snapshot.index.prefix(position)):
                         continue
@@ -340,7 +226,7 @@ class View:
         snapshot = self._snapshot_below()
         if snapshot is None:
             return
-        for position in paused(snapshot.index.expired_positions(now, pause), pause):
+        for position in paused(expired_positions(snapshot, now, self.touched, pause), pause):
             try:
                 key, _ = snapshot.entry(position)
             except (Corruption, DecryptError):
@@ -365,12 +251,12 @@ class View:
         return None if any(table.cleared for table in self.tables) else self.snapshot
 
     def _newer_keys(self, newer: list[dict[bytes, Any]]) -> Iterator[bytes]:
-        """Yield each key once that a log has put or touched; *newer* tells afterwards which."""
+        """Yield each key once that a log has put; *newer* tells afterwards which."""
         for table in self.tables:
             # Copies: a key that is put while this runs must not vanish from both sides.
             puts, touches = table.puts.copy(), table.touches.copy()
             for key, location in puts.items():
-                if location != _DELETED and not any(key in seen for seen in newer):
+                if location != DELETED and not any(key in seen for seen in newer):
                     yield key
             newer.append(puts)
             # A touch may have brought the end nearer than the index of the snapshot says.

@@ -75,7 +75,8 @@ class WALOptions(Options):
     )
     wal_limit: int = option(
         1_048_576,
-        "Bytes of log after which it is compacted; half the snapshot, if that is more",
+        "Bytes of log after which it is compacted; half the snapshot, if that is more, or a fifth"
+        " of a large one",
         check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
     )
     ttl: float = shared.ttl()

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from litesess import Corruption, StoreClosed, StoreError, StoreFull, StoreLocked
-from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put
+from litesess.engine import Clear, Delete, Entry, FileSystem, Hooks, Put, compactor
 from litesess.engine.format import OWNER_BYTES
 from litesess.engine.maintenance import Maintenance
 from tests.tools.engines import (
@@ -268,6 +268,17 @@ def test_a_log_far_beyond_its_limit_is_compacted_by_its_writer(disk, caplog):
     assert engine._open.follower.current.log.header.generation > 1
     assert "nobody compacts it" in caplog.text
     assert len(content(engine)) == 61
+
+
+def test_a_long_log_gets_a_fifth_of_the_snapshot_however_large_that_is(disk, monkeypatch):
+    monkeypatch.setattr(compactor, "_LONG", 4096)
+    engine = make_engine(disk, wal_limit=1024)
+    for count, share in (20, 2), (200, 5), (800, 5):
+        for number in range(count):
+            put(engine, number, b"x" * 200, sync=False)
+        engine.compact()
+        snapshot = engine._open.follower.current.view.snapshot
+        assert engine._open.compactor.limit == snapshot.size // share
 
 
 def test_the_limit_grows_with_the_snapshot(disk):

@@ -615,3 +615,41 @@ def test_a_deleted_maintenance_lock_lets_nobody_compact_beside_another(tmp_path)
     assert content(new) == content(old)
     old.close()
     new.close()
+
+
+def test_workers_that_join_at_once_read_the_log_side_by_side(two, disk):
+    second, third = make_engine(disk), make_engine(disk)
+    held: list[bytes] = []
+
+    def fault(call: str) -> None:
+        # While the second reads the log, the third joins from beginning to end.
+        if call == "pread" and second._open is None and not held:
+            held.append(b"")
+            disk.fault = lambda _call: None
+            held.append(third.get(key("first")).value)
+
+    disk.fault = fault
+    assert second.get(key("first")).value == b"1"
+    assert held == [b"", b"1"]
+
+
+def test_a_store_has_no_first_opener_while_somebody_joins_it(two, disk):
+    one, other = two
+    joining, late = make_engine(disk), make_engine(disk)
+    killed: list[object] = []
+
+    def fault(call: str) -> None:
+        # All that had it open are killed; who comes next must not put it right meanwhile.
+        if call == "pread" and not killed:
+            killed.append(None)
+            disk.fault = lambda _call: None
+            abandon(one)
+            abandon(other)
+            put(late, "late", b"2")
+            killed.append(generation(late))
+
+    put(one, "more", b"m", sync=False)
+    disk.fault = fault
+    assert joining.get(key("late")).value == b"2"
+    assert joining.get(key("more")).value == b"m"
+    assert killed[1:] == [1]

@@ -135,9 +135,9 @@ def know_no_watermark(monkeypatch) -> None:
 
 
 def fall_back_to_an_older_state(monkeypatch) -> None:
-    def replay_what_is_good(log, sequence, _slot):
-        replayed = chain.Replayed(chain.Table(log, sequence))
-        for found in chain.find_records(log):
+    def replay_what_is_good(table, _slot):
+        replayed = chain.Replayed(table)
+        for found in chain.find_records(table.log):
             replayed.table.apply(found)
         return replayed
 
