@@ -82,7 +82,7 @@ def keep_colons(*given: Any) -> None:
     """Keep napoleon from taking a property's first words, up to a colon, for its type."""
     _app, what, _name, _object, _options, lines = given
     if what in {"attribute", "property"}:
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
