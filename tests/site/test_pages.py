@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import requests
 from docutils import nodes
 
 from litesess import MemoryStore, SessionMiddleware
+from litesess.cli import MODULES
+from litesess.cli.arguments import Commands
 from tests.site.test_docs import PAGES, README, literal_blocks, parse, table_after
 from tests.tools import reference
 from tests.tools.browsers import NGINX, tls_proxy
@@ -103,6 +106,45 @@ def test_each_option_of_each_declaration_has_a_type() -> None:
 def block(page: str, language: str, number: int = 0) -> str:
     """Return a block of a page in a language."""
     return literal_blocks((DOCS / page).read_text(), language)[number]
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    all_of_them = Commands(MODULES)
+    all_of_them.load_all()
+    (parsers,) = (
+        action.choices
+        for action in all_of_them.parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(parsers)
+
+
+def lines_with_commands(page: Path) -> list[list[str]]:
+    """Return the words of each command of litesess in the literal blocks of a page."""
+    blocks = [
+        node.astext()
+        for node in tree(page).findall(nodes.literal_block)
+        if "python" not in node["classes"]
+    ]
+    text = "\n".join(blocks).replace("\\\n", " ")
+    found = re.findall(r"(?:^|[ (])(?<!SETUSER )litesess ([a-z][^|;&>)\n\"]*)", text, re.MULTILINE)
+    return [words.split() for words in found if "[OPTIONS]" not in words]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_command_line_takes_each_command_of_the_page(
+    page: Path, commands: dict[str, argparse.ArgumentParser]
+) -> None:
+    for name, *words in lines_with_commands(page):
+        commands[name].parse_args(words)
+    # In a sentence the address is often left out.
+    for literal in (node.astext() for node in tree(page).findall(nodes.literal)):
+        name, *words = (re.findall(r"^litesess ([a-z].*)", literal) or ["stats"])[0].split()
+        if name != "COMMAND":
+            known = commands[name]._option_string_actions
+            assert {word for word in words if word.startswith("--")} <= {*known}, literal
 
 
 def test_the_files_for_containers_are_yaml_of_the_right_shape() -> None:
