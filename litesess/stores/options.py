@@ -31,15 +31,15 @@ def take_settings(store: object, given: object) -> None:
 
 def ttl() -> Any:
     """Return the option ``ttl``."""
-    return option(86_400, "Life of a session whose cookie has no expiry, in seconds", check=seconds)
+    return option(86_400, "Life of a session if its cookie has no expiry, in s", check=seconds)
 
 
 def anonymous_ttl() -> Any:
     """Return the option ``anonymous_ttl``."""
     return option(
         None,
-        "As ``ttl``, for a session without an owner: a shorter one removes the sessions of"
-        " passing visitors and robots soon; ``None``: ``ttl``.  If the cookie has a ``max_age`` or"
+        "As ``ttl``, for a session without an owner.  A short one soon removes the sessions of"
+        " passing visitors and robots.  ``None``: ``ttl``.  If the cookie has a ``max_age`` or"
         " ``expires``, that decides, with an owner or without",
         check=optional(seconds),
     )
@@ -49,7 +49,7 @@ def gc_interval() -> Any:
     """Return the option ``gc_interval``."""
     return option(
         300,
-        "Seconds between two removals of expired sessions; ``None``: none",
+        "Seconds between two collections, which remove expired sessions.  ``None``: no collections",
         check=optional(seconds),
     )
 
@@ -58,8 +58,8 @@ def touch_interval() -> Any:
     """Return the option ``touch_interval``."""
     return option(
         "auto",
-        "Smallest change of expiry worth a write, in seconds; auto: a tenth of the life, at most"
-        " 60",
+        "Smallest change of expiry that is written, in seconds.  auto: a tenth of the life, at most"
+        " 60 s",
         check=_touch_interval,
     )
 
@@ -80,8 +80,8 @@ def max_sessions() -> Any:
         None,
         "Upper limit on stored sessions, counting expired ones that are not removed yet.  When it"
         " is reached, a new session without an owner takes the place of another one without an"
-        " owner; if none is found, the page is served without a session.  Logins are always"
-        " stored, and never end for others",
+        " owner.  If no such session is found, the page is served without a session.  Logins are"
+        " always stored, and are never ended to make room",
         check=optional(count),
     )
 
@@ -90,7 +90,7 @@ def max_per_owner() -> Any:
     """Return the option ``max_per_owner``."""
     return option(
         None,
-        "Most sessions that one owner may have; the oldest ends for another one",
+        "Upper limit on the sessions of one owner.  One more ends the oldest",
         check=optional(count),
     )
 
@@ -99,7 +99,7 @@ def clock() -> Any:
     """Return the option ``clock``."""
     return option(
         wall_time,
-        "Returns the current time in Unix seconds; replace it in tests",
+        "Returns the current time in Unix seconds.  Replace it in tests",
         check=function,
         shown="time.time",
     )

@@ -64,30 +64,30 @@ class WALOptions(Options):
 
     collection: str = option(
         "sessions",
-        "What the files' names begin with; several may share a directory",
+        "The beginning of the files' names.  Several collections can share a directory",
         check=_collection,
     )
     durable: bool = option(
         True,
-        "Sync each commit to the disk before it is acknowledged; ``False``: a power cut may cost"
-        " the last seconds, a crash of the process nothing",
+        "Sync each commit to the disk before it is acknowledged.  ``False``: a power cut can lose"
+        " the last seconds, a crash of the process loses nothing",
         check=boolean,
     )
     wal_limit: int = option(
         1_048_576,
-        "Bytes of log after which it is compacted; half the snapshot, if that is more, or a fifth"
-        " of a large one",
+        "Size of the log in bytes that starts a compaction; half the snapshot, if that is more,"
+        " or a fifth of a large one",
         check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
     )
     ttl: float = shared.ttl()
     anonymous_ttl: float | None = shared.anonymous_ttl()
     gc_interval: float | None = shared.gc_interval()
-    compact_after_gc: bool = option(False, "Compact after each such removal", check=boolean)
+    compact_after_gc: bool = option(False, "Compact after each collection", check=boolean)
     compact_interval: float | None = option(
         86_400,
-        "Seconds after which such a removal compacts, too, if anything was deleted since the last"
-        " time, so that it leaves the disk; at once if that is most of what there was.  0: whenever"
-        " anything was deleted; ``None``: never, only a log that grows is compacted",
+        "After this many seconds a collection compacts, too, if anything was deleted since the last"
+        " one, so that it leaves the disk; at once if most was deleted.  0: whenever anything"
+        " was deleted.  ``None``: never; only a log that grows is compacted",
         check=optional(seconds_or_zero),
     )
     encryption_key: EncryptionKey | None = shared.key("all that is stored")
@@ -95,19 +95,19 @@ class WALOptions(Options):
     max_sessions: int | None = shared.max_sessions()
     max_per_owner: int | None = shared.max_per_owner()
     lock_timeout: float = option(
-        10, "Seconds to wait for another process to let go of the store", check=seconds_or_zero
+        10, "Longest wait for another process to release the store, in s", check=seconds_or_zero
     )
     read_only: bool = option(
-        False, "Change nothing, take no lock; what others write shows", check=boolean
+        False, "Change nothing, take no lock.  Other processes' changes are visible", check=boolean
     )
     share_anywhere: bool = option(
         False,
-        "Let several processes share it on a file system of any type: docs/workers.rst",
+        "Allow several processes on a file system of any type: docs/workers.rst",
         check=boolean,
     )
     debug: bool = option(
         False,
-        "Log at DEBUG level what the store does, to stderr if nothing is set up",
+        "Log the store's work at DEBUG level, to stderr if logging is not set up",
         check=boolean,
     )
     clock: Callable[[], float] = shared.clock()

@@ -108,73 +108,73 @@ class ManagerOptions(Options):
     """How sessions are kept for an app."""
 
     secret: tuple[bytes, ...] = required(
-        "Signs the cookie: str, bytes, or a list, newest first: the first signs, all verify",
+        "Signs the cookie: str, bytes, or a list, newest first.  The first one signs, all are"
+        " accepted",
         check=check_secrets,
         secret=True,
     )
     store: Store = required(
-        "Where the sessions are kept: a store, or an address such as ``redis://HOST``", check=_store
+        "The store of the sessions, or its address, such as ``redis://HOST``", check=_store
     )
     cookie_name: str | None = option(
         None,
-        "The cookie's name; ``None``: ``__Host-litesess.sid`` over https, where the cookie's path"
-        " and domain allow it, else ``litesess.sid``",
+        "The cookie's name.  ``None``: ``__Host-litesess.sid`` over https if the cookie's path and"
+        " domain allow it, else ``litesess.sid``",
         check=optional(text),
     )
     cookie: CookieSettings | Callable[..., object] = option(
         None,
-        "The cookie's attributes: ``CookieSettings``, a mapping, or a callable that gets the"
+        "The cookie's attributes: ``CookieSettings``, a mapping, or a function that takes the"
         " environ and returns one of these",
         check=_cookie,
     )
     save_uninitialized: bool = option(
-        False, "Store and announce a new session that the app did not write", check=boolean
+        False, "Store a new session, and send its cookie, without a write by the app", check=boolean
     )
-    resave: bool = option(False, "Store a session again that was not changed", check=boolean)
+    resave: bool = option(False, "Store a session even if it was not changed", check=boolean)
     rolling: bool = option(False, "Send the cookie with every response", check=boolean)
     unset: str = option(
         "keep",
-        "What becomes of the session if the app takes it out of the environ: keep or destroy",
+        "The fate of the session if the app takes it out of the environ: keep or destroy",
         check=_unset,
     )
     genid: Callable[[Mapping[str, Any]], str] | None = option(
         None,
-        "Called with the environ, returns a session id; ``None``: 256 random bits",
+        "Takes the environ and returns a session id.  ``None``: 256 random bits",
         check=optional(function),
     )
     trust_proxy: bool | int | None = option(
         None,
-        "How many proxies of yours a request passes: ``X-Forwarded-Proto``, ``-For`` and ``-Host``"
-        " count as the first of them has set them; ``True``: one; ``False``: only"
-        " ``wsgi.url_scheme`` counts; ``None``: that, or the server's ``HTTPS``",
+        "The number of your proxies that a request passes: ``X-Forwarded-Proto``, ``-For`` and"
+        " ``-Host`` count with the value of the first of them.  ``True``: one.  ``False``: only"
+        " ``wsgi.url_scheme`` counts.  ``None``: that, or the server's ``HTTPS``",
         check=_trust_proxy,
     )
     absolute_timeout: float | None = option(
         None,
-        "Longest life of a session, used or not, since it was created or a user last logged in, in"
-        " seconds",
+        "Longest life of a session in seconds, used or not, from its creation or the last login on",
         check=optional(seconds),
     )
     max_session_bytes: int = option(
-        65_536, "Largest session, encoded, in bytes", check=size(256, 1_000_000)
+        65_536, "Largest size of a session, encoded, in bytes", check=size(256, 1_000_000)
     )
     cache_headers: bool = option(
         True,
         "Responses that set the session cookie get ``Cache-Control: private``, or ``no-store`` if"
-        " they were public, and lose headers for single CDNs; responses for which the session was"
-        " looked at get ``Vary: Cookie``",
+        " they were public, and lose the headers of single CDNs.  Responses that depend on the"
+        " session get ``Vary: Cookie``",
         check=boolean,
     )
     owner_key: str | Callable[..., object] | None = option(
         None,
-        "Session key under which a framework's login keeps the user's id, a str, int or UUID: that"
-        " id becomes the session's owner; or a function that takes the session and returns its"
-        " owner",
+        "The session key under which a framework's login keeps the user's id, a str, int or UUID."
+        "  That id becomes the session's owner.  Or a function that takes the session and returns"
+        " its owner",
         check=_owner_key,
     )
     drop_at_login: tuple[str, ...] = option(
         (),
-        "Session keys, of tokens for example, that are removed when the owner changes",
+        "Session keys, for example of tokens, that are removed when the owner changes",
         check=_keys,
     )
     keep_on_error: bool = option(
@@ -191,23 +191,23 @@ class ManagerOptions(Options):
     )
     on_event: Callable[[Event], object] | None = option(
         None,
-        "Called with each ``litesess.events.Event``: a session was created, rotated, destroyed, has"
-        " expired, ...",
+        "Called with each ``litesess.events.Event``, such as ``created``, ``destroyed`` or"
+        " ``expired``",
         check=optional(function),
     )
     if_unavailable: str = option(
         "503",
-        "What a request gets if its store can't be reached (``StoreUnavailable``): ``503``;"
-        " ``raise``: the exception, for the server or another middleware; ``anonymous``: a session"
-        " of nobody's, of which nothing is kept",
+        "The result of a request if its store can't be reached (``StoreUnavailable``).  ``503``:"
+        " that status.  ``raise``: the exception, for the server or another middleware."
+        "  ``anonymous``: the app gets an empty session, and its changes are discarded",
         check=choice("503", "raise", "anonymous"),
     )
     environ_key: str = option(
-        "litesess.session", "Where the app finds the session", check=_environ_key
+        "litesess.session", "The key of the session in the environ", check=_environ_key
     )
     clock: Callable[[], float] | None = option(
         None,
-        "Returns the current time in Unix seconds; ``None``: as the store's does",
+        "Returns the current time in Unix seconds.  ``None``: the store's clock",
         check=optional(function),
     )
 

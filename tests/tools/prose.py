@@ -25,8 +25,11 @@ MOST = {"first lines": 0.0} | dict.fromkeys(KINDS[1:], 0.02)
 
 #: Folders and files that were not rewritten yet: counted, but not held to the limits.
 NOT_DONE: tuple[str, ...] = (
-    "README.rst",
-    "docs",
+    "docs/design.rst",
+    "docs/format.rst",
+    "docs/testing.rst",
+    "docs/map.rst",
+    "docs/benchmarks.rst",
 )
 
 HARD = re.compile(
@@ -127,6 +130,9 @@ def _without_blocks(lines: Iterable[str]) -> Iterator[str]:
     """Yield *lines* without code: literal blocks, and directives other than notes and tables."""
     inside: int | None = None
     for line in lines:
+        if re.fullmatch(r"[=\-~ ]{3,}", line.strip()):  # under a title, or of a table
+            yield ""
+            continue
         indent = len(line) - len(line.lstrip())
         if inside is not None and (not line.strip() or indent > inside):
             yield ""

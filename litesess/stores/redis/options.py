@@ -30,7 +30,9 @@ class RedisOptions(Options):
     """How a :class:`RedisStore` works."""
 
     prefix: str = option(
-        "litesess:", "What the keys in Redis begin with; several stores may share it", check=_prefix
+        "litesess:",
+        "The beginning of the store's keys.  Stores with different prefixes can share a server",
+        check=_prefix,
     )
     ttl: float = shared.ttl()
     anonymous_ttl: float | None = shared.anonymous_ttl()
@@ -39,7 +41,7 @@ class RedisOptions(Options):
     max_per_owner: int | None = shared.max_per_owner()
     timeout: float = option(
         1,
-        "Longest wait for Redis, tries and pauses together, in seconds; then StoreUnavailable",
+        "Longest wait for Redis in seconds, with all tries and pauses; then ``StoreUnavailable``",
         check=seconds,
     )
     clock: Callable[[], float] = shared.clock()

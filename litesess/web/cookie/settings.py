@@ -117,33 +117,36 @@ class CookieSettings(Options):
 
     max_age: float | None = option(
         None,
-        "Life of the session and of its cookie without a request, in seconds; ``None``: the"
+        "Life of the session and of its cookie without a request, in seconds.  ``None``: the"
         " cookie ends with the browser, the session after the store's ``ttl``",
         check=optional(_life),
     )
     expires: float | None = option(
-        None, "When both end, an aware datetime or Unix seconds", check=optional(_instant)
+        None, "The end of both, as an aware datetime or Unix seconds", check=optional(_instant)
     )
-    path: str = option("/", "Where the session is valid; elsewhere there is none", check=_path)
+    path: str = option("/", "The session exists on this path and below it", check=_path)
     domain: str | None = option(
         None,
-        "Whose subdomains get the cookie too; ``None``: this host alone",
+        "Subdomains of this domain get the cookie, too.  ``None``: only this host gets it",
         check=optional(_domain),
     )
     secure: bool | Literal["auto"] = option(
-        "auto", "Sent over https only; auto: as the request came", check=_secure
+        "auto", "Send the cookie over https only.  auto: if the request came so", check=_secure
     )
-    httponly: bool = option(True, "Hidden from scripts", check=boolean)
+    httponly: bool = option(True, "Hide the cookie from scripts", check=boolean)
     samesite: str | None = option(
         "lax",
-        "Sent from other sites' pages: strict, lax, none; auto: none over https, else lax",
+        "Send the cookie from other sites' pages: strict, lax, none.  auto: none over https, else"
+        " lax",
         check=_samesite,
     )
     partitioned: bool = option(
-        False, "Kept apart for each site that embeds this one (CHIPS); needs secure", check=boolean
+        False, "One cookie for each site that embeds this one (CHIPS); needs secure", check=boolean
     )
     priority: str | None = option(
-        None, "What Chromium drops first: low, medium, high", check=optional(_priority)
+        None,
+        "Chromium drops cookies of low priority first: low, medium, high",
+        check=optional(_priority),
     )
 
     def check_agreement(self) -> None:
