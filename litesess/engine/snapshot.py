@@ -216,7 +216,7 @@ class Snapshot:
         return None
 
     def place(self, key: bytes) -> int:
-        """Return the position of the entry of *key*; -1 if there is none.
+        """Return the position of the entry of *key*; -1 if it has no entry.
 
         That of another one, whose key begins alike, if it alone does: to be told by the version.
         """

@@ -1,4 +1,4 @@
-"""What one log changes: for each key where its record stands.
+"""The changes of one log: for each key the place of its record.
 
 Readers take no lock.  A table changes only by following its log, one record after the other, so
 a reader meets the state before a record or the state after it.
@@ -99,7 +99,7 @@ class Table:
         self.sequence, self.last_kind, self.end = run.last, run.kind, run.end
 
     def over(self, snapshot: Snapshot) -> Table:
-        """Return this table over another snapshot, which holds what the logs before it hold.
+        """Return this table over another snapshot, with the content of the logs before it.
 
         Who reads by this one still sees the changes of the two, but for later touches and clears.
         """

@@ -1,4 +1,4 @@
-"""The touches of a snapshot's entries, by position: 16 bytes each, whatever is touched how often.
+"""The touches of a snapshot's entries, by position: 16 bytes each, however often touched.
 
 A touch carries the version that it saw, and that is the number of a record.  So it is told from the
 version alone whether a snapshot holds the entry, or a log.
