@@ -75,7 +75,7 @@ class WALOptions(Options):
     )
     wal_limit: int = option(
         1_048_576,
-        "Bytes of log that start a compaction; half the snapshot, if more, or a fifth of a large one",
+        "Bytes of log that start a compaction; half the snapshot, if more, a fifth of a large one",
         check=size(SMALLEST_WAL_LIMIT, LARGEST_WAL_LIMIT),
     )
     ttl: float = shared.ttl()
