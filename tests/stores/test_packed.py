@@ -133,3 +133,20 @@ def test_any_session_is_unpacked_as_it_was_packed(created_at, life, owner, cooki
         created_at, last_seen_at, 20.0, 3, owner, cookie, client, frames,
     )  # fmt: skip
     assert not is_forward(packed)
+
+
+def test_what_is_unpacked_again_shows_nothing_of_what_the_first_one_became():
+    first = session_in(PACKED)
+    first.frames["a"] = b"2"
+    del first.frames["\u00e9"]
+    again = session_in(PACKED)
+    again.frames["b"] = b"3"
+    assert session_in(PACKED).frames == {"a": b"1", "\u00e9": b"null"}
+
+
+def test_a_session_that_is_unpacked_again_shares_its_values():
+    first, again = session_in(PACKED), session_in(PACKED)
+    assert first.frames["\u00e9"] is again.frames["\u00e9"]
+    copied = session_in(bytes(bytearray(PACKED)))
+    assert copied.frames == first.frames
+    assert copied.frames["\u00e9"] is not first.frames["\u00e9"]
