@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import signal
+import socket
 import threading
 import time
 
@@ -18,7 +19,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from litesess import ConfigError, Record, StoreError, StoreFull, StoreUnavailable, VersionConflict
+from litesess import (
+    ConfigError,
+    Record,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    VersionConflict,
+)
 from litesess.ids import handle_of, key_of
 from litesess.stores.redis import RedisStore
 from tests.tools.apps import Site, write
@@ -448,6 +457,58 @@ def test_the_cause_of_a_connection_that_fails_is_logged_once(server, caplog, sch
                 store.load(KEY)
     (record,) = caplog.records
     assert words in record.getMessage()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_the_threads_of_a_worker_that_starts_wait_side_by_side_for_a_server_that_hangs(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        with RedisStore(url, timeout=0.4) as store:
+            began = time.monotonic()
+            failures = in_threads(10, lambda _: store.load(KEY))
+            took = time.monotonic() - began
+    assert [type(each) for each in failures] == [StoreUnavailable] * 10
+    assert took < 2, "one after the other they wait for 3 s and more"
+
+
+def test_a_cluster_without_a_node_that_answers_is_away_and_waited_for(redis_cluster_url):
+    _, _, port = redis_cluster_url.rpartition(":")
+    with (
+        RedisStore(f"redis+cluster://127.0.0.1:{free_port()}", timeout=0.2) as store,
+        pytest.raises(StoreUnavailable, match="Connection refused"),
+    ):
+        store.load(KEY)
+    with (
+        relay(1) as name,
+        RedisStore(f"redis+cluster://127.0.0.1:{name.port}", timeout=20) as store,
+    ):
+        opened = threading.Thread(target=wait_until, args=(lambda: name.opened > 0, "a try"))
+        opened.start()
+        outcome = []
+        loading = threading.Thread(target=lambda: outcome.append(store.load(KEY)))
+        loading.start()
+        opened.join()
+        name.target = int(port)
+        loading.join()
+    assert outcome == [None]
+
+
+def test_a_store_that_was_closed_while_its_client_was_made_stays_closed(redis_cluster_url):
+    with RedisStore(redis_cluster_url) as store:
+        link = store._link
+        make, made = link._make_client, []
+
+        def make_late():
+            made.append(make())
+            store.close()
+            return made[-1]
+
+        link._make_client = make_late
+        with pytest.raises(StoreClosed):
+            store.load(KEY)
+        with pytest.raises(StoreClosed):
+            store.load(KEY)
+    assert len(made) == 1
 
 
 def test_the_middleware_takes_an_address(server):

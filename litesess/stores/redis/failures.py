@@ -274,7 +274,8 @@ def _of_connection(error: Exception, cause: str) -> Meaning | None:
         passes=not cause.startswith(("certificate", "TLS")),
         # A pool that has lent all of its connections has no wrong ones for that.
         drops=cause != _ALL_IN_USE,
-        timed_out=isinstance(error, _TIMEOUT),
+        # A cluster's client that finds no node says so by an error of its own.
+        timed_out=any(isinstance(each, _TIMEOUT) for each in _chain(error)),
     )
 
 

@@ -121,9 +121,11 @@ class Keys:
             return file
 
     def _open(self) -> tuple[Records, bytes]:
+        # Not under the lock: Redis may not answer, and each of many threads would wait for all
+        # those before it.
+        file = self._read()
         with self._lock:
             if self._opened is None:
-                file = self._read()
                 self._opened = self._records_of(file), file
             return self._opened
 

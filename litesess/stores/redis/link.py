@@ -71,7 +71,7 @@ class Link:
         self._monotonic = monotonic
         self._sleep = sleep
         self._is_closed = False
-        self._lock = Lock()  # Guards: the making and the dropping of _client.
+        self._lock = Lock()  # Guards: _client, _is_closed, drops.
         self._client: Client | None = None
         self._calling = Calling()
         self._told = ""
@@ -91,12 +91,21 @@ class Link:
         client = self._client
         if client is not None:
             return client
+        if self._is_closed:
+            raise StoreClosed("the Redis store was closed")
+        # Not under the lock: a cluster's client may wait for servers that don't answer, and each of
+        # many threads would wait for all those before it.
+        made = self._make_client()
         with self._lock:
-            if self._is_closed:
-                raise StoreClosed("the Redis store was closed")
-            if self._client is None:
-                self._client = self._make_client()
-            return self._client
+            if self._client is None and not self._is_closed:
+                self._client = made
+            client = self._client
+        if client is not made and self._is_own:
+            with suppress(*ERRORS):
+                made.close()
+        if client is None:
+            raise StoreClosed("the Redis store was closed")
+        return client
 
     def new_client(self) -> Client:
         """Return a client with connections of its own, if one can be made, to be closed later.
@@ -150,8 +159,9 @@ class Link:
         began = self._monotonic()
         waits = pauses(_FIRST_WAIT, _LONGEST_WAIT)
         while True:
-            client = self.client
+            client: Client | None = None
             try:
+                client = self.client
                 result = ask(client)
             except ERRORS as error:
                 failure = failure_of(error, self.name, command, key)
@@ -161,7 +171,7 @@ class Link:
                     self._disconnect(client)
                 return result
             meaning = failure.meaning
-            if meaning.drops:
+            if meaning.drops and client is not None:
                 self._drop(client)
             left = began + self._timeout - self._monotonic()
             # Another try would not end in time.
