@@ -72,7 +72,7 @@ def redis_candidates(url: str, appendfsync: str) -> Iterator[Candidate]:
 
 @cache
 def has(name: str, package: str | None) -> bool:
-    """Say whether the package that a candidate needs is installed; if not, to stderr, once."""
+    """Return whether the package that a candidate needs is installed; if not, to stderr, once."""
     found = package is None or find_spec(package) is not None
     if not found:
         print(f"{name} is left out: {package} is not installed", file=sys.stderr)

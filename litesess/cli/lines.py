@@ -206,5 +206,5 @@ def _frame(name: str, value: object) -> bytes:
     # A value that decodes to other content, such as base64 with junk in it, was not written by
     # litesess; to import it would lose a part of it silently.
     if frame != given:
-        raise BadLine(f"the value of {name!r} is not as export writes it")
+        raise BadLine(f"the value of {name!r} does not have the form that export writes")
     return frame

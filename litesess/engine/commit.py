@@ -297,7 +297,7 @@ class Committer:
         self._progress = Progress.NONE
 
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
-        """Do *work* under the append lock; an error of the system leaves as one of ours."""
+        """Do *work* under the append lock; translate ``OSError`` into ``StoreError``."""
         try:
             with errors(self._follower.current.log.path), self._append_lock:
                 return work()

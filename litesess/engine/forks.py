@@ -30,7 +30,7 @@ _known: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 
 def register(engine: Forked) -> None:
-    """Let *engine* know of every fork from now on, for as long as it lives."""
+    """Tell *engine* of every fork from now on, as long as it lives."""
     _known.add(engine)
 
 

@@ -22,7 +22,7 @@ ItemT = TypeVar("ItemT", bound=Closeable)
 
 
 class Held:
-    """The open files of one directory, each for as long as it is in use."""
+    """The open files of one directory, each as long as it is in use."""
 
     def __init__(self) -> None:
         """Begin with nothing."""

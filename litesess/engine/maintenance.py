@@ -131,7 +131,7 @@ class Maintenance:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Let no thread take the lock any more, and begin the block when none has it."""
+        """Keep all threads from taking the lock, and begin the block when no thread has it."""
         self.is_closing = True
         with self._thread_lock:
             yield

@@ -42,7 +42,7 @@ LARGEST_TORN: Final = 1 << 20
 def open_store(
     files: Files, write_slot: Callable[[form.Slot], None], lock: Callable[[int], None]
 ) -> Chain:
-    """Open the store, make it anew if nothing is there, put it right after a crash.
+    """Open the store: make it if it is missing, recover it after a crash.
 
     Args:
         files: those of the store; the caller holds the presence lock alone.

@@ -31,8 +31,7 @@ StoredOwner: TypeAlias = "str | None | Literal[_Keep.KEEP]"
 #: A request with a former key is late for this long after the session was moved, in seconds.  By
 #: the defaults of servers, no request is served for longer.
 LATE_FOR: Final = 60.0
-#: A deletion under a former key is carried out for this long, in seconds: a stream of data can end
-#: with a logout.
+#: Seconds for which a deletion under a former key is carried out: a stream can end with a logout.
 MOVED_FOR: Final = 3600.0
 #: The longest that ``touch_interval="auto"`` lets pass between two touches, in seconds.
 LONGEST_TOUCH_INTERVAL: Final = 60.0
@@ -48,9 +47,8 @@ class Record:
         owner: the user it belongs to, or None.
         version: changes whenever the data does; a touch keeps it.
         client: the browser, as far as it is known, as ``user_agent`` and ``address``, or None.
-        last_seen_at: when a request used it last, in Unix seconds, to within ``touch_interval``;
-            maybe later than this, if no request moves its end any more (``absolute_timeout``).
-            None, before it is stored: then.
+        last_seen_at: the time of the last request, in Unix seconds, to within ``touch_interval``, or
+            later if no request moves its end (``absolute_timeout``).  None: not stored yet.
         is_moved: it was found under the key that another request has moved it to.
     """
 
@@ -338,8 +336,7 @@ class Store(ABC):
     def delete_owner(self, owner: ids.OwnerName, *, keep: Collection[Any] = ()) -> int:
         """Delete the sessions of *owner*; return how many.
 
-        It deletes all that had begun before the call, even if they get another id or owner
-        meanwhile.
+        It deletes all that began before the call, even if they get another id or owner since.
 
         Args:
             owner: their owner, as str, int or UUID.

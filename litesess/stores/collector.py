@@ -120,7 +120,7 @@ class _Schedule:
             self.due_at = monotonic() + (store.gc_interval or 0.0)
 
     def _note(self, store: Store, error: Exception | None) -> None:
-        """Log how a pass has ended, if the one before has not ended so.
+        """Log the outcome of a pass, if it differs from the outcome of the pass before.
 
         A disk may be full for days, and the log beside it on the same one.
         """

@@ -175,7 +175,7 @@ def trail(stored: Getter, key: bytes, now: float) -> Iterator[Step]:
 
 
 def session_at_end(steps: Sequence[Step]) -> Found | None:
-    """Return the session that a trail leads to; None: it leads to none."""
+    """Return the session at the end of a trail; None: no session is there."""
     if steps and isinstance(steps[-1].content, Record):
         return Found(steps[-1].key, steps[-1].content)
     return None

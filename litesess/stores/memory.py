@@ -142,7 +142,7 @@ class _MemoryEngine:
                 del self._owned[owner]
 
     def count(self) -> int:
-        """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
+        """Return the number of entries, expired or not, without those of ``UNCOUNTED``."""
         return len(self._entries) - len(self._owned.get(UNCOUNTED, ()))
 
     def sample(self, count: int) -> list[bytes]:

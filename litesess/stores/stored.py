@@ -49,7 +49,7 @@ class Engine(Getter, Finder, Protocol):
         """Run *plan* under the lock and make its changes; return its result and the version."""
 
     def count(self) -> int:
-        """Return how many entries there are, expired or not, but for those of ``UNCOUNTED``."""
+        """Return the number of entries, expired or not, without those of ``UNCOUNTED``."""
 
     def sample(self, count: int) -> list[bytes]:
         """Return some keys of entries without an owner, picked at random."""

@@ -50,7 +50,7 @@ def cookies(state: State) -> list[str]:
 
 
 def is_possible(state: State) -> bool:
-    """Say whether the client would take the cookie; if not, no new session is stored.
+    """Return whether the client would take the cookie; if not, no new session is stored.
 
     Each such request would leave another session that no client can come back to.
     """
@@ -82,7 +82,7 @@ def may_begin(state: State) -> bool:
 
 
 def sets_cookie(headers: Headers, cookie_name: str) -> bool:
-    """Say whether *headers* set a cookie of that name."""
+    """Return whether *headers* set a cookie of that name."""
     return any(
         name.lower() == "set-cookie" and value.partition("=")[0].strip() == cookie_name
         for name, value in headers
@@ -103,7 +103,7 @@ def _is_told(state: State) -> bool:
 
 
 def _is_gone(state: State) -> bool:
-    """Say whether a session that this request has not written may be told of no more."""
+    """Return whether the client must not be told of a session that this request has not written."""
     key, _ = state.stored()
     return state.rules.store.load(key) is None
 

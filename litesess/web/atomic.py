@@ -82,7 +82,7 @@ def _repeat(visit: Actions, work: Callable[[], ResultT]) -> ResultT:
 
 
 def _finish_clear(visit: Actions) -> None:
-    """Let a session that was cleared end, or go on under another id."""
+    """End a session that was cleared, or continue it under another id."""
     if visit.is_late or visit.is_blank():
         visit.end_cleared()
     else:

@@ -139,7 +139,7 @@ class Contents:
         self._assigned.clear()
 
     def forget_stored(self) -> None:
-        """Count every value as changed: they are to be stored as another session's."""
+        """Count every value as changed, because they are stored as another session's."""
         self._begin({key: self[key] for key in self})
 
     def revert(self, frames: codec.Frames) -> None:
@@ -147,7 +147,7 @@ class Contents:
         self._begin({key: codec.decode(frame) for key, frame in frames.items()})
 
     def _begin(self, values: dict[str, Any]) -> None:
-        """Be those of a session that is not stored."""
+        """Hold the values of a session that is not stored."""
         self.frames = {}
         self._keys = dict.fromkeys(values)
         self._unreadable = set()

@@ -40,7 +40,7 @@ class CsrfToken(MutableMapping[str, Any]):
 
     @abstractmethod
     def _first_csrf_token(self) -> str:
-        """Return the token of a session that has none, the same each time."""
+        """Return the token of a session without a stored one, the same each time."""
 
     def check_csrf_token(self, given: object) -> bool:
         """Return whether *given* is the session's token.

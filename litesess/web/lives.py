@@ -53,7 +53,7 @@ class Lives:
         return self.store.ttl if ttl is None else ttl
 
     def ends_at(self, record: Record, settings: CookieSettings) -> float:
-        """Return when a stored session ends: as it is stored, or as the options say now, if sooner.
+        """Return the end of a stored session: its stored expiry or the options' one, if sooner.
 
         A timeout that was made shorter holds for the sessions that there are, too.
 

@@ -97,7 +97,7 @@ class Loaded:
             self.status = Status.NEW if session_id is None else Status.OVERTAKEN
 
     def empty(self) -> Contents:
-        """Return the contents of a session that has none."""
+        """Return the contents of an empty session."""
         return self.of({})
 
     def of(self, frames: codec.Frames) -> Contents:

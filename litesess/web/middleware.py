@@ -139,7 +139,7 @@ class SessionMiddleware:
 
 
 def _is_handled(error: BaseException, environ: WSGIEnvironment) -> bool:
-    """Say whether *error* tells gunicorn that the app has answered on the socket by itself.
+    """Return whether *error* tells gunicorn that the app has answered on the socket by itself.
 
     Source: gunicorn.workers.sync; Flask-Sock, which ends a WebSocket so.
     """
@@ -272,7 +272,7 @@ class _Response:
         self.write(data)
 
     def _again(self, status: str, headers: Headers, exc_info: Any) -> Callable[[bytes], object]:
-        """Leave it to the server: it raises again, or takes other headers if none have left."""
+        """Leave it to the server, which raises again, or takes other headers if none are sent."""
         headers = self._visit.decorate(headers, self._cookies)
         try:
             if exc_info is None:

@@ -345,7 +345,7 @@ class Rules(Lives):
         return host
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
-        """Say whether the client's request came by https, or counts as if it had."""
+        """Return whether the client's request came by https, or counts as if it had."""
         trust_proxy = self.options.trust_proxy
         if trust_proxy:
             forwarded = self._forwarded(environ, "PROTO")

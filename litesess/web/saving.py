@@ -30,7 +30,7 @@ MAX_KEYS: Final = 1000
 
 
 def is_due(state: State) -> bool:
-    """Say whether a new session is to be stored when the request ends."""
+    """Return whether a new session is to be stored when the request ends."""
     return (
         state.rules.options.save_uninitialized
         or state.is_announced
@@ -57,7 +57,7 @@ def create(state: State) -> None:
 
 
 def begin_anew(state: State) -> None:
-    """Store a session of its own for a late request that is a login, or a fresh start.
+    """Store a separate session for a late request that is a login, or a fresh start.
 
     A fresh start ends the session that this request is late for.  A login leaves it alone: each
     request that has proved the user's identity has a session, whichever answer comes last.
@@ -207,7 +207,7 @@ def _rewrite(state: State, expires_at: float, now: float) -> None:
 
 
 def _begin_own(state: State, changed: codec.Frames) -> Record:
-    """Store a login as a session of its own: the one that the request came with is gone.
+    """Store a login as a separate session, because the request's own session is gone.
 
     It holds only the values that this request has set.  A login does not depend on the session that
     the client came with, which a login or logout in another tab may have ended meanwhile.
@@ -238,7 +238,7 @@ def _replace(state: State, changed: codec.Frames) -> Record:
 def _store_changes(
     state: State, settings: Mapping[str, Any] | None, changed: codec.Frames, removed: list[str]
 ) -> Record | None:
-    """Make the one call to the store that the changes need; None: the session is gone."""
+    """Make the store's call for the changes; return None if the session is gone."""
     old, before = state.stored()
     rules = state.rules
     store = rules.store

@@ -68,7 +68,7 @@ class Session(FlashMessages, CsrfToken):
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing of it is stored yet."""
+        """Whether the session is not stored yet."""
         return self._visit.look().standing() is None
 
     @property
@@ -89,7 +89,7 @@ class Session(FlashMessages, CsrfToken):
 
     @property
     def expires_at(self) -> float | None:
-        """When it expires as it is stored now, in Unix seconds; None: not stored yet."""
+        """The stored expiry, in Unix seconds; None: not stored yet."""
         record = self._visit.look().standing()
         return None if record is None else record.expires_at
 
@@ -196,7 +196,7 @@ class Session(FlashMessages, CsrfToken):
         return atomic.apply(self._visit.writable(), lambda: function(self))
 
     def touch(self) -> None:
-        """Let the session's life begin anew when the request ends, also if that is throttled."""
+        """Restart the session's life when the request ends, even soon after another touch."""
         self._visit.writable().is_touched = True
 
     def destroy(self) -> None:

@@ -119,7 +119,7 @@ class State(Loaded):
         return self._lock
 
     def look_first(self) -> None:
-        """Load the session: of the threads and greenlets of a request, the one that comes first."""
+        """Load the session, in the first thread or greenlet of the request that uses it."""
         # May be taken again: a callable of the app's may look at the session, too.
         with self.lock:
             if self.status is Status.UNREAD:
@@ -278,7 +278,7 @@ class State(Loaded):
         )
 
     def is_rolling(self) -> bool:
-        """Say whether the response sends the cookie of the session if it was looked at."""
+        """Return whether the response sends the cookie of the session if it was looked at."""
         return self.rules.options.rolling
 
 

@@ -87,7 +87,7 @@ class Visit(Actions):
             return []
 
     def _commit_unread(self) -> list[str]:
-        """Commit a session that the app did not look at, as an option says that it may be due."""
+        """Commit a session that the app did not use, if an option requires it."""
         options = self.rules.options
         self.find()
         if self.status is Status.STORED and not (options.rolling or options.resave):
@@ -146,7 +146,7 @@ class Visit(Actions):
         return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers
 
     def excuses(self, status: int) -> bool:
-        """Say whether an answer is to be 503: the store is away, and an app took it for a fault.
+        """Return whether to answer 503, because a view turned the store's outage into an error.
 
         Most frameworks turn any exception of a view into a page, so that it never gets here.
 

@@ -346,10 +346,12 @@ BAD_LINES = {
     with_value("[" * 40 + "]" * 40): "nested deeper than 32 levels",
     with_value('{"~date":"2026-02-30"}'): "the value of 'user' can't be stored",
     with_value('{"~unknown":1}'): "the value of 'user' can't be stored",
-    with_value('{"~bytes":"!!!"}'): "the value of 'user' is not as export writes it",
-    with_value('{"~datetime":"2026-01-31"}'): "the value of 'user' is not as export writes it",
-    with_value('{"~set":[1,1]}'): "the value of 'user' is not as export writes it",
-    with_value('{"~uuid":"{00000000-0000-0000-0000-000000000007}"}'): "not as export writes it",
+    with_value('{"~bytes":"!!!"}'): "not have the form that export writes",
+    with_value('{"~datetime":"2026-01-31"}'): "not have the form that export writes",
+    with_value('{"~set":[1,1]}'): "not have the form that export writes",
+    with_value(
+        '{"~uuid":"{00000000-0000-0000-0000-000000000007}"}'
+    ): "not have the form that export writes",
     with_value('{"a":1,"a":2}'): "names a member of an object twice",
 }
 

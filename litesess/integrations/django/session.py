@@ -89,7 +89,7 @@ class DjangoVisit(Visit):
         super().drop_id()
 
     def writable(self) -> Self:
-        """Let the app go on with a session that was lost: nothing of that is stored."""
+        """Let the app continue with a lost session, without storing its changes."""
         return self.look() if self.status is Status.LOST else super().writable()
 
     def settings(self) -> CookieSettings:

@@ -133,7 +133,7 @@ class Standing(SessionBase):
         return self._is_promised
 
     def _is_excused(self) -> bool:
-        """Return whether a session that could not be saved is to be passed over in silence.
+        """Return whether to ignore silently that a session could not be saved.
 
         It has ended after Django's own middleware was told that it is there, which sends the
         cookie again: of a session that is dead that does no harm, and the page is served.  Of one
@@ -163,7 +163,7 @@ class Standing(SessionBase):
         return self.is_empty() and not (self._is_loaded() and self._visit.has_ended)
 
     def excuses(self, status: int) -> bool:
-        """Return whether a response is to be 503: the store is away, and a view made it 500."""
+        """Return whether to answer 503, because a view turned the store's outage into a 500."""
         visit = self._visit_or_none
         return visit is not None and visit.excuses(status)
 

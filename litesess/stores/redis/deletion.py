@@ -18,7 +18,7 @@ from litesess.stores.redis.sessions import Sessions
 
 
 class _Step(NamedTuple):
-    """One step on the way to a session: the key where it may be.
+    """One step on the way to a session: a key under which it may be stored.
 
     Attributes:
         key: that key.

@@ -108,7 +108,7 @@ class Link:
         return client
 
     def new_client(self) -> Client:
-        """Return a client with connections of its own, if one can be made, to be closed later.
+        """Return a client with its own connections, if possible; close it later.
 
         Of a cluster, and of a client that was given, that is :attr:`client`, which must stay open.
         """

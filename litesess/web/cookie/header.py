@@ -44,7 +44,7 @@ def set_cookie(
 
 
 def expire_cookie(name: str, cookie: SessionCookie, *, https: bool) -> str | None:
-    """Return the ``Set-Cookie`` value that makes a client forget the cookie; None as above."""
+    """Return the ``Set-Cookie`` value that expires the cookie; None: see :func:`set_cookie`."""
     return _header(name, "", cookie, https, 0.0, 0.0)
 
 
@@ -105,7 +105,7 @@ def _date(ends_at: float, now: float) -> float:
 
 
 def in_scope(path: str, cookie_path: str) -> bool:
-    """Say whether a cookie of *cookie_path* is sent with a request for *path*.
+    """Return whether a cookie of *cookie_path* is sent with a request for *path*.
 
     Source: RFC 6265 section 5.1.4.
     """
