@@ -47,7 +47,7 @@ class Record:
         owner: the user it belongs to, or None.
         version: changes whenever the data does; a touch keeps it.
         client: the browser, as far as it is known, as ``user_agent`` and ``address``, or None.
-        last_seen_at: the time of the last request, in Unix seconds, to within ``touch_interval``, or
+        last_seen_at: the time of its last use, in Unix seconds, to within ``touch_interval``, or
             later if no request moves its end (``absolute_timeout``).  None: not stored yet.
         is_moved: it was found under the key that another request has moved it to.
     """
