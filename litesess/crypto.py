@@ -115,11 +115,7 @@ class EncryptionKey:
         return derivation
 
     def derive(self, derivation: Derivation, path: str) -> bytes:
-        """Return the wrapping key.
-
-        Args:
-            derivation: the parameters.
-            path: the file they come from, for the error.
+        """Return the wrapping key; *path* names the file of the parameters in errors.
 
         Raises:
             DecryptError: this key does not fit the parameters, or this machine can't use them.
@@ -263,9 +259,8 @@ WRAPPED_BYTES: Final = KEY_BYTES + OVERHEAD_BYTES
 class Cipher:
     """Encrypts the content of one place, such as a file, each time under a new nonce.
 
-    A nonce is random and not an offset: an offset would be used twice if a torn tail is
-    overwritten.  With 2^20 records under the key of a file, two nonces are equal with a chance
-    of 2^-57.
+    A nonce is random: an offset would be used twice if a torn tail is overwritten.  Two of 2^20
+    records under the key of a file have the same nonce with a chance of 2^-57.
 
     Source: NIST SP 800-38D section 8.3 (at most 2^32 random nonces under one key).
     """

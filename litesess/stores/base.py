@@ -363,8 +363,7 @@ class Store(ABC):
     def strip_all(self, versions: Mapping[str, int], removed: Collection[str]) -> list[bool]:
         """Take the values *removed* out of sessions, by key, that have the given versions still.
 
-        Return of each whether that was done; not to one that has changed, moved or ended.  At once,
-        if the store can.
+        Return of each whether it was done: not if it has changed, moved or ended.
         """
         done = dict.fromkeys(versions, False)
         for key, version in versions.items():
