@@ -21,7 +21,7 @@ from benchmarks.rounds import Table, ratio
 from benchmarks.settings import Settings
 
 #: The parts, each a module with ``measure(settings)``.
-PARTS: Final = ("stores", "middleware", "servers", "moving")
+PARTS: Final = ("stores", "million", "middleware", "servers", "moving")
 
 
 def measured(part: str, settings: Settings) -> Iterator[Table]:
