@@ -23,7 +23,7 @@ from benchmarks.disk import by_hand
 from benchmarks.peers import RECORD_BYTES
 from benchmarks.rounds import Table
 from benchmarks.settings import Settings
-from litesess import Record, WALStore
+from litesess import Record, StoreLocked, WALStore
 from litesess.ids import key_of
 
 AT_REST: Final = "at rest"
@@ -44,10 +44,17 @@ _FORKING: Final = multiprocessing.get_context("fork")
 
 @dataclass(frozen=True)
 class Opened:
-    """One worker's opening: in seconds, with its private memory in MiB."""
+    """The opening of one worker.
+
+    Attributes:
+        seconds: until it has answered its first request.
+        memory: private to it, in MiB.
+        refused: how many requests got ``StoreLocked`` before.
+    """
 
     seconds: float
     memory: float
+    refused: int
 
 
 def measure(settings: Settings) -> Iterator[Table]:
@@ -61,6 +68,7 @@ def measure(settings: Settings) -> Iterator[Table]:
         CONTROL: "SHA-256 of 256 MiB; where it differs, so did the machine",
     }
     memory = Table("very many sessions, memory", "private MiB of a worker", more_is_better=False)
+    refused = Table("very many sessions, refused", "requests refused", more_is_better=False)
     written = Table(
         "very many sessions, written", "bytes for each byte of log", more_is_better=False
     )
@@ -72,6 +80,7 @@ def measure(settings: Settings) -> Iterator[Table]:
     probe = by_hand(str(settings.directory), RECORD_BYTES)
     rounds = min(settings.rounds, _ROUNDS)
     opened: dict[str, list[Opened]] = {}
+    refusals: dict[str, list[int]] = {}
 
     def restarted(name: str, pick: Callable[[list[float]], float]) -> float:
         found = _together(_fresh(stores[name]), _RESTARTED, count)
@@ -87,6 +96,7 @@ def measure(settings: Settings) -> Iterator[Table]:
         found = _together(path, _RELOADED, count)
         leave.set()
         old.join()
+        refusals.setdefault(name, []).append(sum(each.refused for each in found))
         return max(each.seconds for each in found)
 
     def compacted(name: str) -> float:
@@ -111,9 +121,12 @@ def measure(settings: Settings) -> Iterator[Table]:
         probe,
     )
     yield memory
+    case = f"reload of {_RELOADED}"
+    refused.measure(case, {name: partial(max, it) for name, it in refusals.items()}, 1, probe)
+    yield refused
     # The zeros that the log reserves count, as do its records.
     written.measure(
-        case,
+        f"{shown} sessions",
         {IN_USE: lambda: (touching + _alone(_compact, _fresh(in_use))[1]) / log_bytes},
         1,
         probe,
@@ -167,9 +180,15 @@ def _together(path: Path, workers: int, count: int) -> list[Opened]:
         store, number = _open(path), str(count // 2)
         start.wait()
         before, began = _private(), time.perf_counter()
-        if store.load(key_of(number)) is None:
-            raise LookupError(number)
-        found = Opened(time.perf_counter() - began, _private() - before)
+        refused = 0
+        while True:
+            try:
+                if store.load(key_of(number)) is None:
+                    raise LookupError(number)
+                break
+            except StoreLocked:
+                refused += 1
+        found = Opened(time.perf_counter() - began, _private() - before, refused)
         leave.wait()  # the store stays in use meanwhile
         return found
 
@@ -203,7 +222,7 @@ def _answer(pipe: Connection, work: Callable[[], Any]) -> None:
     try:
         pipe.send(work())
     except Exception as error:  # noqa: BLE001  # raised by who waits for it
-        pipe.send(error)
+        pipe.send(RuntimeError(repr(error)))  # not all errors can be pickled
     os._exit(0)
 
 

@@ -8,7 +8,7 @@ through the positions of their entries, grouped by buckets of their owner tags.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
@@ -144,18 +144,18 @@ class Index:
             at += 1
         return -1
 
-    def find_alone(self, prefix: bytes, bucket: int = -1) -> int:
+    @property
+    def inside(self) -> tuple[mmap.mmap | bytes, int, memoryview[int], int]:
+        """The memory, where prefixes begin in it, the buckets, and the bits of 32 that are left."""
+        return self._map, self._prefix_base, self._buckets, self._shift
+
+    def find_alone(self, prefix: bytes) -> int:
         """Return the position of the one entry with a key that begins so.
 
         -1 if there is none, ``SEVERAL`` if more than one, or if that takes a closer look.
-
-        Args:
-            prefix: the first bytes of a key.
-            bucket: where to look, if it is known; see :meth:`buckets_of`.
         """
-        if bucket < 0:
-            bucket = int.from_bytes(prefix[:4], "big") >> self._shift
-        base, buckets, memory = self._prefix_base, self._buckets, self._map
+        memory, base, buckets, shift = self.inside
+        bucket = int.from_bytes(prefix[:4], "big") >> shift
         at = memory.find(
             prefix,
             base + PREFIX_BYTES * buckets[bucket],
@@ -166,11 +166,6 @@ class Index:
         position, astray = divmod(at - base, PREFIX_BYTES)
         following = memory[at + PREFIX_BYTES : at + 2 * PREFIX_BYTES]
         return SEVERAL if astray or following == prefix else position
-
-    def buckets_of(self, starts: Iterable[int]) -> list[int]:
-        """Return the bucket of each key, of which the first four bytes are given as a number."""
-        shift = self._shift
-        return [start >> shift for start in starts]
 
     def positions(self, prefix: bytes) -> range:
         """Return the positions of the entries with keys that begin with *prefix*."""
