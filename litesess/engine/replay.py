@@ -59,15 +59,17 @@ def replay(log: Log) -> Iterator[form.Record | Run | form.Bad]:
     at = looked_again_at = 0
     decode, salt_crc, cipher = form.decode_record, log.salt_crc, log.cipher
     while True:
-        run = None if cipher is not None else decode_run(data, at, base, salt_crc)
-        if run is not None:
-            yield run
-            at = run.end - base
-            continue
         found = decode(data, at, base, salt_crc, cipher)
         if isinstance(found, form.Record):
             yield found
             at = found.end - base
+            # Few touches come alone.
+            while found.kind == form.TOUCH and cipher is None:
+                run = decode_run(data, at, base, salt_crc)
+                if run is None:
+                    break
+                yield run
+                at = run.end - base
             continue
         if found.short:
             more = log.pread(CHUNK_BYTES, base + len(data))
