@@ -493,6 +493,22 @@ def test_a_cluster_without_a_node_that_answers_is_away_and_waited_for(redis_clus
     assert outcome == [None]
 
 
+def test_an_error_about_sentinels_does_not_show_how_they_are_asked(caplog):
+    patience = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
+    patience |= {"retry": Retry(NoBackoff(), 0)}
+    asked = {"password": "hunter2", "client_name": "asker", **patience}
+    sentinel = Sentinel([("127.0.0.1", free_port())], sentinel_kwargs=asked, **patience)
+    words = "No master found for 'main'; no Sentinel answers"
+    with (
+        RedisStore(sentinel.master_for("main"), timeout=0.3) as store,
+        pytest.raises(StoreUnavailable, match=words) as failure,
+    ):
+        store.load(KEY)
+    for text in str(failure.value), caplog.text:
+        assert "No master found" in text
+        assert not any(part in text for part in ("password", "hunter2", "asker", "<redis"))
+
+
 def test_a_store_that_was_closed_while_its_client_was_made_stays_closed(redis_cluster_url):
     with RedisStore(redis_cluster_url) as store:
         link = store._link

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import redis
+from redis.sentinel import MasterNotFoundError
 
 from litesess.errors import StoreError, StoreFull, StoreUnavailable
 
@@ -130,6 +131,9 @@ _COMMAND: Final = re.compile(r"'([a-z|]{2,30})'")
 #: A key is shown as far as a session's handle.
 _REST_OF_KEY: Final = re.compile(r"(?<=\{[0-9a-f]{16})[0-9a-f]+(?=\})")
 _LONGEST_CAUSE: Final = 200
+#: The clients of Sentinels in an error, with the settings of their connections, passwords too if
+#: the package ``redis`` is an older one.
+_CLIENTS: Final = re.compile(r"\s*:?\s*<redis\..*", re.DOTALL)
 
 
 class Refused(Exception):
@@ -211,8 +215,11 @@ def cause_of(error: BaseException, *, is_tls: bool) -> str:
     if isinstance(error, redis.exceptions.InvalidResponse):
         return "the answer is not of Redis's protocol; is that its port?"
     causes = [each.strerror for each in chain if isinstance(each, OSError) and each.strerror]
-    text = " ".join((causes or [str(error)])[0].split()).rstrip(".") or type(error).__name__
+    shown = _CLIENTS.sub("", (causes or [str(error)])[0])
+    text = " ".join(shown.split()).rstrip(".") or type(error).__name__
     hint = ""
+    if isinstance(error, MasterNotFoundError):
+        hint = "; no Sentinel answers, or none that answers knows it"
     if not is_tls and any(word in text for word in _ENDED):
         hint = "; if that is a port for TLS, the address begins with rediss://, or has ssl=true"
     return ascii(text[:_LONGEST_CAUSE])[1:-1] + hint
