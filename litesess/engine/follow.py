@@ -224,13 +224,14 @@ class Follower:
         self._show(current, snapshot)
 
     def _show(self, current: CurrentLog, snapshot: Snapshot) -> None:
-        # Order: the view first, as it is whole.
-        current.view = View(snapshot, (current.table.over(snapshot),))
-        current.table = current.view.tables[0]
         if not snapshot.count:
             # A compaction to nothing leaves out sessions whose deletion in the log is not read yet.
             # They must not be counted twice.
             self._count = None
+        view = View(snapshot, (current.table.over(snapshot),))
+        # Invariant: the table that takes in the log is the newest of the view.  In one step: after
+        # an exception between two, readers would never see what that log deletes.
+        current.view, current.table = view, view.tables[0]
 
     def _reload(self) -> None:
         log = self.current.log

@@ -6,6 +6,7 @@ import linecache
 import random
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import FrameType
 from typing import Any
@@ -13,9 +14,19 @@ from typing import Any
 import pytest
 
 from litesess import StoreFailed, VersionConflict
-from litesess.engine import Engine, Put
+from litesess.engine import Clear, Engine, Put
 from litesess.engine.batch import Ticket
-from tests.tools.engines import FAR, abandon, content, key, make_engine, put, small_files
+from tests.tools.engines import (
+    FAR,
+    abandon,
+    change,
+    content,
+    key,
+    make_engine,
+    put,
+    small_files,
+    touch,
+)
 from tests.tools.simdisk import SimDisk
 
 OTHERS = 3
@@ -190,6 +201,29 @@ def test_a_second_signal_does_nothing_twice():
         assert told <= counted <= OTHERS + 1, (first, second)
     print(f"{twice} interrupted twice, {unknown} of unknown outcome")
     assert twice > 50
+
+
+# As files go, an error is only printed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_wherever_who_learns_of_a_compaction_is_interrupted_he_sees_all_that_comes_after():
+    disk = SimDisk()
+    one, other = make_engine(disk), make_engine(disk)
+    number, points = 0, Interrupted(Impatient, 0)
+    while points.count >= number:
+        number += 1
+        put(other, "touched", b"1")
+        assert one.count() == 1
+        other.compact()
+        points = Interrupted(Impatient, number)
+        with suppress(Impatient), points:
+            one.get(key("touched"))
+        put(other, number, b"2")
+        touch(other, "touched", float(number))
+        assert content(one) == content(other), number
+        assert one.get(key("touched")).expires_at == float(number)
+        change(other, Clear())
+        assert (one.count(), content(one)) == (0, {}), number
+    assert number > 100
 
 
 def test_an_error_of_another_thread_s_plan_is_raised_in_that_thread():
