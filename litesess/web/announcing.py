@@ -20,9 +20,8 @@ from litesess.web.strays import MAX_HEADERS, Scope, scope_of, scopes
 def cookies(state: State) -> list[str]:
     """Return the ``Set-Cookie`` values that the client is to get."""
     is_told = state.status is Status.STORED and _is_told(state)
-    if is_told and state.written_at is None and _is_gone(state):
-        state.lose()
-        is_told = False
+    if is_told:
+        is_told = not is_lost(state)
     if not (is_told or state.strays or state.has_ended or state.ignored):
         # A session that this request only found gone says nothing: the browser may already have
         # the cookie that a login has just set.
@@ -47,6 +46,16 @@ def cookies(state: State) -> list[str]:
             found.append(_expired(state, _in_scope(state, Scope(None, "/"))))
         found.append(_set_cookie(state, state.current_id()))
     return [cookie for cookie in found if cookie is not None]
+
+
+def is_lost(state: State) -> bool:
+    """Return whether a session that this request has not written is gone; it is lost then.
+
+    The client must not be told of it: the browser may already have the cookie of a login.
+    """
+    if state.written_at is None and state.rules.store.load(state.stored()[0]) is None:
+        state.lose()
+    return state.status is not Status.STORED
 
 
 def is_possible(state: State) -> bool:
@@ -100,12 +109,6 @@ def _is_told(state: State) -> bool:
         return True
     is_prolonged = state.is_content_written or state.is_touched
     return is_prolonged and state.has_life()
-
-
-def _is_gone(state: State) -> bool:
-    """Return whether the client must not be told of a session that this request has not written."""
-    key, _ = state.stored()
-    return state.rules.store.load(key) is None
 
 
 def _expired(state: State, cookie: SessionCookie, name: str = "") -> str | None:

@@ -60,6 +60,8 @@ class Visit(Actions):
         """
         try:
             self._store()
+            if self.status is Status.STORED and not self.is_anonymous:
+                announcing.is_lost(self)
         except StoreUnavailable as error:
             self._bear(error)
 

@@ -80,6 +80,9 @@ class DjangoVisit(Visit):
         """Return the id that the session has, or gets; None: it was not given one yet."""
         if self.status is Status.UNREAD:
             return self.given
+        if self.status is Status.NEW and self.is_announced:
+            # A signal of a login, say, takes it down before the session is stored.
+            return self.current_id()
         return self.id if self._new_id is None else self._new_id
 
     def drop_id(self) -> None:

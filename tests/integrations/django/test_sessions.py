@@ -9,6 +9,7 @@ import threading
 from uuid import UUID
 
 import pytest
+from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.management import call_command
 from django.test import Client, override_settings
@@ -120,6 +121,33 @@ def test_neither_does_one_where_every_request_is_saved(browser):
         response = tab.get(page)
         assert response.status_code == 200
         assert said(response) is None
+
+
+@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+@pytest.mark.parametrize("other", ["/login/ada", "/logout"])
+def test_nor_does_one_that_had_only_looked_before(browser, other):
+    browser.get("/set/a/1")
+    tab = tab_of(browser)
+    MEANWHILE["m"] = lambda: browser.get(other)
+    response = tab.get("/held/m/look")
+    assert response.status_code == 200
+    assert said(response) is None
+
+
+def test_a_signal_of_a_login_sees_the_id_that_the_client_gets(browser):
+    seen = []
+
+    def note(request, **_signal):
+        seen.append(request.session.session_key)
+
+    user_logged_in.connect(note)
+    try:
+        for page in "/login/ada", "/logout", "/set/a/1", "/login/ada":
+            browser.get(page)
+            if "login" in page:
+                assert seen.pop() == browser.cookies["sessionid"].value
+    finally:
+        user_logged_in.disconnect(note)
 
 
 def test_a_change_of_id_takes_along_what_a_late_request_writes(browser, either_middleware):
