@@ -256,15 +256,15 @@ class TestEvents:
 def test_two_logins_at_once_leave_the_later_one_where_one_is_allowed(server, clock):
     """They ended each other."""
     one, two = (RedisStore(server.url, clock=clock, max_per_owner=1) for _ in range(2))
-    find = one.find
+    find = one._owners.find
 
-    def find_late(owner):
-        del one.find
+    def find_late(owner, now):
+        one._owners.find = find
         clock.advance(1)
         put(two, OTHER, owner=owner)
-        return find(owner)
+        return find(owner, now)
 
-    one.find = find_late
+    one._owners.find = find_late
     put(one, owner="7")
     assert [key for key, _ in one.find("7")] == [OTHER]
 
@@ -277,6 +277,28 @@ def test_a_session_that_goes_on_puts_nobody_out(server, clock):
     limited = RedisStore(server.url, clock=clock, max_per_owner=2)
     limited.update(key_of("0"), {"a": 1}, [], owner="7")
     assert len(limited.find("7")) == 3
+
+
+def test_a_login_just_before_its_former_session_is_put_out_stays(server, clock):
+    """The oldest session of the owner's becomes the newest between the look and the deletion."""
+    with (
+        RedisStore(server.url, clock=clock) as other,
+        RedisStore(server.url, clock=clock, max_per_owner=2) as store,
+    ):
+        for name in "ab":
+            put(other, key_of(name), owner="ada")
+            clock.advance(1)
+        delete = store._deletion.delete
+
+        def late(*arguments, **options):
+            store._deletion.delete = delete
+            assert other.rotate(key_of("a"), key_of("again"), {}, [], owner="ada")
+            return delete(*arguments, **options)
+
+        store._deletion.delete = late
+        put(store, key_of("c"), owner="ada")
+        assert other.load(key_of("again")) is not None
+        assert {key for key, _ in other.find("ada")} == {key_of("again"), key_of("c")}
 
 
 def test_no_more_sessions_than_allowed_are_left_to_an_owner(server):

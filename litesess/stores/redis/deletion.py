@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from litesess import ids
 from litesess.events import Event, Name
@@ -14,7 +14,10 @@ from litesess.stores.redis.link import Link
 from litesess.stores.redis.owners import NONE_ENDED, Owners, Renewed
 from litesess.stores.redis.passing import PassedOver, passing_over
 from litesess.stores.redis.records import Hash, flat
-from litesess.stores.redis.sessions import Sessions
+from litesess.stores.redis.sessions import Sessions, seconds
+
+#: How often an eviction looks again for the oldest sessions.
+_TRIES: Final = 3
 
 
 class _Step(NamedTuple):
@@ -52,6 +55,7 @@ class Deletion:
         spared: Set[str] = frozenset(),
         ended: Renewed = NONE_ENDED,
         is_followed: bool = False,
+        is_older: bool = False,
         passed_over: PassedOver | None = None,
     ) -> int:
         """Delete the sessions that have, or had, *keys*, in a few round trips; return how many.
@@ -64,6 +68,7 @@ class Deletion:
             spared: handles of those that must stay.
             ended: generations of *owner*: only the sessions of the former end.
             is_followed: where a session was moved, it may have any owner.
+            is_older: a login that has moved one made it a new session, which stays.
             passed_over: counts the keys without a session.
 
         Raises:
@@ -89,6 +94,8 @@ class Deletion:
                     # end of that move, if it is not stopped, makes it valid.
                     led = "1" if what == b"moved" else "0"
                     is_any = what == b"moved" and is_followed
+                    if is_older and what == b"moved" and not seconds(details[1]):
+                        continue
                     if ids.is_key(here) and (here, led) not in seen:
                         seen.add((here, led))
                         further.append(_Step(here, led, "-" if is_any else step.owner_hash))
@@ -162,9 +169,14 @@ class Deletion:
         They go by their age alone, and the session that has just begun is not spared: two that
         begin at once would end each other.
         """
-        found = self._owners.find(owner, clock())
-        found.sort(key=lambda item: (item[1].created_at, item[0]))
-        self.delete([key for key, _ in found[:-limit]], clock(), name="evicted", owner=owner)
+        for _ in range(_TRIES):
+            found = self._owners.find(owner, clock())
+            found.sort(key=lambda item: (item[1].created_at, item[0]))
+            oldest = [key for key, _ in found[:-limit]]
+            deleted = self.delete(oldest, clock(), name="evicted", owner=owner, is_older=True)
+            # One of them may be the newest by now, as its user has logged in anew.
+            if deleted == len(oldest):
+                return
 
     def collect(self, now: float, *, is_heard: bool) -> int:
         """Delete the sessions that have expired; return how many.
