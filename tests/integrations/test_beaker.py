@@ -90,7 +90,7 @@ class TestEachOption:
         from_beaker({f"session.{key}": value for key, value in config.items()}, tmp_path / "data")
 
     def test_is_in_the_table_of_the_page(self, tmp_path):
-        table = table_after("Each option", ROOT / "docs" / "beaker.rst")
+        table = table_after("The table has each option", ROOT / "docs" / "beaker.rst")
         named = [name for row in table for name in row[0].split(", ")]
         assert {*OPTIONS} <= {*named}
         assert len({*named}) == len(named)
