@@ -40,6 +40,7 @@ class Lifecycle:
         self._opening_lock = threading.Lock()  # Guards: _open, _refusals.
         self._open: OpenStore | None = None
         self._closing: OpenStore | None = None  # a fork must know of it, too
+        self._left: OpenStore | None = None  # by an interrupted close(); the next one closes it
         self._is_closed = False
         self._refusals = 0
         self._tried_at = float("-inf")  # when it was last opened for writing, in vain
@@ -56,12 +57,16 @@ class Lifecycle:
             True  # before the lock: a thread that waits in there for another process ends
         )
         with self._opening_lock:
-            opened, self._open = self._open, None
+            opened, self._open, self._left = self._open or self._left, None, None
             self._closing = opened or self._closing
         if opened is not None:
-            self._watcher.leave(self)
-            with self._look_lock:
-                opened.close()
+            try:
+                self._watcher.leave(self)
+                with self._look_lock:
+                    opened.close()
+            except BaseException:
+                self._left = opened
+                raise
             self._closing = None
             logger.debug("closed %s", self.path)
 
@@ -89,7 +94,7 @@ class Lifecycle:
         self._opening_lock = threading.Lock()
         self._look_lock = threading.Lock()
         parents = self._open, self._closing
-        self._open = self._closing = None
+        self._open = self._closing = self._left = None
         for opened in parents:
             if opened is not None:
                 opened.forget()

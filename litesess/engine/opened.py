@@ -162,12 +162,15 @@ class OpenStore:
         return Waste(view.snapshot.made_at, is_most)
 
     def close(self) -> None:
-        """Leave the store; the last process to do so marks the log's end, and notes it."""
+        """Leave the store; the last process to do so marks the log's end, and notes it.
+
+        After an interruption, call it again.
+        """
         with self.maintenance.closing():
             # Order: nothing is written any more when other processes no longer know of this one.
             self.committer.close()
             try:
-                if self._presence is not None:
+                if self._presence is not None and self._presence.fd >= 0:
                     self._leave(self._presence)
             except (OSError, StoreError):
                 path = self.files.directory.path

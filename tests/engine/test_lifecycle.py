@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import threading
 import time
 
 import pytest
@@ -143,3 +145,43 @@ def test_a_disk_that_is_mounted_for_writing_again_is_written(tmp_path):
 
     with covered(where, "mount", "-t", "tmpfs", "none", where):
         work()
+
+
+def test_who_closes_again_after_an_interruption_leaves_nothing_open(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    taken, release = threading.Event(), threading.Event()
+
+    def maintain() -> None:
+        with engine.maintenance():
+            taken.set()
+            release.wait()
+
+    def interrupt(*_arguments: object) -> None:
+        engine.close()  # harmless while it is being closed
+        raise KeyboardInterrupt
+
+    thread = threading.Thread(target=maintain)
+    thread.start()
+    taken.wait()
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            engine.close()
+    finally:
+        signal.signal(signal.SIGALRM, former)
+        release.set()
+        thread.join()
+    assert _held(path)
+    engine.close()
+    assert not _held(path)
+
+
+def _held(path: str) -> list[str]:
+    fds = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return [
+        name
+        for name in map(os.readlink, filter(os.path.lexists, fds))
+        if ".live" in name and path in name
+    ]
