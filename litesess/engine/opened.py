@@ -176,8 +176,9 @@ class OpenStore:
                 path = self.files.directory.path
                 logger.exception("%s was not closed cleanly; nothing is lost", path)
             finally:
-                # Not the logs: another thread may be reading.
-                self._close_files()
+                # Not the directory and the logs: another thread may be reading, and the number of
+                # a closed descriptor may be another file's by then.
+                self._close_locks()
 
     def _leave(self, presence: Presence) -> None:
         lock, is_shared, gate = self._lock, self.follower.is_shared, self.files.directory.fd
@@ -198,8 +199,7 @@ class OpenStore:
         """In a forked child: close all that the parent has open; the locks stay its own."""
         self.files.directory.held.forget()
 
-    def _close_files(self) -> None:
-        self.files.directory.close()
+    def _close_locks(self) -> None:
         if self._presence is not None:
             self._presence.close()
         self.maintenance.close()

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -175,6 +176,19 @@ def test_who_closes_again_after_an_interruption_leaves_nothing_open(path):
         thread.join()
     assert _held(path)
     engine.close()
+    assert not _held(path)
+
+
+def test_a_read_that_a_close_overtakes_asks_no_file_that_another_has_opened_since(path):
+    engine = make_engine(path=path)
+    put(engine, "first", b"1")
+    read = engine._open.reader.get  # as a thread has it that is about to read
+    engine.close()
+    with ExitStack() as files:
+        for _ in range(8):
+            files.enter_context(open(os.devnull))
+        assert read(key("first")).value == b"1"
+    del read
     assert not _held(path)
 
 
