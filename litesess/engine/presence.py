@@ -141,7 +141,8 @@ class Presence:
         for _ in range(round(_ANSWERED_WITHIN / _ASK_EVERY)):
             sleep(_ASK_EVERY)
             now = self._read()
-            if now is not None and (now.answered == question or now[:2] != note[:2]):
+            # Any answer: two that ask at once write one question over the other.
+            if now is not None and (now.answered != note.answered or now[:2] != note[:2]):
                 return True
         return False
 

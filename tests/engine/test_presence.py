@@ -13,11 +13,15 @@ import pytest
 
 from litesess import StoreFailed, StoreLocked
 from litesess.engine import FileSystem
+from litesess.engine.format import SLOT_BYTES
 from litesess.engine.watcher import Watcher
 from tests.tools.children import in_child
 from tests.tools.engines import abandon, content, key, make_engine, put, small_files
 from tests.tools.simdisk import SimDisk, SimLock
 from tests.tools.views import bindfs, covered, layered
+
+#: Where a question stands in .live: behind the slot, and three fields of the note.
+ASKED_AT = SLOT_BYTES + 24
 
 
 class Clock:
@@ -220,6 +224,23 @@ def test_a_store_that_is_open_by_another_way_is_refused_and_both_ways_are_named(
     first.close()
     put(other, "second", b"2")
     assert len(content(other)) == 3
+
+
+def test_who_asks_at_the_same_time_as_another_is_answered_too(disk, clock):
+    first = make_engine(disk, monotonic=clock)
+    put(first, "first", b"1")
+    view = View(disk)
+
+    def meanwhile() -> None:
+        # Another process, by a third way, writes its question over ours.
+        disk.names["sessions.live"].write((7).to_bytes(8, "little"), ASKED_AT)
+        first.look()
+
+    clock.meanwhile = meanwhile
+    other = make_engine(view, lock=SimLock(view), sleep=clock.sleep)
+    with pytest.raises(StoreLocked):
+        put(other, "second", b"2")
+    first.close()
 
 
 def test_a_note_that_a_crash_has_left_is_replaced_and_who_comes_back_is_refused(disk, clock):
