@@ -173,7 +173,7 @@ def _open(path: Path) -> WALStore:
 
 
 def _together(path: Path, workers: int, count: int) -> list[Opened]:
-    """Let so many processes open the store at once; return what it cost each of them."""
+    """Let so many processes open the store at once; return the cost of each."""
     start, leave = _FORKING.Barrier(workers), _FORKING.Barrier(workers)
 
     def work() -> Opened:
@@ -202,7 +202,10 @@ def _alone(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _begin(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Begin *work* in a forked process; return what waits for its result, or raises its error."""
+    """Begin *work* in a forked process; return a function that waits for its result.
+
+    That function raises the error of *work*, too.
+    """
     ours, theirs = _FORKING.Pipe(duplex=False)
     process = _FORKING.Process(target=_answer, args=(theirs, work))
     process.start()

@@ -139,7 +139,10 @@ def test_the_type_of_a_file_system_is_that_of_its_nearest_mount(path, kind):
 
 
 def test_the_directory_of_this_test_is_on_a_local_disk(tmp_path):
-    assert FileSystem.type_of(str(tmp_path)) in LOCAL_TYPES
+    kind = FileSystem.type_of(str(tmp_path))
+    if not kind:
+        pytest.skip("this system does not tell the types of its file systems")
+    assert kind in LOCAL_TYPES
 
 
 def test_two_engines_on_one_directory_in_one_process_share_it(path):

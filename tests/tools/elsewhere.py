@@ -101,7 +101,7 @@ def import_all() -> None:
 # The other packages import the real functions before litesess is imported.
 for _name in (
     "asyncio", "beaker.session", "bottle", "concurrent.futures.process", "flask", "flask.testing",
-    "freezegun", "logging.handlers", "multiprocessing.connection", "paste.deploy",
+    "freezegun", "getpass", "logging.handlers", "multiprocessing.connection", "paste.deploy",
     "portalocker.portalocker", "prometheus_client", "pyramid.config", "redis", "redis.cluster",
     "redis.sentinel", "rich.console", "rich.progress", "shtab", "subprocess", "time_machine",
     "webtest", "xdist.remote",
