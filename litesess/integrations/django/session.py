@@ -80,7 +80,7 @@ class DjangoVisit(Visit):
         """Return the id that the session has, or gets; None: it was not given one yet."""
         if self.status is Status.UNREAD:
             return self.given
-        if self.status is Status.NEW and self.is_announced:
+        if self.status is Status.NEW and self.is_announced and self.has_content():
             # A signal of a login, say, takes it down before the session is stored.
             return self.current_id()
         return self.id if self._new_id is None else self._new_id
