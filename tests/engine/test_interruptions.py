@@ -55,10 +55,11 @@ class Interrupted:
         self.raised = 0
 
     def __enter__(self) -> None:
+        self._tracer_before = sys.gettrace()  # that of coverage, say
         sys.settrace(self._enter)
 
     def __exit__(self, *_exception: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._tracer_before)
 
     def _enter(self, frame: FrameType, _event: str, _argument: object) -> Any:
         code = frame.f_code

@@ -23,6 +23,9 @@ def path(tmp_path):
 
 @pytest.fixture
 def watcher(monkeypatch):
+    # Another test may have left a store open: its thread is none of this one's.
+    watching.watcher.forget()
+    wait_until(lambda: not threads(), "the thread of other tests' stores has ended")
     monkeypatch.setattr(watching, "LOOK_EVERY", 0.001)
     return Watcher()
 
