@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import litesess  # noqa: E402 - from the folder above, whatever else is installed
+import litesess  # noqa: E402  # the folder above must be on the path first
 
 project = "litesess"
 author = "The litesess authors"
@@ -20,7 +20,7 @@ html_copy_source = False
 
 # Literal blocks without a language are commands and output.
 highlight_language = "none"
-# Options and quotation marks in code are what they are.
+# Keep -- and straight quotation marks, as they stand in options and code.
 smartquotes = False
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -31,6 +31,6 @@ autodoc_preserve_defaults = True
 autoclass_content = "both"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# A prompt is not copied, nor what a command answers.
+# Copy the commands alone, without the prompts and the answers.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

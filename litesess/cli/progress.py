@@ -64,7 +64,7 @@ def bar(
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
     # Imported here: that takes longer than most commands, which draw no bar.
-    from rich import console, progress  # noqa: PLC0415  # as in load()
+    from rich import console, progress  # noqa: PLC0415  # optional: litesess[cli]
 
     class Looking(progress.Progress):
         """A bar that looks up its progress."""

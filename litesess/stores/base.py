@@ -374,7 +374,7 @@ class Store(ABC):
     def compact(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
         """Give back the room that deleted sessions take."""
 
-    def compact_if_due(self) -> None:  # noqa: B027  # as compact()
+    def compact_if_due(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
         """Do so if ``compact_interval`` says that it is time; the collector asks at each pass."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:

@@ -19,7 +19,7 @@ def add_to(commands: Commands) -> None:
         "revoke",
         _run,
         "end sessions",
-        about="They stay ended, whatever requests are under way.",
+        about="Requests that are under way do not bring them back.",
         example="litesess revoke /srv/app/data --owner ada",
     )
     revoke.takes_store(writes=True).prints()

@@ -106,7 +106,7 @@ class DjangoVisit(Visit):
 
     def _lives(self, contents: Contents | dict[str, Any], owner: str | None) -> CookieSettings:
         # A dictionary has get(), and contents have not.
-        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401
+        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # not a dict only
         if isinstance(expiry, str):
             expiry = datetime.fromisoformat(expiry)
         if isinstance(expiry, datetime):
