@@ -25,6 +25,7 @@ from litesess.stores.stored import (
     Engine,
     Found,
     Merged,
+    changed,
     check_free,
     deletes,
     doom,
@@ -113,14 +114,13 @@ class EmbeddedStore(Store):
             found = find_session(stored, raw, now, to_change=True)
             if found is None:
                 return [], None
-            here, record = found
+            here, record, _ = found
             if here != raw and not ours.follows:
                 return [], None
             if ours.if_version is not None:
                 ours.check_version(record.version)
             former = record.owner
-            ours.merge_into(record, is_moved=here != raw)
-            put = put_of(here, record, now)
+            put = changed(found, ours, now, is_moved=here != raw)
             if record.owner == former:
                 return [put], Merged(record, [])
             evicted = self._limits.too_many(stored, record.owner, (here,), now)

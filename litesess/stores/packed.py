@@ -13,7 +13,7 @@ It was created when the session was moved.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from litesess import codec
@@ -21,13 +21,14 @@ from litesess.errors import EncodeError
 from litesess.stores.base import LATE_FOR, Record
 
 _HEAD = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
+_TIMES = struct.Struct("<dd")  # those at its beginning
 _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 _OWNER = b"+"
 _FOLLOWED, _CLOSED = _FORWARDS = b">|"
 
-#: What was unpacked last, and its values, which nobody changes: a request that writes unpacks its
-#: session twice, to load it and to merge into it.
-_last: tuple[bytes, codec.Frames] = b"", {}
+#: What was unpacked last, its values and their places, which nobody changes: a request that writes
+#: unpacks its session twice, to load it and to merge into it.
+_last: tuple[bytes, codec.Frames, dict[str, int]] = b"", {}, {}
 
 
 class Forward(NamedTuple):
@@ -88,6 +89,46 @@ def pack(
     return b"".join(parts)
 
 
+def splice(
+    packed: bytes,
+    created_at: float,
+    life: float,
+    frames: codec.Frames,
+    removed: Collection[str],
+) -> bytes:
+    """Return a packed session with some values changed, as :func:`pack` would pack it.
+
+    This costs little for values that stay, however many there are.
+
+    Args:
+        packed: the session as it was.
+        created_at: see :func:`pack`.
+        life: see :func:`pack`.
+        frames: the new values.
+        removed: the keys to take out, before the new values are put in.
+    """
+    last, _, places = _last
+    while last is not packed:  # another thread has unpacked another one meanwhile
+        unpack(packed, 0.0, 0)
+        last, _, places = _last
+    edits = {places[key]: b"" for key in removed if key in places}
+    added = []
+    for key, frame in frames.items():
+        key_bytes = key.encode()
+        item = _ITEM.pack(len(key_bytes), len(frame)) + key_bytes + frame
+        place = places.get(key)
+        if place is None or place in edits:
+            added.append(item)
+        else:
+            edits[place] = item
+    parts, kept = [_TIMES.pack(created_at, life)], _TIMES.size
+    for place in sorted(edits):
+        key_size, frame_size = _ITEM.unpack_from(packed, place)
+        parts += (packed[kept:place], edits[place])
+        kept = place + _ITEM.size + key_size + frame_size
+    return b"".join([*parts, packed[kept:], *added])
+
+
 def pack_forward(forward: Forward) -> bytes:
     """Return a forwarding record as bytes."""
     text = bytes([_FOLLOWED if forward.takes_changes else _CLOSED]) + forward.key.encode()
@@ -142,22 +183,24 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
         if client_size:
             client = _object(packed[at : at + client_size])
             at += client_size
-        last, frames = _last
+        last, frames, places = _last
         # By identity, which costs nothing: an engine returns the same bytes again as long as they
         # are what it has read last.
         if last is not packed:
             end = len(packed)
-            frames = {}
+            frames, places = {}, {}
             sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
             while at < end:
                 key_size, frame_size = sizes_at(packed, at)
                 key_at = at + sizes_size
                 frame_at = key_at + key_size
+                key = packed[key_at:frame_at].decode()
+                places[key] = at
                 at = frame_at + frame_size
-                frames[packed[key_at:frame_at].decode()] = packed[frame_at:at]
+                frames[key] = packed[frame_at:at]
             if at != end:
                 raise ValueError("a packed session is cut short")
-            _last = packed, frames
+            _last = packed, frames, places
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise ValueError("a packed session is cut short") from error
     # A touch moves the expiry alone, and so the last use, which is *life* before it.

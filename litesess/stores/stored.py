@@ -12,6 +12,7 @@ from litesess.errors import Corruption, DecryptError, VersionConflict
 from litesess.events import Event, Name
 from litesess.stores import packed
 from litesess.stores.base import MOVED_FOR, Record
+from litesess.stores.changes import Changes
 from litesess.stores.packed import Forward
 
 logger = logging.getLogger("litesess.store")
@@ -76,6 +77,8 @@ class Found(NamedTuple):
 
     key: bytes
     record: Record
+    #: What it was unpacked from, if :func:`find_session` has found it.
+    entry: Entry | None = None
 
 
 class Doomed(NamedTuple):
@@ -124,13 +127,16 @@ def find_session(
         now: in Unix seconds.
         to_change: follow only forwarding records that take changes now.
     """
-    while (content := look_up(stored, key, now)) is not None:
+    while True:
+        entry = stored.get(key)
+        content = None if entry is None or entry.expires_at <= now else unpack(key, entry)
+        if entry is None or content is None:
+            return None
         if isinstance(content, Record):
-            return Found(key, content)
+            return Found(key, content, entry)
         if to_change and not content.takes_changes_at(now):
             return None
         key = bytes.fromhex(content.key)
-    return None
 
 
 def doom(stored: Getter, key: bytes, now: float) -> Doomed:
@@ -226,6 +232,25 @@ def put_of(key: bytes, record: Record, now: float) -> Put:
         record.frames,
     )
     return Put(key, value, record.expires_at, b"" if owner is None else ids.owner_hash(owner))
+
+
+def changed(found: Found, changes: Changes, now: float, *, is_moved: bool) -> Put:
+    """Merge *changes* into the session that was found; return the change that stores it again.
+
+    Args:
+        found: the session.
+        changes: those of the request.
+        now: in Unix seconds.
+        is_moved: see :meth:`Changes.merge_into`.
+    """
+    key, record, entry = found
+    changes.merge_into(record, is_moved=is_moved)
+    if entry is None or changes.settings:
+        return put_of(key, record, now)
+    # The last use is known of each session that was unpacked.
+    life = record.expires_at - (record.last_seen_at or 0.0)
+    value = packed.splice(entry.value, record.created_at, life, changes.frames, changes.removed)
+    return Put(key, value, record.expires_at, entry.owner)
 
 
 def unpack(key: bytes, entry: Entry) -> Record | Forward | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from litesess import EncodeError, Record, codec
-from litesess.stores.packed import Forward, is_forward, pack, pack_forward, unpack
+from litesess.stores.packed import Forward, is_forward, pack, pack_forward, splice, unpack
 from tests.test_codec import searched, texts, values
 
 PACKED = (
@@ -44,6 +45,38 @@ def test_a_packed_session_is_unpacked_as_it_was():
     frames = {"a": b"1", "\u00e9": b"null"}
     cookie, client = {"max_age": 5.0}, {"address": 1}
     assert parts(session_in(PACKED)) == (1.5, 11.0, 20.0, 3, "7", cookie, client, frames)
+
+
+FRAMES = st.dictionaries(
+    st.sampled_from(["", "a", "b", "\u00e9", "n"]), st.sampled_from([b"", b"1", b"12"])
+)
+
+
+@given(
+    FRAMES,
+    FRAMES,
+    st.sets(st.sampled_from(["a", "b", "n", "absent"])),
+    st.sampled_from([None, "7"]),
+    st.sampled_from([None, {"max_age": 5.0}]),
+)
+def test_spliced_changes_are_packed_as_the_merged_session_is(
+    stored, changed, removed, owner, cookie
+):
+    merged = {key: frame for key, frame in stored.items() if key not in removed} | changed
+    packed = pack(1.0, 2.0, owner, cookie, None, stored)
+    assert splice(packed, 3.0, 4.0, changed, removed) == pack(3.0, 4.0, owner, cookie, None, merged)
+
+
+def test_a_change_of_one_value_looks_at_no_other_one():
+    packed = pack(1.0, 2.0, None, None, None, {f"k{number}": b"1" for number in range(1000)})
+    unpack(packed, 20.0, 3)
+    calls = []
+    sys.setprofile(lambda _frame, event, _arg: calls.append(event))
+    try:
+        splice(packed, 1.0, 2.0, {"k500": b"2"}, ())
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 50
 
 
 def test_the_last_use_is_never_before_the_beginning():
