@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 _LONGEST_PATH = 80
 _LONGEST_REASON = 100
 
@@ -18,7 +21,14 @@ def _loggable(text: str, longest: int) -> str:
 
 
 class LitesessError(Exception):
-    """Root of everything that litesess raises on purpose."""
+    """Root of everything that litesess raises on purpose.
+
+    Each can be copied and pickled, as pools of processes do with the error of a task.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by the constructor, which may take the parts of which the message was made.
+        return copyreg.__newobj__, (self.__class__, *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigError(LitesessError, ValueError):

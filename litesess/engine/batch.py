@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 from litesess.engine.changes import Change, Clear, Delete, Entry, Plan, Put, Touch
@@ -196,9 +197,7 @@ def fail(batch: list[Ticket], error: StoreError, cause: BaseException | None) ->
             ticket.error.__cause__ = error
         elif ticket.error is None:
             # One for each thread: a shared one would collect all their tracebacks.
-            own = error.__class__.__new__(error.__class__, *error.args)
-            own.args = error.args
-            own.__dict__.update(error.__dict__)
+            own = copy(error)
             own.__cause__ = cause
             ticket.error = own
             ticket.sequence = 0
