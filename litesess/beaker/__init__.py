@@ -5,7 +5,7 @@
     config       Beaker's session options -> ours
     transition   a middleware that accepts Beaker's cookies, too
     command      litesess import-beaker: Beaker's session files -> a store
-    files        those files, read              pickled    plain values out of a pickle
+    files        those files, read
 
 Nothing here imports Beaker, or unpickles its files.
 """

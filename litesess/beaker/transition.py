@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import os
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from inspect import Parameter, Signature
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from litesess.beaker.config import COOKIE_NAME, Given, from_beaker
 from litesess.errors import ConfigError
 from litesess.ids import key_of
-from litesess.stores.base import Record
-from litesess.web import (
-    MAX_CANDIDATES,
-    Arrival,
-    Candidate,
-    Manager,
-    Session,
-    SessionMiddleware,
-    Verified,
-    Visit,
-    values_of,
-)
+from litesess.moving.cookies import MovingManager, MovingVisit, OldCookies, OldSession, successor
+from litesess.web import Manager, Session, SessionMiddleware, values_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from typing_extensions import Unpack
 
     from litesess.beaker.keywords import BeakerKeywords
-
-logger = logging.getLogger("litesess.beaker")
 
 
 class BeakerTransition(SessionMiddleware):
@@ -91,7 +76,7 @@ class BeakerTransition(SessionMiddleware):
         return _TransitionManager(options, self._cookies)
 
 
-class _BeakerCookies:
+class _BeakerCookies(OldCookies):
     """Beaker's cookies: an id in hex, after its HMAC-SHA-1 in hex."""
 
     # Beaker's ids are those of uuid.uuid4().
@@ -101,69 +86,14 @@ class _BeakerCookies:
         self._name = name
         self._secret = secret
 
-    def ids(self, header: str) -> Iterator[str]:
-        """Yield the ids in a ``Cookie`` header that Beaker has signed."""
+    def sessions(self, header: str) -> Iterator[OldSession]:
+        """Yield the sessions of the ids in a ``Cookie`` header that Beaker has signed."""
         for value in values_of(self._name, header):
             found = self._VALUE.match(value)
             if found:
                 signature = hmac.new(self._secret, found[2].encode(), "sha1").hexdigest()
                 if hmac.compare_digest(signature, found[1]):
-                    yield found[2]
-
-    def successor(self, beaker_id: str) -> str:
-        """Return the new id of a session of Beaker's, the same each time.
-
-        So several simultaneous requests with Beaker's cookie find one session, and a client that
-        missed the response finds it again.
-        """
-        digest = hmac.new(self._secret, b"litesess " + beaker_id.encode(), "sha256").digest()
-        return urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-class _TransitionManager(Manager):
-    """A manager that treats Beaker's cookies as litesess's, signed with an older secret."""
-
-    def __init__(self, options: Mapping[str, Any], cookies: _BeakerCookies) -> None:
-        super().__init__(options)
-        self.beaker_cookies = cookies
-
-
-class _TransitionVisit(Visit):
-    """A request that can carry a cookie of Beaker's."""
-
-    __slots__ = ()
-    rules: _TransitionManager
-
-    def arrival(self) -> Arrival:
-        """Return the request's cookies: litesess's or, if it has none, Beaker's."""
-        came = super().arrival()
-        if came.live or came.strays:
-            return came
-        live: dict[str, Candidate] = {}
-        cookies = self.rules.beaker_cookies
-        for beaker_id in islice(cookies.ids(self.environ.get("HTTP_COOKIE", "")), MAX_CANDIDATES):
-            session_id = cookies.successor(beaker_id)
-            key = key_of(session_id)
-            record = self._brought_over(key_of(beaker_id), key)
-            if record is not None:
-                # is_stale, as if signed with an older secret, so that the client gets litesess's
-                # cookie.  If the headers are already sent, Beaker's cookie leads here again.
-                live[key] = Verified(session_id, key, is_stale=True, is_secure=False), record
-        return came._replace(live=[*live.values()])
-
-    def _brought_over(self, old: str, new: str) -> Record | None:
-        """Return the session at the key *new*, moved there from *old* if that was not done yet."""
-        record = self._live(new)
-        if record is None and self._live(old) is not None:
-            # Another request may have moved it first.
-            record = self.rules.store.rotate(old, new, {}, ()) or self._live(new)
-        return record
-
-    def _live(self, key: str) -> Record | None:
-        rules = self.rules
-        record = rules.store.load(key)
-        is_live = record is not None and self.ends_at(record) > rules.clock()
-        return record if is_live else None
+                    yield OldSession((key_of(found[2]),), successor(self._secret, found[2]))
 
 
 class BeakerSession(Session):
@@ -178,5 +108,12 @@ class BeakerSession(Session):
         return True
 
 
-_TransitionManager.visit_class = _TransitionVisit
-_TransitionManager.session_class = BeakerSession
+class _TransitionManager(MovingManager):
+    """A manager that accepts Beaker's cookies."""
+
+    visit_class = MovingVisit
+    session_class = BeakerSession
+
+    def __init__(self, options: Mapping[str, Any], cookies: OldCookies) -> None:
+        super().__init__(options)
+        self.old_cookies = cookies

@@ -36,6 +36,7 @@ MODULES: Final = {
     "export": "litesess.cli.commands.export",
     "import": "litesess.cli.commands.import_",
     "import-beaker": "litesess.beaker.command",
+    "import-flask-session": "litesess.flask_session.command",
     "copy": "litesess.cli.commands.copy",
     "secret": "litesess.cli.commands.secret",
     "completion": "litesess.cli.commands.completion",

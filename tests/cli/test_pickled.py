@@ -16,10 +16,13 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
-from litesess.beaker import pickled
-from litesess.beaker.pickled import NotPlain, read
+from litesess import codec
 from litesess.codec import MAX_DEPTH
+from litesess.moving import plain
+from litesess.moving.pickled import read
+from litesess.moving.plain import NotPlain
 from tests.web.test_cves import Bomb
 
 PROTOCOLS = pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
@@ -166,6 +169,19 @@ def test_no_change_to_a_byte_is_more_than_refused():
                 read(whole[:at])
 
 
+@PROTOCOLS
+def test_html_stays_html(protocol):
+    (found,) = read(pickle.dumps([Markup("<b>é</b>")], protocol))
+    assert codec.decode(codec.encode(found, "x")) == Markup("<b>é</b>")
+    assert type(codec.decode(codec.encode(found, "x"))) is Markup
+
+
+def test_html_of_something_else_than_text_is_refused():
+    for arguments in b")", b"K\x01\x85", b"Ua", b"N", b"]", b"X\1\0\0\0aX\1\0\0\0b\x86":
+        with pytest.raises(NotPlain):
+            read(b"\x80\x02cmarkupsafe\nMarkup\n" + arguments + b"\x81.")
+
+
 def test_what_contains_itself_is_refused():
     loop = []
     loop.append({"again": loop})
@@ -174,7 +190,7 @@ def test_what_contains_itself_is_refused():
 
 
 def test_a_hundred_bytes_that_stand_for_a_galaxy_are_refused(monkeypatch):
-    monkeypatch.setattr(pickled, "_MOST", 100_000)  # all of which is gone through
+    monkeypatch.setattr(plain, "MOST", 100_000)  # all of which is gone through
     many = []
     for _ in range(30):
         many = [many] * 10
@@ -223,6 +239,9 @@ HOSTILE = {
     ),
     "a long Decimal in a set": again(
         DECIMAL + text(100_000) + b"\x85Rq\x000\x8f(", b"h\x00", b"\x90."
+    ),
+    "HTML, made again": again(
+        b"cmarkupsafe\nMarkup\nq\x000" + text(100_000) + b"\x85q\x010](", b"h\x00h\x01\x81", b"e."
     ),
     "bytes, encoded again": again(
         b"c_codecs\nencode\nq\x000" + text(100_000) + b"\x8c\x06latin1\x86q\x010](", MAKE, b"e."

@@ -17,6 +17,7 @@ from litesess.ids import handle_of, key_of
 from litesess.stores.redis import RedisStore
 from tests.tools.beakers import BeakerSite
 from tests.tools.commands import LATER, fill, run, start
+from tests.tools.flask_sessions import FlaskSessionSite
 from tests.tools.redises import cluster_url, needs_redis, redis_cluster, redis_server
 from tests.tools.servers import ROOT, wait_until
 
@@ -87,6 +88,7 @@ TABLE = {
     "export": (["ADDRESS", "TARGET"], True),
     "import": (["ADDRESS", "LINES"], True),
     "import-beaker": (["ADDRESS", "BEAKER", "--timeout", "60"], True),
+    "import-flask-session": (["ADDRESS", "FLASK_SESSION"], True),
     "copy": (["ADDRESS", "TARGET", "--create"], True),
     "secret": ([], True),
     "completion": (["bash"], True),
@@ -106,6 +108,7 @@ def words(command, address, tmp_path):
     places = {
         "ADDRESS": address, "TARGET": tmp_path / "target",
         "LINES": tmp_path / "lines", "BEAKER": tmp_path / "beaker",
+        "FLASK_SESSION": tmp_path / "flask_session",
     }  # fmt: skip
     arguments, _ = TABLE[command]
     return [command, *(places.get(word, word) for word in arguments)]
@@ -120,6 +123,7 @@ def test_the_table_has_every_command():
 def test_each_command_works_in_redis_or_says_why_not(command, cli, address, keys, tmp_path):
     line_of(tmp_path)
     BeakerSite(tmp_path / "beaker").log_in(user="ada")
+    FlaskSessionSite(tmp_path / "flask_session").log_in("ada")
     told = cli(*words(command, address, tmp_path))
     if TABLE[command][1]:
         assert (told.code, told.err) == (Exit.DONE, "")
@@ -136,6 +140,7 @@ def test_each_command_works_in_redis_or_says_why_not(command, cli, address, keys
 def test_json_of_each_command_is_valid(command, cli, address, keys, tmp_path):
     line_of(tmp_path)
     BeakerSite(tmp_path / "beaker").log_in(user="ada")
+    FlaskSessionSite(tmp_path / "flask_session").log_in("ada")
     told = cli(*words(command, address, tmp_path), "--json")
     assert told.code == Exit.DONE
     for line in told.out.splitlines():
@@ -150,6 +155,7 @@ def test_json_of_each_command_is_valid(command, cli, address, keys, tmp_path):
 def test_an_unreachable_server_is_one_line_without_the_password(command, cli, tmp_path):
     line_of(tmp_path)
     BeakerSite(tmp_path / "beaker").log_in(user="ada")
+    FlaskSessionSite(tmp_path / "flask_session").log_in("ada")
     told = cli(*words(command, f"redis://me:{QUOTED}@127.0.0.1:1/0", tmp_path))
     works = TABLE[command][1]
     assert told.code == (Exit.AWAY if works else Exit.USAGE)

@@ -41,8 +41,9 @@ AS: Final = os.environ["LITESESS_TESTS_AS"]
 #: Tests that need these are left out: no app imports them on such a system.
 _COMMANDS: Final = (
     "litesess.__main__", "litesess.beaker.command", "litesess.beaker.files", "litesess.cli",
-    "litesess.engine.", "litesess.integrations.django.management",
-    "litesess.integrations.flask.operator",
+    "litesess.engine.", "litesess.flask_session.command", "litesess.flask_session.files",
+    "litesess.integrations.django.management",
+    "litesess.integrations.flask.operator", "litesess.moving.files", "litesess.moving.importing",
 )  # fmt: skip
 NOT_THERE: Final = _COMMANDS if AS == "windows" else ()
 
@@ -101,6 +102,7 @@ def import_all() -> None:
 # The other packages import the real functions before litesess is imported.
 for _name in (
     "asyncio", "beaker.session", "bottle", "concurrent.futures.process", "flask", "flask.testing",
+    "flask_session",
     "freezegun", "getpass", "logging.handlers", "multiprocessing.connection", "paste.deploy",
     "portalocker.portalocker", "prometheus_client", "pyramid.config", "redis", "redis.cluster",
     "redis.sentinel", "rich.console", "rich.progress", "shtab", "subprocess", "time_machine",

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 from weakref import WeakSet
 
 import flask
@@ -19,7 +19,8 @@ from flask.signals import got_request_exception, request_tearing_down
 from litesess.integrations.flask.commands import commands
 from litesess.integrations.flask.config import options_of
 from litesess.integrations.flask.interface import LitesessInterface
-from litesess.integrations.flask.session import FlaskManager, FlaskSession
+from litesess.integrations.flask.leftovers import warn_of_leftovers
+from litesess.integrations.flask.session import FlaskManager, FlaskSession, FlaskVisit
 from litesess.integrations.flask.signals import send_signals
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from litesess.stores.base import Store
 
-__all__ = ["FlaskSession", "Litesess", "session"]
+__all__ = ["FlaskManager", "FlaskSession", "FlaskVisit", "Litesess", "session"]
 
 #: ``flask.session`` with its type under litesess, for type checkers.
 session = cast("FlaskSession", flask.session)
@@ -35,6 +36,9 @@ session = cast("FlaskSession", flask.session)
 
 class Litesess:
     """The extension; one instance can serve any number of apps, each with a store of its own."""
+
+    #: Opens the sessions of an app.
+    manager_class: ClassVar[type[FlaskManager]] = FlaskManager
 
     def __init__(self, app: Flask | None = None) -> None:
         """Keep the sessions of *app*; None: pass your apps to :meth:`init_app` later.
@@ -53,7 +57,8 @@ class Litesess:
         Raises:
             ConfigError: a key is unknown, missing or wrong, or two contradict each other.
         """
-        manager = FlaskManager(app, *options_of(app, app.session_interface))
+        manager = self.manager_class(app, *options_of(app))
+        warn_of_leftovers(app.config, manager.used_keys)
         interface = LitesessInterface(manager)
         app.session_interface = interface
         app.extensions["litesess"] = manager

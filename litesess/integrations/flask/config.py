@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from litesess.advice import suggestion
 from litesess.errors import ConfigError, ConfigTypeError
 from litesess.integrations.flask.cookie import ConfiguredCookie, check_cookie_name
-from litesess.integrations.flask.leftovers import warn_of_leftovers
 from litesess.integrations.naming import under
 from litesess.options import Options, optional, parsed, seconds, text
 from litesess.stores.base import Store
@@ -38,12 +37,12 @@ _MADE: Final = {"secret", "store", "cookie", "cookie_name"}
 Live: TypeAlias = "dict[str, Callable[[], Any]]"
 
 
-def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Live]:
+def options_of(app: Flask) -> tuple[dict[str, Any], Live]:
     """Return the options for a manager, with its store, and the options that can change later.
 
     Args:
-        app: the app with the config.
-        flasks: the session interface of Flask's that knows Flask's own settings of the cookie.
+        app: the app with the config; its session interface so far knows Flask's own settings of
+            the cookie.
 
     Raises:
         ConfigError: a ``LITESESS_*`` key is unknown, missing or wrong, or two contradict each
@@ -59,7 +58,7 @@ def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Li
     plain = {name: value for name, value in given.items() if name in _OF_MANAGER - _MADE}
     options = _checked(ManagerOptions, plain)
     options["secret"] = _secrets(app.config, given.get("secret"))
-    live = _live(app, flasks, given)
+    live = _live(app, app.session_interface, given)
     options |= {name: read() for name, read in live.items()}
     if "cookie" not in live:
         options["cookie"] = _checked(ManagerOptions, {"cookie": given["cookie"]})["cookie"]
@@ -71,7 +70,6 @@ def options_of(app: Flask, flasks: SessionInterface) -> tuple[dict[str, Any], Li
         check_cookie_name(key, options["cookie_name"], options["cookie"])
     options["store"] = _store(given)
     _check_life(app)
-    warn_of_leftovers(app.config)
     return options, live
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 logger = logging.getLogger("litesess.flask")
@@ -43,9 +43,11 @@ _INSTEAD: Final = {
 _FAMILIES: Final = tuple(key.rstrip("*") for key in _INSTEAD if key.endswith("*"))
 
 
-def warn_of_leftovers(config: Mapping[str, Any]) -> None:
-    """Log a warning for each key of Flask-Session's that *config* has."""
+def warn_of_leftovers(config: Mapping[str, Any], used: Collection[str]) -> None:
+    """Log a warning for each key of Flask-Session's that *config* has, except the *used* ones."""
     for key in config:
+        if key in used:
+            continue
         family = next((each for each in _FAMILIES if key.startswith(each)), None)
         advice = _INSTEAD.get(key if family is None else f"{family}*")
         if advice is not None:

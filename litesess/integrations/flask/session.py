@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flask import g, has_app_context
 from flask.sessions import SessionMixin
@@ -199,6 +199,8 @@ class FlaskManager(Manager):
     session_class = FlaskSession
     # Flask's flash() appends to the list under this key.
     list_keys = (*Manager.list_keys, "_flashes")
+    #: Keys of Flask-Session's in the app's config that have an effect.
+    used_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, app: Flask, options: Mapping[str, Any], live: Mapping[str, Callable[[], Any]]

@@ -7,7 +7,7 @@ the instructions that such values need.
 
 A small pickle can also take hours to read: a pickle can mention a value again in two bytes, and
 each mention can be hashed, compared or converted.  The machine therefore hashes nothing, and
-makes sets and dicts as lists.  The copy at the end has a budget.
+makes sets and dicts as lists.  The copy at the end (:mod:`litesess.moving.plain`) has a budget.
 
 Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions.
 """
@@ -15,67 +15,28 @@ Source: PEP 307, PEP 3154, and CPython's Lib/pickletools.py for the instructions
 from __future__ import annotations
 
 import struct
-import sys
-from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
-from litesess import codec
+from litesess.moving.plain import MOST, Copy, Markup, Members, Named, NotPlain, Uuid, size_of
 
-#: Values, and characters of text among them: more than the largest session has.
-_MOST: Final = 1 << 21
 #: Instructions: a value of the largest session has two bytes at least, and one or two of these.
 _MOST_STEPS: Final = 1 << 20
 #: The bytes of a number of 4 300 digits; Python reads no longer one from text.
 _LONGEST_NUMBER: Final = 1786
-#: The largest number of members of a set, or keys of a dict, with one hash.  -1 and -2 share a
-#: hash; three values share one only if they were chosen for that.
-_MOST_ALIKE: Final = 8
-_SHOWN: Final = 80
 #: The exceptions of instructions that no pickler has written.
 _DAMAGE: Final = (
     ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, struct.error
 )  # fmt: skip
 
 
-class NotPlain(Exception):  # it is the file's fault
-    """A pickle is damaged, or holds more than plain values; the message shows no value."""
-
-
-class _Named:
-    """A name in a pickle; text and nothing more."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self.pair = (module, name)
-
-    def __str__(self) -> str:
-        return ".".join(self.pair)[:_SHOWN]
-
-
-class _Uuid:
-    """A UUID, which a pickle makes first and gives its number later."""
-
-    number: int
-
-
-class _Members:
-    """A future set or dict: its members, or pairs of key and value, in a list."""
-
-    __slots__ = ("items", "kind")
-
-    def __init__(self, kind: type, items: list[Any]) -> None:
-        self.kind = kind
-        self.items = items
-
-
-def _members(kind: type) -> Callable[[list[Any]], _Members]:
-    def make(items: list[Any]) -> _Members:
+def _members(kind: type) -> Callable[[list[Any]], Members]:
+    def make(items: list[Any]) -> Members:
         if type(items) is not list:
             raise TypeError("no members")
-        return _Members(kind, items)
+        return Members(kind, items)
 
     return make
 
@@ -93,6 +54,12 @@ def _decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
+def _markup(text: str) -> Markup:
+    if type(text) is not str:  # converting a value of another type can take long
+        raise TypeError("no text")
+    return Markup(text)
+
+
 _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("_codecs", "encode"): _encoded,
     ("__builtin__", "bytes"): lambda: b"",
@@ -107,23 +74,20 @@ _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("datetime", "timezone"): timezone,
     ("decimal", "Decimal"): _decimal,
 }
-_PLAIN: Final = frozenset(
-    {str, int, float, bool, type(None), bytes, bytearray, datetime, date, Decimal}
-)
 
 
 def read(pickled: bytes) -> Any:
     """Return the value in a pickle of protocol 2 to 5, if it is a plain one.
 
-    Plain is a value made of None, bool, int, float, str, bytes, datetime, date, Decimal, UUID,
-    list, tuple, set, frozenset and dict.
+    Plain is a value made of None, bool, int, float, str, MarkupSafe's Markup, bytes, datetime,
+    date, Decimal, UUID, list, tuple, set, frozenset and dict.
 
     Raises:
         NotPlain: it holds another value, or is damaged.
     """
     machine = _Machine(pickled)
     try:
-        return _Copy().of(machine.run(), 0)
+        return Copy().of(machine.run(), 0)
     except _DAMAGE:
         raise NotPlain(f"is damaged before byte {machine.at}") from None
 
@@ -137,7 +101,7 @@ class _Machine:
         self.stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        self._left = _MOST
+        self._left = MOST
 
     def run(self) -> Any:
         """Return the value on the stack at the end of the pickle."""
@@ -208,7 +172,7 @@ class _Machine:
 
     def _members(self, kind: type) -> list[Any]:
         top = self.stack[-1]
-        if type(top) is not _Members or top.kind is not kind:
+        if type(top) is not Members or top.kind is not kind:
             raise TypeError(f"no {kind.__name__}")
         return top.items
 
@@ -221,7 +185,7 @@ class _Machine:
         """Put a name on the stack."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("no name")
-        self.push(_Named(module, name))
+        self.push(Named(module, name))
 
     def make(self) -> None:
         """Make a value of the named type, if the table has it."""
@@ -229,23 +193,32 @@ class _Machine:
         maker = _MAKERS.get(named.pair)
         if maker is None:
             raise NotPlain(f"holds {named}")
-        self._left -= 1 + sum(map(_size, arguments))
-        if self._left < 0:
-            raise NotPlain("is larger than any session")
+        self._spend(sum(map(size_of, arguments)))
         self.push(maker(*arguments))
 
+    def _spend(self, size: int) -> None:
+        """Count the work of a value that is made anew at each mention."""
+        self._left -= 1 + size
+        if self._left < 0:
+            raise NotPlain("is larger than any session")
+
     def make_bare(self) -> None:
-        """Make a UUID, which gets its number later, and no other object."""
+        """Make a UUID, which gets its number later, or text that is HTML, and no other object."""
         named, arguments = self.top(2)
-        if named.pair != ("uuid", "UUID") or arguments != ():
+        if named.pair == ("uuid", "UUID") and arguments == ():
+            self.push(Uuid())
+        elif named.pair == ("markupsafe", "Markup"):
+            (text,) = arguments
+            self._spend(size_of(text))
+            self.push(_markup(text))
+        else:
             raise NotPlain(f"holds {named}")
-        self.push(_Uuid())
 
     def build(self) -> None:
         """Give the UUID on the top its number."""
         state = self.stack.pop()
         uuid = self.stack[-1]
-        if type(uuid) is not _Uuid or type(state) is not _Members or state.kind is not dict:
+        if type(uuid) is not Uuid or type(state) is not Members or state.kind is not dict:
             raise NotPlain("holds an object with a state")
         ((name, uuid.number),) = state.items[:1]
         if name != "int":
@@ -307,7 +280,7 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
     b"]": lambda machine: machine.push([]),
     b"a": lambda machine: machine.append(machine.top(1)),
     b"e": lambda machine: machine.append(machine.marked()),
-    b"}": lambda machine: machine.push(_Members(dict, [])),
+    b"}": lambda machine: machine.push(Members(dict, [])),
     b"s": lambda machine: machine.set_items(machine.top(2)),
     b"u": lambda machine: machine.set_items(machine.marked()),
     b")": _constant(()),
@@ -315,80 +288,12 @@ _INSTRUCTIONS: Final[dict[bytes, Callable[[_Machine], object]]] = {
     b"\x86": _tuple(2),
     b"\x87": _tuple(3),
     b"t": lambda machine: machine.push(tuple(machine.marked())),
-    b"\x8f": lambda machine: machine.push(_Members(set, [])),
+    b"\x8f": lambda machine: machine.push(Members(set, [])),
     b"\x90": lambda machine: machine.add(machine.marked()),
-    b"\x91": lambda machine: machine.push(_Members(frozenset, machine.marked())),
+    b"\x91": lambda machine: machine.push(Members(frozenset, machine.marked())),
     b"c": lambda machine: machine.name(machine.line(), machine.line()),
     b"\x93": lambda machine: machine.name(*machine.top(2)),
     b"R": _Machine.make,
     b"\x81": _Machine.make_bare,
     b"b": _Machine.build,
 }
-
-
-class _Copy:
-    """A copier of a value that can contain the same part many times, even in itself.
-
-    A pickle of a hundred bytes can stand for more values than there are atoms, so the copying stops
-    at a limit.
-    """
-
-    def __init__(self) -> None:
-        self._left = _MOST
-
-    def of(self, value: Any, depth: int) -> Any:
-        """Return a copy of *value*, which lies *depth* levels deep."""
-        kind = type(value)
-        self._left -= 1 + _size(value)
-        if self._left < 0:
-            raise NotPlain("is larger than any session")
-        if kind in _PLAIN:
-            return value
-        if depth > codec.MAX_DEPTH:
-            raise NotPlain(f"is nested deeper than {codec.MAX_DEPTH} levels")
-        if kind is _Members:
-            return self._filled(value, depth + 1)
-        if kind in (list, tuple):
-            return kind([self.of(item, depth + 1) for item in value])
-        if kind is _Uuid:
-            return UUID(int=value.number)
-        raise NotPlain(f"holds {value if kind is _Named else kind.__name__}")
-
-    def _filled(self, members: _Members, depth: int) -> Any:
-        """Return the set or dict with *members*."""
-        if members.kind is not dict:
-            return members.kind(self._hashable(members.items, depth))
-        keys = self._hashable([key for key, _ in members.items], depth)
-        return dict(zip(keys, [self.of(item, depth) for _, item in members.items], strict=True))
-
-    def _hashable(self, members: list[Any], depth: int) -> list[Any]:
-        """Return copies of the future members of a set, or keys of a dict.
-
-        Raises:
-            NotPlain: a member is nested too deeply: a tuple of tuples of one tuple, and so on,
-                takes hours to hash, or all of the stack.  Or many members have one hash, so
-                that Python would compare each one with all the rest.
-        """
-        copies, alike = [], Counter[int]()
-        for member in members:
-            parts = member if type(member) is tuple else (member,)
-            self._left -= len(parts)
-            if self._left < 0:
-                raise NotPlain("is larger than any session")
-            if any(type(part) in (tuple, _Members) for part in parts):
-                raise NotPlain("has a key that is nested deeper than a tuple")
-            copy = self.of(member, depth)
-            if type(copy) not in (str, bytes):  # no client can foresee their hashes
-                number = hash(copy)
-                alike[number] += 1
-                if alike[number] > _MOST_ALIKE:
-                    raise NotPlain("has keys that were made to have one hash")
-            copies.append(copy)
-        return copies
-
-
-def _size(value: Any) -> int:
-    """Return an estimate of the work that a plain value takes, beyond a small value."""
-    if type(value) in (str, bytes, bytearray):
-        return len(value)
-    return sys.getsizeof(value) >> 5 if type(value) in (int, Decimal) else 0
