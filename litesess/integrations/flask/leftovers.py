@@ -30,7 +30,10 @@ _INSTEAD: Final = {
     "SESSION_CLEANUP_N_REQUESTS": (
         "expired sessions are removed each LITESESS_GC_INTERVAL, in seconds"
     ),
-    "SESSION_FILE_DIR": "LITESESS_PATH names the directory of the sessions; give it a new one",
+    "SESSION_FILE_DIR": (
+        "LITESESS_PATH names the directory of the sessions; give it a new one, and bring the"
+        " sessions over with: litesess import-flask-session"
+    ),
     "SESSION_FILE_THRESHOLD": "LITESESS_MAX_SESSIONS limits the number of sessions",
     "SESSION_FILE_MODE": "files of sessions are private to the user of the app",
     "SESSION_REDIS": "set LITESESS_STORE = RedisStore(client), of litesess.stores.redis",
