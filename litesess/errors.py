@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 from typing import Any
 
 _LONGEST_PATH = 80
@@ -28,7 +27,7 @@ class LitesessError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by the constructor, which may take the parts of which the message was made.
-        return copyreg.__newobj__, (self.__class__, *self.args), self.__dict__  # type: ignore[attr-defined]
+        return self.__class__.__new__, (self.__class__, *self.args), self.__dict__
 
 
 class ConfigError(LitesessError, ValueError):
