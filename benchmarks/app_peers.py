@@ -1,13 +1,10 @@
 """The same small app with the sessions of several packages, and without any.
 
-Each is made as its documentation says for production.  gunicorn serves one of them as
-``benchmarks.app_peers:application()``: ``BENCHMARK_APP`` is its name in :data:`CANDIDATES`,
-``BENCHMARK_DIR`` an empty directory of its own.
+Each is set up as its documentation recommends for production.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from litesess import MemoryStore, SessionMiddleware, Store, WALStore
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: No real sessions depend on it, and all workers sign with the same.  Pyramid wants 64 characters.
+#: All workers sign with it, and no real session does.  Pyramid wants 64 characters.
 SECRET: Final = "".join(map(chr, range(40, 104)))
 TEXT: Final = "text/plain"
 OK_HEADERS: Final = (("Content-Type", TEXT), ("Content-Length", "2"))
@@ -33,7 +30,7 @@ def log_in(session: Any) -> None:
 
 
 def read(session: Any) -> None:
-    """Look at one key."""
+    """Read one key."""
     assert session["user"] == "ada"
 
 
@@ -43,7 +40,7 @@ def increment(session: Any) -> None:
 
 
 def increment_atomically(session: Any) -> None:
-    """Count one key up, again if another request was faster; only ours has this."""
+    """Count one key up, and again if another request was faster; only litesess has this."""
     session.atomic(increment)
 
 
@@ -52,7 +49,7 @@ def count(session: Any) -> str:
     return str(session["count"])
 
 
-#: The use of the session, by the request's path; None: the app does not look at it.
+#: The use of the session, by the request's path; None: the app does not use it.
 USES: Final[dict[str, Callable[[Any], str | None] | None]] = {
     "untouched": None,
     "read": read,
@@ -69,7 +66,7 @@ def answer(path: str, find_session: Callable[[], Any]) -> str:
 
     Args:
         path: one of :data:`USES`.
-        find_session: called only if the session is looked at, as that alone may cost something.
+        find_session: returns the session; called only if it is used, as the call can be costly.
     """
     use = USES[path]
     return "ok" if use is None else use(find_session()) or "ok"
@@ -117,7 +114,7 @@ def wsgi_app(
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"][1:]
-        # Not answer(): its work would be a good part of a request that looks at no session.
+        # Not answer(): its work would be a good part of a request that uses no session.
         use = USES[path]
         body = None if use is None else use(environ[key])
         if after_write is not None and path in WRITING:
@@ -125,7 +122,7 @@ def wsgi_app(
         if body is not None:
             start_response("200 OK", [("Content-Type", TEXT), ("Content-Length", str(len(body)))])
             return [body.encode()]
-        start_response("200 OK", [*OK_HEADERS])  # Beaker adds to the very list
+        start_response("200 OK", [*OK_HEADERS])  # a new list, because Beaker appends to it
         return [b"ok"]
 
     return app
@@ -160,7 +157,7 @@ def beaker(directory: Path) -> App:
 
 
 def flask_app() -> Any:
-    """Return a Flask app with the sessions it has by itself, which are none without a secret."""
+    """Return a Flask app; without a secret, it has no sessions of its own."""
     flask = import_module("flask")
     app = flask.Flask(__name__)
 
@@ -195,8 +192,8 @@ def flask_session(directory: Path) -> App:
 def django_app(directory: Path, middleware: tuple[str, ...], **options: Any) -> App:
     """Return a Django app.
 
-    Settings are of the whole process, so it has one app of each kind.  Their database lies in the
-    directory of the first app.
+    The settings are those of the whole process, so a process has one app of each kind.  The
+    database of all lies in the directory of the first app.
     """
     settings = import_module("django.conf").settings
     make_response = import_module("django.http").HttpResponse
@@ -291,81 +288,84 @@ BARE_PYRAMID: Final = "bare app, Pyramid"
 FLASK: Final = ("flask",)
 DJANGO: Final = ("django",)
 PYRAMID: Final = ("pyramid",)
-NO_SESSIONS: Final = "no sessions, in any case"
+NO_SESSIONS: Final = "No sessions."
 
 CANDIDATES: Final = {
     "litesess": Candidate(
         make=ours(lambda directory: WALStore(directory / "data")),
         bare=BARE,
-        note="WALStore by default: what was acknowledged survives a power cut; written when a value"
-        " has changed; requests that change different keys both win, of the same the last;"
-        " atomic() for counters",
+        note="WALStore by default.  An acknowledged write survives a power cut.  A session is"
+        " written if a value has changed.  If two requests change different keys, both changes are"
+        " kept.  If they change the same key, the last one wins; atomic() is for counters.",
         is_atomic=True,
     ),
     "litesess, not durable": Candidate(
         make=ours(lambda directory: WALStore(directory / "data", durable=False)),
         bare=BARE,
-        note="WALStore(durable=False): a power cut costs the last seconds, a killed process"
-        " nothing; else as by default",
+        note="WALStore(durable=False).  A power cut loses the last seconds, a killed process loses"
+        " nothing.  The rest is as by default.",
         is_atomic=True,
     ),
     "litesess, MemoryStore": Candidate(
         make=ours(lambda _directory: MemoryStore()),
         bare=BARE,
-        note="one process only, whose end is that of all sessions",
+        note="For one process only.  All sessions end with the process.",
         is_atomic=True,
         is_shared=False,
     ),
     "litesess, Flask": Candidate(
         make=flask_with_litesess,
         bare=BARE_FLASK,
-        note="our extension for Flask; else as litesess, durable",
+        note="The extension of litesess for Flask.  The rest is as by default.",
         needs=FLASK,
         is_atomic=True,
     ),
     "Beaker, files": Candidate(
         make=beaker,
         bare=BARE,
-        note="type=file, the app calls save(): no fsync; whoever looks at a session, if only to"
-        " read, writes all of it again (save_accessed_time, its default); last writer wins, also"
-        " one that only read; pickle; nothing deletes what has expired",
+        note="type=file, and the app calls save().  No fsync.  A request that uses its session,"
+        " if only to read, writes the whole session again (save_accessed_time, its default).  The"
+        " last writer wins, even one that only read.  Sessions are pickled.  Expired sessions are"
+        " never deleted.",
         needs=("beaker",),
     ),
     "Flask-Session, cachelib files": Candidate(
         make=flask_session,
         bare=BARE_FLASK,
-        note="FileSystemCache by default: no fsync; each request, if only for another thing, loads"
-        " the session and writes all of it again (SESSION_REFRESH_EACH_REQUEST, Flask's default);"
-        " last writer wins; pickle; beyond 500 sessions some are deleted; a failed write is only"
-        " logged",
+        note="FileSystemCache by default.  No fsync.  Each request, even one that does not use its"
+        " session, loads the session and writes all of it again (SESSION_REFRESH_EACH_REQUEST,"
+        " Flask's default).  The last writer wins.  Sessions are pickled.  If there are more than"
+        " 500 sessions, some are deleted.  A failed write is only logged.",
         needs=(*FLASK, "flask_session", "cachelib"),
     ),
     "Django, files": Candidate(
         make=django_files,
         bare=BARE_DJANGO,
-        note="backends.file: no fsync; written when a key is set, then all of it; last writer"
-        " wins; a failed write is passed over in silence; clearsessions deletes what has expired,"
-        " if somebody calls it",
+        note="backends.file.  No fsync.  If a key is set, the whole session is written.  The last"
+        " writer wins.  A failed write is ignored without a message.  Expired sessions are deleted"
+        " when an operator runs clearsessions.",
         needs=DJANGO,
     ),
     "Django, SQLite": Candidate(
         make=django_sqlite,
         bare=BARE_DJANGO,
-        note="backends.db in WAL mode with synchronous=FULL, so durable; transaction_mode="
-        "IMMEDIATE, persistent connections; written when a key is set, then all of it; last writer"
-        " wins; clearsessions deletes what has expired, if somebody calls it",
+        note="backends.db in WAL mode with synchronous=FULL, so writes are durable."
+        "  transaction_mode=IMMEDIATE, and persistent connections.  If a key is set, the whole"
+        " session is written.  The last writer wins.  Expired sessions are deleted when an operator"
+        " runs clearsessions.",
         needs=DJANGO,
     ),
     "Pyramid, signed cookie": Candidate(
         make=pyramid_cookie,
         bare=BARE_PYRAMID,
-        note="SignedCookieSessionFactory: nothing is stored; the data are in the cookie, 4 kB at"
-        " most, readable by the client, who can come back with an old one; whoever looks at it"
-        " sends it again; the last answer wins; nothing ends one but its age",
+        note="SignedCookieSessionFactory.  Nothing is stored on the server.  The data are in the"
+        " cookie: 4 kB at most, and the client can read them and send an old cookie again.  A"
+        " request that uses its session answers with the cookie.  The last answer wins.  A session"
+        " ends only by its age.",
         needs=PYRAMID,
     ),
     BARE: Candidate(
-        make=bare, bare=BARE, note=f"no framework; {NO_SESSIONS}", has_sessions=False
+        make=bare, bare=BARE, note=f"{NO_SESSIONS}  No framework.", has_sessions=False
     ),
     BARE_FLASK: Candidate(
         make=bare_flask, bare=BARE_FLASK, note=NO_SESSIONS, needs=FLASK, has_sessions=False
@@ -380,7 +380,7 @@ CANDIDATES: Final = {
 
 
 def installed() -> Iterator[tuple[str, Candidate]]:
-    """Yield the candidates that are there; say on stderr which are not."""
+    """Yield the installed candidates; name the rest on stderr."""
     for name, candidate in CANDIDATES.items():
         missing = [module for module in candidate.needs if find_spec(module) is None]
         if missing:
@@ -392,9 +392,3 @@ def installed() -> Iterator[tuple[str, Candidate]]:
 def notes_of(names: Iterable[str]) -> dict[str, str]:
     """Return the notes of candidates."""
     return {name: CANDIDATES[name].note for name in names}
-
-
-def application() -> WSGIApplication:
-    """Return the app that the environment names."""
-    candidate = CANDIDATES[os.environ["BENCHMARK_APP"]]
-    return candidate.make(Path(os.environ["BENCHMARK_DIR"])).serve

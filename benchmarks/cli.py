@@ -1,4 +1,4 @@
-"""How long the command line keeps a request waiting: ``python -m benchmarks.cli``.
+"""Measures the time that a request waits for a command: ``python -m benchmarks.cli``.
 
 One process commits durably, as a worker does, while another runs each command over and over; each
 line is that command's, and the first is of the machine alone.  The figure is how much later than

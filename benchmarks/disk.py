@@ -9,7 +9,7 @@ RESERVED = 1 << 22
 
 
 def by_hand(directory: str, size: int) -> Callable[[], None]:
-    """Return a function that writes and syncs *size* bytes into a file reserved ahead."""
+    """Return a function that writes *size* bytes into the reserved space of a file, and syncs."""
     fd = os.open(f"{directory}/by-hand", os.O_RDWR | os.O_CREAT, 0o600)
     os.pwrite(fd, bytes(RESERVED), 0)
     os.fsync(fd)

@@ -4,8 +4,8 @@
 
 SQLite is the standard library's, in WAL mode with ``synchronous=FULL`` and one connection for
 each thread; "by hand" is ``pwrite`` and ``fdatasync`` of as many bytes into a file reserved
-ahead.  The candidates take turns, round by round, so that a machine whose speed drifts slows all
-of them; the output is the median of the rounds, and the median of their ratios.
+ahead.  The candidates take turns, round by round: if the machine becomes slower, it slows all of
+them.  The output is the median of the rounds, and the median of their ratios.
 """
 
 from __future__ import annotations

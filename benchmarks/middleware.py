@@ -1,8 +1,8 @@
 """The cost of a session for a request, by direct WSGI calls: litesess and other packages.
 
-A request does not look at its session, reads one key, or counts one up.  A framework's own cost
-does not count against its sessions: the table shows the time of the whole request, and its excess
-over the same framework's app without sessions, measured in the same round.
+A request does not use its session, reads one key, or counts one up.  A framework's own cost does
+not count against its sessions.  So the table has two cases: the time of the whole request, and the
+time without that of the same framework's app without sessions, from the same round.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from litesess.engine import FileSystem
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-REQUESTS: Final = ("untouched", "read", "increment")
+#: The path of each kind of request.
+REQUESTS: Final = {"untouched": "untouched", "read": "read", "counter": "increment"}
 WHOLE: Final = "whole request"
 OVER_BARE: Final = "over the bare app"
 BY_HAND: Final = "the same bytes by hand"
 BY_HAND_NOTE: Final = (
-    "pwrite and fdatasync of as many bytes as one of ours writes, into a file reserved ahead;"
-    " no app"
+    "No app: pwrite and fdatasync of as many bytes as a request of litesess writes, into a file"
+    " reserved ahead."
 )
 WARM_UP: Final = 0.03  # seconds
-#: How many requests syncs are counted over, and how many clients make them.
+#: The number of requests over which syncs are counted, and of the clients that send them.
 COUNTED: Final = 480
 CLIENTS: Final = (1, 16)
 
@@ -91,8 +92,8 @@ def session_cookie(app: WSGIApplication) -> str:
 
 
 def typical(work: Callable[[], None], seconds: float) -> float:
-    """Return the median of how many microseconds *work* took, done again and again for so long."""
-    # A processor that has waited for the disk, for the candidate before, is slow for a while.
+    """Do *work* again and again for *seconds*; return the median of its microseconds."""
+    # After the candidate before has waited for the disk, the processor is slow for a while.
     end = perf_counter() + WARM_UP
     while perf_counter() < end:
         work()
@@ -108,7 +109,7 @@ def typical(work: Callable[[], None], seconds: float) -> float:
 
 
 class Counting(FileSystem):
-    """Counts the syncs, and remembers how much was written last."""
+    """Files that count their syncs, and remember the size of the last write."""
 
     def __init__(self) -> None:
         self.syncs = 0
@@ -120,7 +121,7 @@ class Counting(FileSystem):
         FileSystem.sync(fd)
 
     def pwrite(self, fd: int, data: Any, offset: int) -> int:
-        """Write, and remember how much."""
+        """Write, and remember the size."""
         self.written = len(data)
         return os.pwrite(fd, data, offset)
 
@@ -177,7 +178,7 @@ def make_apps(directory: Path) -> dict[str, App]:
 
 
 def works_of(request: str, apps: dict[str, App], seconds: float) -> dict[str, Callable[[], float]]:
-    """Return the measuring function of each candidate; apps without sessions know one request."""
+    """Return the measuring function of each candidate; apps without sessions answer one path."""
     works: dict[str, Callable[[], float]] = {}
     for name, app in apps.items():
         if CANDIDATES[name].has_sessions:
@@ -189,7 +190,7 @@ def works_of(request: str, apps: dict[str, App], seconds: float) -> dict[str, Ca
 
 
 def over_bare(table: Table) -> Iterator[Cell]:
-    """Yield the excess of whole requests over the bare app, in the same round."""
+    """Yield the time of whole requests without that of the bare app, in the same round."""
     whole = {cell.candidate: cell for cell in table.cells}
     for name, cell in whole.items():
         if name == BY_HAND:
@@ -211,10 +212,12 @@ def measure(settings: Settings) -> Iterator[Table]:
         apps = make_apps(directory)
         for app in apps.values():
             stack.callback(app.close)
-        for request in REQUESTS:
-            table = Table(f"{request} request", "us", more_is_better=False, notes=notes_of(apps))
-            works = works_of(request, apps, settings.seconds)
-            if request == "increment":
+        for request, path in REQUESTS.items():
+            table = Table(
+                f"{request} request", "microseconds", more_is_better=False, notes=notes_of(apps)
+            )
+            works = works_of(path, apps, settings.seconds)
+            if request == "counter":
                 table.notes[BY_HAND] = BY_HAND_NOTE
                 works[BY_HAND] = partial(typical, write_by_hand, settings.seconds)
             table.measure(WHOLE, works, settings.rounds, probe)

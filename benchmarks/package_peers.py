@@ -14,7 +14,7 @@ class DiskCache(Peer):
     """diskcache.Cache."""
 
     def __init__(self, path: Path) -> None:
-        # Its least recently stored values go when there are more than so many bytes.
+        # With more bytes than size_limit, it would delete its least recently stored values.
         make = import_module("diskcache").Cache
         self._cache: Any = make(str(path), size_limit=1 << 36, timeout=PATIENCE)
 
@@ -55,7 +55,7 @@ class DiskCache(Peer):
 
 
 class CacheLib(Peer):
-    """A file of cachelib's for each session, without a threshold, which would evict sessions."""
+    """A file of cachelib's for each session; a threshold would evict sessions, so it has none."""
 
     def __init__(self, path: Path) -> None:
         make = import_module("cachelib").FileSystemCache
@@ -123,7 +123,7 @@ class Django(Peer):
     def __init__(self, path: Path, backend: str) -> None:
         configure_django(path)
         module = import_module(f"django.contrib.sessions.backends.{backend}")
-        # A class of our own: the file backend keeps with its class the directory it had first.
+        # A class of our own: the file backend keeps its first directory in its class.
         self._make: Any = type("SessionStore", (module.SessionStore,), {"_storage_path": str(path)})
         self._connections = import_module("django.db").connections
 
@@ -193,7 +193,7 @@ def configure_django(path: Path) -> None:
     """Configure Django for both backends, with their files in *path*.
 
     Raises:
-        RuntimeError: it is configured already, and can't be twice in a process.
+        RuntimeError: it is configured already, and a process can configure it only once.
     """
     conf = import_module("django.conf")
     database = path / "sessions.sqlite"
@@ -223,11 +223,11 @@ def configure_django(path: Path) -> None:
 
 
 def forget_django() -> None:
-    """Let Django be configured anew in this process, for other peers."""
+    """Undo the configuration of Django, so that other peers can configure it in this process."""
     conf, connections = import_module("django.conf"), import_module("django.db").connections
     if conf.settings.configured:
         connections.close_all()
-        # It has no other way.
+        # Django has no public way to do so.
         vars(connections).clear()
         connections.__init__()
         conf.settings._wrapped = conf.empty  # noqa: SLF001  # Django has no other way back

@@ -1,4 +1,4 @@
-"""The peers that keep sessions and can be measured: their common calls, and our stores.
+"""The stores that are measured: their common calls, and the stores of litesess.
 
 Each peer keeps the same session under the same key; its note names its further work and the
 features that it lacks.  A dict goes in and comes out: encoding it is part of the work.
@@ -37,12 +37,12 @@ _SESSION: Final[Data] = {
     "seen": {"news": "2026-01-31", "terms": 7},
     "cart": [{"item": "a" * 50, "count": each} for each in range(4)],
 }
-#: So many sessions are stored in one step of our engine.
+#: The number of sessions that one step of our engine stores.
 _PUTS: Final = 50
 
 
 def session(number: int) -> Data:
-    """Return the values of a session; those of two differ in one number."""
+    """Return the values of a session; two sessions differ in one number."""
     return {**_SESSION, "count": 100_000 + number}
 
 
@@ -62,13 +62,13 @@ def encode(data: Data) -> bytes:
 
 
 def decode(value: bytes) -> Data:
-    """Return the session that JSON says."""
+    """Return the session of its JSON."""
     data: Data = json.loads(value)
     return data
 
 
 def batches(items: Iterable[Item], size: int = 1000) -> Iterator[list[Item]]:
-    """Yield the items, so many at once."""
+    """Yield the items in lists of *size*."""
     iterator = iter(items)
     return iter(lambda: [*islice(iterator, size)], [])
 
@@ -172,7 +172,7 @@ class OurDirectory(OurStore):
 
     def fill(self, new: Iterable[Item]) -> None:
         """Store new sessions, many at once and without syncing, and put all into one snapshot."""
-        # A long time to wait for the compaction that so many may have set off.
+        # A long wait, because so many sessions can start a compaction.
         options = {
             **self._options,
             "durable": False,
@@ -180,7 +180,7 @@ class OurDirectory(OurStore):
             "lock_timeout": 600,
         }
         with WALStore(self._path, **options) as store:
-            # Nothing public stores many in one step.
+            # No public method stores many in one step.
             transact = store._engine.transact  # noqa: SLF001  # the engine alone is measured
             now = time.time()
             for batch in batches(new, _PUTS):

@@ -1,4 +1,4 @@
-"""How often a second something is done, by many threads or by many processes."""
+"""The rate of some work, done by many threads or by many processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ResultT = TypeVar("ResultT")
 
 #: A worker that does not begin within so many seconds has failed.
 _PATIENCE: Final = 120.0
-#: These modules are imported once, by a server that forks all processes.
+#: The server that forks all processes imports these modules, and it does so once.
 _PRELOADED: Final = ["benchmarks.store_peers", "benchmarks.package_peers"]
 
 
@@ -109,7 +109,7 @@ def _rate(
         barrier.wait(_PATIENCE)
         count = 0
         began = now = perf_counter()
-        # Until a time, not a number: the thread that waits longest does not keep the rest idle.
+        # Until a time, not a number, so that no thread waits idly for the slowest one.
         while now < began + seconds:
             work(rng)
             count += 1

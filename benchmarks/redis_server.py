@@ -18,7 +18,7 @@ _PATIENCE: Final = 30.0
 
 
 def missing() -> str | None:
-    """Return the package or program to install before a server can be used; None: nothing."""
+    """Return a package or program that is missing for a server; None: none is missing."""
     if find_spec("redis") is None:
         return "the package redis"
     return None if shutil.which(SERVER) else SERVER

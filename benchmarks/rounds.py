@@ -1,8 +1,8 @@
 """Candidates that take turns, round by round, and their results.
 
-A machine that becomes slower then slows all of them, and the ratio of two within one round has a
-meaning where the numbers themselves have none.  Before each measurement a sync is timed, so that
-a slow phase of the disk is seen beside the values that it spoilt.
+A machine that becomes slower then slows all of them, so the ratio of two within one round keeps its
+meaning.  Before each measurement a sync is timed, so that a slow phase of the disk is seen beside
+the values that it spoilt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-#: How many syncs a probe takes the median of.
+#: The number of syncs in a probe, which returns their median.
 PROBES: Final = 15
 
 
@@ -49,6 +49,7 @@ class Table:
         more_is_better: whether a larger value is a better one.
         notes: by candidate: its set-up, and the features that it lacks.
         cells: in the order of cases, then of candidates.
+        part: of the benchmarks, which measured it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     more_is_better: bool
     notes: dict[str, str] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    part: str = ""
 
     def cell(self, case: str, candidate: str) -> Cell | None:
         """Return a cell, if it was measured."""
@@ -95,19 +97,19 @@ class Table:
 
 
 def turns(names: list[str], number: int) -> Iterator[str]:
-    """Yield the names, another one first each round: none always follows the same heavy one."""
+    """Yield the names, another one first each round, so that none always follows a heavy one."""
     start = number % max(len(names), 1)
     yield from names[start:]
     yield from names[:start]
 
 
 def median_time(work: Callable[[], Any], count: int) -> float:
-    """Return the median of how many microseconds *count* calls took."""
+    """Return the median time of *count* calls in microseconds."""
     return statistics.median(times(work, count))
 
 
 def times(work: Callable[[], Any], count: int) -> list[float]:
-    """Return how many microseconds each of *count* calls took."""
+    """Return the times of *count* calls in microseconds."""
     found = []
     for _ in range(count):
         began = perf_counter()
@@ -119,7 +121,7 @@ def times(work: Callable[[], Any], count: int) -> list[float]:
 def ratio(ours: Cell, theirs: Cell, *, more_is_better: bool) -> float | None:
     """Return how many times better *ours* is: the median of the rounds' ratios.
 
-    None: one of them is zero or, as a difference may be, below, and no multiple of anything.
+    None: one of the values is zero or, as a difference can be, less, so the ratio means nothing.
     """
     pairs = [*zip(ours.values, theirs.values, strict=False)]
     if min(map(min, pairs)) <= 0:

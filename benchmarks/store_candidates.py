@@ -1,4 +1,4 @@
-"""The candidates among the stores, each as its own documentation has it for production."""
+"""The compared stores, each set up as its documentation recommends for production."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks import package_peers, peers, store_peers
 from benchmarks.targets import ENGINE
 
-#: A directory with many files grows slow, and so does filling it.
+#: The number of sessions for candidates with a file for each: filling a large directory is slow.
 _FILES: Final = 2_000
 #: The number of sessions for candidates that can't be filled as quickly as the rest.
 _SLOW: Final = 50_000
@@ -42,29 +42,29 @@ class Candidate:
     finds: bool = True
 
 
-_WHOLE: Final = "a touch reads and writes the whole session"
+_WHOLE: Final = "A touch reads and writes the whole session."
 
 
 def candidates(directory: Path) -> list[Candidate]:
-    """Return those in a directory that are installed; say of the rest that they are not."""
+    """Return the installed candidates in a directory; name the rest on stderr."""
     every = (*_ours(directory), *_disk(directory), *_databases(directory), *_packages(directory))
     return [it for it in every if has(it.name, it.needs)]
 
 
 def redis_candidates(url: str, appendfsync: str) -> Iterator[Candidate]:
-    """Yield those on a server, by when it syncs."""
+    """Yield the candidates on a Redis server, by its ``appendfsync``."""
     synced = {
-        "always": "what arrives at once is synced together before it is acknowledged",
-        "everysec": "synced each second: a power cut may cost as much",
+        "always": "Writes that arrive together are synced together, before they are acknowledged.",
+        "everysec": "Synced each second, so a power cut can lose the last second.",
     }[appendfsync]
     yield Candidate(
         f"Redis, {appendfsync}",
-        f"SET of the JSON by redis-py; {synced}; the last writer wins",
+        f"SET of the JSON by redis-py.  {synced}  The last writer wins.",
         partial(store_peers.Redis, url),
     )
     yield Candidate(
         f"RedisStore, {appendfsync}",
-        f"litesess on Redis: a script merges the values on the server; {synced}",
+        f"litesess on Redis.  A script merges the values on the server.  {synced}",
         partial(peers.OurRedis, url),
         most=_SLOW,
     )
@@ -72,7 +72,7 @@ def redis_candidates(url: str, appendfsync: str) -> Iterator[Candidate]:
 
 @cache
 def has(name: str, package: str | None) -> bool:
-    """Return whether the package that a candidate needs is installed; if not, to stderr, once."""
+    """Return whether a candidate's package is installed; name a missing one once on stderr."""
     found = package is None or find_spec(package) is not None
     if not found:
         print(f"{name} is left out: {package} is not installed", file=sys.stderr)
@@ -80,28 +80,29 @@ def has(name: str, package: str | None) -> bool:
 
 
 def _ours(directory: Path) -> Iterator[Candidate]:
-    unsynced = "a touch is not synced for itself"
+    unsynced = "A touch is not synced on its own."
     yield Candidate(
         "litesess",
-        "the default: synced before it is acknowledged; values are merged under its lock",
+        "The default.  Each write is synced before it is acknowledged.  Values are merged under a"
+        " lock.",
         partial(peers.ours, directory / "ours"),
         touch=unsynced,
     )
     yield Candidate(
         "litesess, not durable",
-        "durable=False: not synced, a power cut may cost the last seconds; values are merged",
+        "durable=False.  Not synced, so a power cut can lose the last seconds.  Values are merged.",
         partial(peers.ours_not_durable, directory / "quick"),
     )
     yield Candidate(
         "litesess, encrypted",
-        "as the default, and sealed with AES-GCM",
+        "As the default, and encrypted with AES-GCM.",
         partial(peers.ours_encrypted, directory / "encrypted"),
         touch=unsynced,
     )
     yield Candidate(
         ENGINE,
-        "what the default is built on, as the databases here are used: the whole JSON is written,"
-        " synced before it is acknowledged; the last writer wins",
+        "The base of the default, used as a database.  The whole JSON is written, and synced"
+        " before it is acknowledged.  The last writer wins.",
         partial(peers.our_engine, directory / "engine"),
         touch=unsynced,
     )
@@ -110,59 +111,59 @@ def _ours(directory: Path) -> Iterator[Candidate]:
 def _disk(directory: Path) -> Iterator[Candidate]:
     yield Candidate(
         "write + fdatasync, reserved",
-        "the bytes of our record over what a file for each thread has reserved; nothing is found"
-        " again",
+        "The bytes of one record of litesess, written over the reserved space of a file for each"
+        " thread.  No store: nothing can be read.",
         partial(store_peers.ByHand, directory / "reserved"),
         finds=False,
     )
     yield Candidate(
         "open, append, fsync, close",
-        "one file of all, opened for each write; nothing is found again",
+        "One file, opened for each write.  No store: nothing can be read.",
         partial(store_peers.Appended, directory / "appended"),
         finds=False,
     )
 
 
 def _databases(directory: Path) -> Iterator[Candidate]:
-    sqlite = "WAL mode, a connection for each thread; the whole JSON is written"
+    sqlite = "WAL mode, a connection for each thread.  The whole JSON is written."
     for name, note in (
-        ("FULL", "synced at each commit"),
-        ("NORMAL", "synced at checkpoints only: a power cut may cost the last commits"),
+        ("FULL", "Synced at each commit."),
+        ("NORMAL", "Synced only at checkpoints, so a power cut can lose the last commits."),
     ):
         yield Candidate(
             f"SQLite, {name}",
-            f"synchronous={name}, {sqlite}; {note}",
+            f"synchronous={name}, {sqlite}  {note}",
             partial(store_peers.SQLite, directory / f"{name}.sqlite", name),
         )
     for name, sync, note in (
-        ("sync", True, "the default: synced at each commit, its meta page once more"),
+        ("sync", True, "The default.  Synced at each commit, and its meta page once more."),
         (
             "no sync",
             False,
-            "sync=False: never synced, a power cut may cost the last commits, maybe the database",
+            "sync=False.  Never synced: a power cut can lose commits and damage the database.",
         ),
     ):
         yield Candidate(
             f"LMDB, {name}",
-            f"{note}; the whole JSON is written",
+            f"{note}  The whole JSON is written.",
             partial(store_peers.LMDB, directory / f"{name}.lmdb", sync=sync),
             needs="lmdb",
-            touch="a touch writes the whole session",
+            touch="A touch writes the whole session.",
         )
 
 
 def _packages(directory: Path) -> Iterator[Candidate]:
     yield Candidate(
         "diskcache",
-        "Cache on SQLite, synchronous=NORMAL, its default: synced at checkpoints only; the whole"
-        " JSON is written",
+        "Cache on SQLite with synchronous=NORMAL, its default.  Synced only at checkpoints.  The"
+        " whole JSON is written.",
         partial(package_peers.DiskCache, directory / "diskcache"),
         needs="diskcache",
         most=_SLOW,
     )
     yield Candidate(
         "Django, files",
-        "a file for each session, renamed into place; never synced; the last writer wins",
+        "A file for each session, renamed into place.  Never synced.  The last writer wins.",
         partial(package_peers.Django, directory / "django", "file"),
         needs="django",
         most=_FILES,
@@ -170,8 +171,8 @@ def _packages(directory: Path) -> Iterator[Candidate]:
     )
     yield Candidate(
         "Django, SQLite",
-        "WAL mode, synchronous=FULL, transaction_mode=IMMEDIATE: synced at each commit; the last"
-        " writer wins",
+        "WAL mode, synchronous=FULL, transaction_mode=IMMEDIATE.  Synced at each commit.  The last"
+        " writer wins.",
         partial(package_peers.DjangoDatabase, directory / "django"),
         needs="django",
         most=_SLOW,
@@ -179,8 +180,8 @@ def _packages(directory: Path) -> Iterator[Candidate]:
     )
     yield Candidate(
         "Beaker, files",
-        "a file for each session, renamed into place under a lock file; read before each write;"
-        " never synced; the last writer wins",
+        "A file for each session, renamed into place under a lock file.  Read before each write."
+        "  Never synced.  The last writer wins.",
         partial(package_peers.Beaker, directory / "beaker"),
         needs="beaker",
         most=_FILES,
@@ -188,8 +189,8 @@ def _packages(directory: Path) -> Iterator[Candidate]:
     )
     yield Candidate(
         "cachelib, files",
-        "a file for each session, renamed into place; no threshold; never synced; the last writer"
-        " wins",
+        "A file for each session, renamed into place.  No threshold.  Never synced.  The last"
+        " writer wins.",
         partial(package_peers.CacheLib, directory / "cachelib"),
         needs="cachelib",
         most=_FILES,

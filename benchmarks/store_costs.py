@@ -1,4 +1,4 @@
-"""The costs of stores beside time: memory, opening, bytes written, and writes that wait."""
+"""The other costs of stores: memory, opening, bytes written, and writes that wait."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LOG: Final = "read, check, put all into a dict"
 MEMORY: Final = "litesess, MemoryStore"
 REDIS: Final = "Redis, everysec"
 
-#: So many sessions of a store are read before its memory is measured.
+#: The number of sessions that are read before the memory of a store is measured.
 _READ: Final = 1_000
-#: So many sessions are rewritten.
+#: The number of sessions that are rewritten, and how often each is on average.
 _REWRITTEN: Final = 100_000
 _REWRITES: Final = 3
 _SIZES: Final = (100_000, 1_000_000)
@@ -90,7 +90,7 @@ _ON_DISK: Final[dict[str, Make]] = {
     LOG: FramedLog,
 }
 _NEEDS: Final = {LIGHTNING: "lmdb"}
-#: Each writes the bytes of its durable form, and syncs none of them, to be quick.
+#: Each writes the same bytes as if it were durable, but does not sync them, to be quick.
 _UNSYNCED: Final[dict[str, Make]] = {
     OURS: peers.ours_not_durable,
     SQLITE: partial(SQLite, synchronous="OFF"),
@@ -102,20 +102,21 @@ def measure(settings: Settings) -> Iterator[Table]:
     """Yield each table when it is finished."""
     memory = Table("memory", "private bytes per session", more_is_better=False)
     memory.notes = {
-        OURS: "opened, and 1 000 sessions read",
-        ENCRYPTED: "as above, sealed",
-        SQLITE: "as above; its page cache has a limit",
-        LIGHTNING: "as above; the pages of its map that were read count, which the kernel can drop",
-        DICT: "all in this process's memory",
-        MEMORY: "all in this process's memory",
-        REDIS: "used_memory of the server",
+        OURS: "The store is opened, and 1 000 sessions are read.",
+        ENCRYPTED: "The same, encrypted.",
+        SQLITE: "The same.  Its page cache has a limit.",
+        LIGHTNING: "The same.  The pages of its map that were read count, but the kernel can drop"
+        " them.",
+        DICT: "All sessions are in this process's memory.",
+        MEMORY: "All sessions are in this process's memory.",
+        REDIS: "used_memory of the server.",
     }
     opening = Table("open", "seconds", more_is_better=False)
     opening.notes = {
-        OURS: "closed before; files are in the page cache, as the rest's are",
-        SQLITE: "closed before",
-        LIGHTNING: "closed before",
-        LOG: "what a log without a snapshot or an index has to do",
+        OURS: "Closed before.  The files of all candidates are in the page cache.",
+        SQLITE: "Closed before.",
+        LIGHTNING: "Closed before.",
+        LOG: "The work of a log without a snapshot or an index.",
     }
     for count in sorted({min(size, settings.sessions) for size in _SIZES}):
         stores = {
@@ -132,7 +133,7 @@ def measure(settings: Settings) -> Iterator[Table]:
 
 
 def case_of(count: int) -> str:
-    """Return a number as it is read."""
+    """Return a number with its groups of digits apart."""
     return f"{count:,}".replace(",", " ")
 
 
@@ -157,7 +158,7 @@ def _measure_memory(
     works[MEMORY] = partial(in_new_process, memory_store_bytes, count)
     if missing() is None:
         works[REDIS] = partial(_redis_bytes, settings.directory / f"redis-costs-{count}", count)
-    # Once: it is the same each time.
+    # One round, because the memory is the same each time.
     table.measure(case_of(count), works, 1, _probe(settings))
 
 
@@ -194,7 +195,7 @@ def memory_store_bytes(count: int) -> float:
 
 
 def opening_seconds(make: Make, path: Path, count: int) -> float:
-    """Return how long it takes until a store has answered for the first time."""
+    """Return the seconds until a store has answered for the first time."""
     _warm(make, path)
     wanted = key(count // 2)
     began = perf_counter()
@@ -206,7 +207,7 @@ def opening_seconds(make: Make, path: Path, count: int) -> float:
 
 
 def _warm(make: Make, path: Path) -> None:
-    """Have all that is imported for a store imported, by the use of a small one."""
+    """Use a small store, so that all its modules are imported."""
     peer = make(path.with_name(f"{path.name} small {os.getpid()}"))
     peer.fill(items(10))
     if not isinstance(peer, FramedLog):
@@ -215,7 +216,7 @@ def _warm(make: Make, path: Path) -> None:
 
 
 def private_bytes() -> int:
-    """Return how many bytes of memory are this process's alone; source: proc_pid_smaps(5)."""
+    """Return the private memory of this process in bytes; source: proc_pid_smaps(5)."""
     gc.collect()
     with Path("/proc/self/smaps_rollup").open() as rollup:
         return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) << 10
@@ -234,11 +235,13 @@ def _redis_bytes(directory: Path, count: int) -> float:
 def _written(settings: Settings) -> Table:
     table = Table("bytes written", "bytes written per byte", more_is_better=False)
     count = min(_REWRITTEN, settings.sessions)
-    what = f"{case_of(count)} sessions, each rewritten {_REWRITES} times as a mean, at random"
+    what = (
+        f"{case_of(count)} sessions, in random order, each rewritten {_REWRITES} times on average."
+    )
     table.notes = {
-        OURS: f"{what}; with the compactions; not synced, which changes no byte",
-        SQLITE: f"{what}; with the checkpoints; not synced, which changes no byte",
-        LIGHTNING: f"{what}; it writes whole pages, not by its map (writemap=False); not synced",
+        OURS: f"{what}  With the compactions.  Not synced, which changes no byte.",
+        SQLITE: f"{what}  With the checkpoints.  Not synced, which changes no byte.",
+        LIGHTNING: f"{what}  It writes whole pages, with writemap=False.  Not synced.",
     }
     works = {
         name: partial(

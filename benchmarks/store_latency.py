@@ -1,4 +1,4 @@
-"""How long a durable set takes at worst, while the store has other things to do."""
+"""The latency of a durable set, also while the store compacts or collects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.store_peers import SQLite
 from litesess import Record, WALStore
 from litesess.ids import key_of, new_id
 
-#: Says whether enough was measured.
+#: Returns whether enough was measured.
 IsOver: TypeAlias = "Callable[[], bool]"
 
 SESSIONS: Final = 200_000
@@ -50,10 +50,10 @@ def measure(settings: Settings) -> Iterator[Table]:
         compacted = f"litesess, while {shown} are compacted"
         collected = "litesess, while expired ones are collected"
         table.notes = {
-            "litesess, quiet": f"{shown} sessions, one thread",
-            compacted: "by another thread of the process",
-            collected: f"by another thread of the process, {expired} of them",
-            "SQLite, FULL": f"{shown} sessions, one thread, which does the checkpoints, too",
+            "litesess, quiet": f"{shown} sessions, one thread.",
+            compacted: "By another thread of the process.",
+            collected: f"By another thread of the process, {expired:,} of them.".replace(",", " "),
+            "SQLite, FULL": f"{shown} sessions, one thread, which also does the checkpoints.",
         }
         others: dict[str, tuple[Peer, Callable[[], Any]]] = {
             "litesess, quiet": (store, quiet),
@@ -68,9 +68,9 @@ def measure(settings: Settings) -> Iterator[Table]:
             "microseconds",
             more_is_better=False,
             notes={
-                "litesess": f"{shown} sessions; whoever waits is synced with the next",
-                "SQLite, FULL": f"{shown} sessions; whoever finds the lock taken sleeps, for longer"
-                " each time, and may find it taken by one who came later",
+                "litesess": f"{shown} sessions.  Writes that wait are synced together.",
+                "SQLite, FULL": f"{shown} sessions.  A thread that finds the lock taken sleeps,"
+                " longer each time.  Threads that came later can take the lock before it.",
             },
             cells=_cells(
                 settings,
@@ -140,7 +140,7 @@ def _while_quiet(seconds: float) -> Iterator[IsOver]:
 
 @contextmanager
 def _while_working(work: Callable[[], object]) -> Iterator[IsOver]:
-    """Have *work* done by another thread; it is over when that is."""
+    """Let another thread do *work*; the measurement is over when it is done."""
     with ThreadPoolExecutor(1) as pool:
         future: Future[object] = pool.submit(work)
         yield future.done
@@ -149,7 +149,7 @@ def _while_working(work: Callable[[], object]) -> Iterator[IsOver]:
 
 @contextmanager
 def _while_collecting(peer: OurDirectory, path: str, count: int) -> Iterator[IsOver]:
-    """Have so many sessions expire, and be collected by another thread."""
+    """Let so many sessions expire, and another thread collect them."""
     with WALStore(path, durable=False) as store:
         now = time.time()
         for number in range(count):

@@ -1,4 +1,4 @@
-"""Peers near to our stores that keep sessions as well: databases, and the disk by hand."""
+"""Peers that are databases, and the disk by hand."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ class Redis(Peer):
                 pipeline.execute()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
     def used_memory(self) -> int:
-        """Return how many bytes the server uses."""
+        """Return the memory of the server in bytes."""
         return int(self._client.info("memory")["used_memory"])
 
     def clear(self) -> None:
-        """Delete all that the server holds."""
+        """Delete all data of the server."""
         self._client.flushall()
 
 
@@ -100,7 +100,7 @@ class SQLite(Peer):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Begin by taking the lock: a transaction that reads first can be refused its write."""
+        """Take the lock first: the write of a transaction that reads first can be refused."""
         connection = self._connection()
         connection.execute("BEGIN IMMEDIATE")
         with connection:
@@ -153,7 +153,7 @@ class SQLite(Peer):
 
 
 class LMDB(Peer):
-    """A database of LMDB's; a value begins with when it expires."""
+    """A database of LMDB's; a value begins with its expiry."""
 
     _EXPIRY = struct.Struct("<d")
 
@@ -210,7 +210,7 @@ class LMDB(Peer):
 
 
 class WriteOnly(Peer):
-    """A peer that only writes: no store can be quicker than the disk."""
+    """A peer that only writes, to show the speed of the disk."""
 
     def get(self, key: str) -> Data:
         """Not here."""
@@ -221,17 +221,17 @@ class WriteOnly(Peer):
         raise NotImplementedError(key)
 
     def fill(self, new: Iterable[Item]) -> None:
-        """There is nothing to be found."""
+        """Store nothing, because nothing is read."""
 
 
 class ByHand(WriteOnly):
-    """As many bytes as our record has, written over reserved space of a file, and synced."""
+    """Writes the bytes of one record of litesess over reserved space of a file, and syncs them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._numbers = count()
         self._local = threading.local()
-        # For the next thread: each file holds a descriptor until the process ends.
+        # Files for the next threads: each holds a descriptor until the process ends.
         self._idle: list[Callable[[], None]] = []
 
     def set(self, key: str, data: Data) -> None:  # noqa: ARG002  # as it is called
@@ -250,7 +250,7 @@ class ByHand(WriteOnly):
             return by_hand(str(directory), RECORD_BYTES)
 
     def leave(self) -> None:
-        """Let another thread have the file."""
+        """Keep this thread's file for another thread."""
         write = self._local.__dict__.pop("write", None)
         if write is not None:
             self._idle.append(write)

@@ -1,4 +1,4 @@
-"""How often a second stores set, get, touch and delete, by threads and by processes."""
+"""Rates of set, get, touch and delete in stores, by threads and by processes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Pick: TypeAlias = "Callable[[random.Random], str]"
 #: Returns the work with a peer.
 Kind: TypeAlias = "Callable[[Peer, Pick], Work]"
 
-#: One measurement takes this part of the seconds that are set: there are some thousand.
+#: One measurement takes this part of ``--seconds``, because there are more than a thousand.
 PART: Final = 0.4
-#: As many sessions as there are in a store that is not the subject of a table of its own.
+#: The number of sessions in each store.
 SESSIONS: Final = 200_000
-#: Of requests, so many do not change their session.
+#: The share of requests that do not change their session.
 READS: Final = 0.9
 
 
@@ -148,7 +148,7 @@ def _check(opened: Opened) -> None:
 
 def _rates(settings: Settings, opened: list[Opened]) -> Iterator[Table]:
     finding = [it for it in opened if it.candidate.finds]
-    yield _of_threads(settings, "durable set", setting, (1, 4, 16, 64), opened)
+    yield _of_threads(settings, "durable set", setting, (1, 16, 64), opened)
     yield _of_threads(settings, "update of one value", updating, (1, 16), finding)
     yield _of_processes(settings, opened)
     yield _of_threads(settings, "get", getting, (1, 16), finding)
@@ -181,7 +181,7 @@ def _of_threads(
 
 def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
     table = _table("durable set, processes", opened)
-    for count in (1, 2, 4):
+    for count in (2, 4):  # one process does as one thread does
         works = {
             it.candidate.name: partial(
                 settled,
@@ -194,13 +194,12 @@ def _of_processes(settings: Settings, opened: list[Opened]) -> Table:
             )
             for it in opened
         }
-        case = "1 process" if count == 1 else f"{count} processes"
-        table.measure(case, works, settings.rounds, _probe(settings))
+        table.measure(f"{count} processes", works, settings.rounds, _probe(settings))
     return table
 
 
 def settled(rate_of: Callable[..., float], *arguments: Any, **options: Any) -> float:
-    """Return a rate, once nothing that it left unsynced is left for the next to wait for."""
+    """Return a rate after a sync, so that the next candidate does not wait for unsynced data."""
     rate = rate_of(*arguments, **options)
     os.sync()
     return rate
@@ -215,8 +214,8 @@ def _table(name: str, opened: list[Opened]) -> Table:
         if name == "touch" and it.candidate.touch is not None:
             parts.append(it.candidate.touch)
         if it.count < most:
-            parts.append(f"{it.count:,} sessions".replace(",", " "))
-        notes[it.candidate.name] = "; ".join(parts)
+            parts.append(f"{it.count:,} sessions.".replace(",", " "))
+        notes[it.candidate.name] = "  ".join(parts)
     return Table(name, "operations/s", more_is_better=True, notes=notes)
 
 
