@@ -12,7 +12,7 @@ from zlib import crc32
 
 from litesess.crypto import OVERHEAD_BYTES, TAG_BYTES, Cipher
 from litesess.engine.changes import Change, Delete, Entry, Put, Touch
-from litesess.errors import Corruption, EncodeError
+from litesess.errors import Corruption, EncodeError, StoreFailed
 
 VERSION: Final = 1
 
@@ -198,9 +198,18 @@ def encode_record(
         durable: how much of the file is known to be synced.
         cipher: encrypts the payload; None: it is not encrypted.
         offset: where it is to stand in the file; encrypted, it is good nowhere else.
+
+    Raises:
+        StoreFailed: there is no such number: all are used.
     """
     length = len(payload) if cipher is None else len(payload) + OVERHEAD_BYTES
-    head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
+    try:
+        head = _CHECKED.pack(RECORD_MAGIC, kind, flags, length, sequence, durable)
+    except struct.error:
+        raise StoreFailed(
+            f"no record can have the number {sequence}; export the sessions, and import them into"
+            " a new directory"
+        ) from None
     if cipher is not None:
         payload = cipher.encrypt(payload, head + _OFFSET.pack(offset))
     return b"%b%b%b" % (head, CRC.pack(crc32(payload, crc32(head, salt_crc))), payload)

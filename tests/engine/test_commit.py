@@ -577,3 +577,14 @@ def test_a_disk_that_takes_nothing_is_an_error_and_no_endless_loop(engine, disk)
     disk.pwrite = lambda _fd, _data, _offset: 0
     with pytest.raises(StoreFailed):
         put(engine, "second", b"2")
+
+
+def test_the_last_number_is_used_and_a_record_after_it_is_refused_with_the_cure(engine):
+    put(engine, 1, b"one")
+    engine._opened().follower.current.table.sequence = (1 << 64) - 2
+    put(engine, 1, b"two")
+    with pytest.raises(StoreFailed, match="export the sessions"):
+        put(engine, 2, b"three")
+    with pytest.raises(StoreFailed, match="export the sessions"):
+        engine.transact(lambda _stored: ([Delete(key(1))], None), sync=True)
+    assert engine.get(key(1)).value == b"two"
