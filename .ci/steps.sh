@@ -2,24 +2,44 @@
 # shellcheck shell=bash
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 export COVERAGE_FILE=$work/coverage PIP_DISABLE_PIP_VERSION_CHECK=1
 export LITESESS_SCREENSHOTS=${CI_ARTIFACTS:-$PWD/build}/screenshots
 
+log=$work/log
+
+# Runs a command; says its name and seconds, and if it failed the end of its output, which is in $log.
 step() {
     local name=$1 start=$SECONDS status=0
     shift
-    "$@" </dev/null >"$work/log" 2>&1 || status=$?
+    "$@" </dev/null >"$log" 2>&1 || status=$?
     if ((status)); then
-        tail -n 400 "$work/log"
+        tail -n 400 "$log"
         printf 'FAILED  %3d s  %s\n' $((SECONDS - start)) "$name"
         exit "$status"
     fi
     printf 'ok      %3d s  %s\n' $((SECONDS - start)) "$name"
 }
 
-install() { # PYTHON VENV
-    "$1" -m venv "$2" && "$2/bin/pip" install --quiet -e '.[test]'
+# Runs a function of steps beside those that follow; `join` waits for it, and shows what it has said.
+beside() {
+    (
+        log=$work/log-beside
+        "$@"
+    ) >"$work/said" 2>&1 &
+    other=$!
+}
+join() {
+    local status=0
+    wait "$other" || status=$?
+    cat "$work/said"
+    if ((status)); then
+        exit "$status"
+    fi
+}
+
+install() { # PYTHON VENV [EXTRAS]
+    "$1" -m venv "$2" && "$2/bin/pip" install --quiet -e ".[${3:-test}]"
 }
 
 # The lowest versions that setup.cfg allows go before those of the environment.
@@ -29,8 +49,7 @@ install_lowest() {
 }
 
 build_site() {
-    "$bin/pip" install --quiet -e '.[docs]' &&
-        "$bin/python" -m sphinx -q -W --keep-going -b html docs "$work/site"
+    "$bin/python" -m sphinx -q -W --keep-going -b html docs "$work/site"
 }
 
 with_lowest() { # TESTS
