@@ -19,7 +19,7 @@ import requests
 from tests.tools.servers import SECRET, TOOLS, Client, Server, gunicorn, wait_until
 
 #: LITESESS_REQUESTS sets how many are sent in each test (docs/testing.rst).
-REQUESTS = int(os.environ.get("LITESESS_REQUESTS", "5000"))
+REQUESTS = int(os.environ.get("LITESESS_REQUESTS", "2000"))
 CLIENTS = 8
 CUT_OFF = requests.ConnectionError, requests.exceptions.ChunkedEncodingError
 
