@@ -25,7 +25,6 @@ from typing import Any, Final
 
 from benchmarks import pictures
 from benchmarks.page import page
-from benchmarks.plots import plot
 from benchmarks.results import Results, machine, shown
 from benchmarks.rounds import Table, ratio
 from benchmarks.settings import Settings
@@ -64,6 +63,10 @@ def write(results: Results, docs: Path) -> None:
     """Write the page and the pictures of the results."""
     directory = docs / "benchmarks"
     directory.mkdir(parents=True, exist_ok=True)
+    try:
+        plot = import_module("benchmarks.plots").plot
+    except ModuleNotFoundError as error:
+        sys.exit(f"the pictures can't be drawn: {error}; pip install 'litesess[bench]'")
     for old in (*directory.glob("*.svg"), *directory.glob("*.png")):
         old.unlink()
     names = [plot(picture, directory) for picture in pictures.every(results.tables)]

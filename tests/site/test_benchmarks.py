@@ -18,7 +18,6 @@ from benchmarks.gate import TOLERANCE, compared
 from benchmarks.gate_paths import KERNEL
 from benchmarks.labels import label
 from benchmarks.page import bound, page
-from benchmarks.plots import marks, plot
 from benchmarks.results import Results, shown
 from benchmarks.rounds import Cell, Table, ratio, turns
 from benchmarks.serving import COMMON
@@ -128,7 +127,7 @@ def test_a_sentence_without_its_figures_is_left_out():
     assert "1.95 MiB" in sentence
 
 
-def test_bars_are_sorted_and_the_text_alternative_tells_their_order_and_figures(tmp_path):
+def test_bars_are_sorted_and_the_text_alternative_tells_their_order_and_figures():
     values = {"SQLite, FULL": [2000], "litesess": [3000], "Redis, always": [5000]}
     (picture,) = pictures.every([table("durable set", "16 threads", **values)])
     assert picture.title == (
@@ -138,11 +137,7 @@ def test_bars_are_sorted_and_the_text_alternative_tells_their_order_and_figures(
         "Bars, the best first. Redis, always, durable 5 000; litesess, durable 3 000;"
         " SQLite, FULL, durable 2 000."
     )
-    root = ElementTree.parse(tmp_path / plot(picture, tmp_path)).getroot()
-    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    rows = [texts.index(bar.label) for bar in picture.panels[0].bars]
-    assert rows == sorted(rows)
-    assert [texts[row + 1] for row in rows] == ["5 000", "3 000", "2 000"]
+    assert [bar.value for bar in picture.panels[0].bars] == [5000, 3000, 2000]
 
 
 def test_the_shortest_bar_is_the_best_where_less_is_better():
@@ -161,10 +156,23 @@ def test_a_bar_that_dwarfs_the_rest_is_named_in_the_caption_instead():
     assert "SQLite, FULL, durable (1 000)" in picture.caption
 
 
-def test_an_axis_begins_at_zero_and_has_round_marks():
-    assert marks(1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert marks(9525) == [0, 2000, 4000, 6000, 8000]
-    assert marks(0.034) == [0, 0.01, 0.02, 0.03]
+@pytest.fixture
+def plot():
+    """Return what draws a picture."""
+    return pytest.importorskip("benchmarks.plots", reason="no matplotlib").plot
+
+
+def texts_of(path):
+    """Return the texts in a picture."""
+    root = ElementTree.parse(path).getroot()
+    return {each.text for each in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_an_axis_begins_at_zero_and_its_marks_are_evenly_spaced(plot, tmp_path):
+    values = {"litesess": [3000], "Redis, always": [900]}
+    (picture,) = pictures.every([table("durable set", "16 threads", **values)])
+    texts = texts_of(tmp_path / plot(picture, tmp_path))
+    assert {"0", "500", "1 000", "1 500", "2 000", "2 500", "3 000"} <= texts
 
 
 def test_each_label_has_room_beside_its_bar(tmp_path):
@@ -181,7 +189,7 @@ def test_a_number_stays_on_one_line_with_its_groups_and_its_unit():
     )
 
 
-def test_a_page_has_its_answers_before_its_pictures_and_its_tables(tmp_path):
+def test_a_page_has_its_answers_before_its_pictures_and_its_tables():
     tables = [
         table("unheard of", "a case", litesess=[1.0], other=[0.0]),
         table("durable set", "16 threads", **{"litesess": [3000], "Redis, always": [1000]}),
@@ -189,7 +197,7 @@ def test_a_page_has_its_answers_before_its_pictures_and_its_tables(tmp_path):
         table(SERVED, "counter", **{"litesess": [0.6], "Beaker, files": [0.3]}),
     ]
     results = Results("python -m benchmarks", {"cores": "2"}, tables)
-    names = [plot(each, tmp_path) for each in pictures.every(tables)]
+    names = [f"{each.name}.svg" for each in pictures.every(tables)]
     text = page(results, names)
     well_formed(text)
     places = [
@@ -238,6 +246,7 @@ def test_a_path_that_takes_much_more_work_than_before_is_noticed(times, is_good,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plot")
 def test_the_benchmarks_run_and_write_their_page(tmp_path):
     results = tmp_path / "results.json"
     command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "0.02"]
