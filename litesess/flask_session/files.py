@@ -23,13 +23,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from litesess.cli import output
 from litesess.errors import ConfigTypeError, EncodeError
 from litesess.flask_session.names import LENGTHS, key_of_name, names_of
 from litesess.ids import owner_of
 from litesess.moving import pickled
 from litesess.moving.files import Refused, content_of, encoded
 from litesess.moving.importing import DONE_SUFFIX, Source
-from litesess.stores.base import Record
+from litesess.stores.base import Record, Store
 
 #: The session key of Flask-Login for the user's id.
 OWNER_KEY: Final = "_user_id"
@@ -61,12 +62,26 @@ class FlaskSessionFiles(Source):
         super().__init__(top)
         self._timeout = timeout
         self._owner_key = owner_key
+        self._unused_count = 0
 
     def paths(self) -> Iterator[Path]:
         """Yield the files, each named after a hash; see :meth:`Source.paths`."""
         # List all names before the import renames one.
-        yield from sorted(
-            path for path in self.top.iterdir() if is_name(path.name) and path.name not in _COUNTS
+        found = sorted(path for path in self.top.iterdir() if _name_of(path))
+        length = _length_in_use(found)
+        left = [path for path in found if path.name not in _COUNTS and not path.suffix]
+        used = [path for path in left if len(path.name) == length]
+        self._unused_count = len(left) - len(used)
+        yield from used
+
+    def advice(self, _store: Store | None) -> str | None:
+        """Return a warning if files are left out because of their names."""
+        if not self._unused_count:
+            return None
+        return (
+            f"{output.counted(self._unused_count, 'file')} left out, with names of another hash"
+            " than cachelib uses now, so that Flask-Session has not honoured their sessions either;"
+            " to import them all the same, move them to another directory"
         )
 
     def key_of(self, path: Path) -> str:
@@ -98,18 +113,36 @@ class FlaskSessionFiles(Source):
         return seen_at + self._timeout
 
 
-def is_name(name: str) -> bool:
-    """Return whether a file of that name can hold a session."""
-    return len(name) in LENGTHS and {*name} <= {*"0123456789abcdef"}
-
-
 def is_of_flask_session(top: Path) -> bool:
     """Return whether a directory has files of Flask-Session's, imported ones among them.
 
     Raises:
         OSError: it can't be read.
     """
-    return any(is_name(path.name.removesuffix(DONE_SUFFIX)) for path in top.iterdir())
+    return any(map(_name_of, top.iterdir()))
+
+
+def _name_of(path: Path) -> str | None:
+    """Return the name that a file of Flask-Session's had before its import; None: it is another."""
+    name = path.name.removesuffix(DONE_SUFFIX)
+    return name if len(name) in LENGTHS and {*name} <= {*"0123456789abcdef"} else None
+
+
+def _length_in_use(paths: list[Path]) -> int:
+    """Return the length of the names that cachelib gives files now: that of the newest file.
+
+    An update of cachelib changed the hash.  Since then Flask-Session reads none of the files from
+    before, so that a session among them is one that its user could not log out of.
+    """
+    newest = max(paths, key=_written_at, default=Path())
+    return len(newest.stem)
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:  # the app has just deleted it
+        return 0.0
 
 
 def _parts(content: bytes) -> tuple[int, bytes]:

@@ -60,7 +60,10 @@ def _unsigner(app: Flask) -> Callable[[str], str | None]:
 
     Source: Flask-Session, base.py, ``_get_signer``.
     """
-    keys = [*reversed(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key]
+    older = app.config.get("SECRET_KEY_FALLBACKS") or ()
+    if isinstance(older, (str, bytes)):  # one, and not its characters
+        older = [older]
+    keys = [*reversed(older), app.secret_key]
     if not app.secret_key:
         raise ConfigError(f"{_SIGNED} is set, but not SECRET_KEY, which signed the cookies")
     signer = Signer(keys, salt="flask-session", key_derivation="hmac")

@@ -6,12 +6,13 @@ import hmac
 from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
+from litesess.errors import VersionConflict
 from litesess.ids import key_of
-from litesess.stores.base import Record
-from litesess.web import MAX_CANDIDATES, Arrival, Candidate, Manager, Verified, Visit
+from litesess.web import MAX_CANDIDATES, Arrival, Manager, Verified, Visit, arrival_by
 
 
 class OldSession(NamedTuple):
@@ -61,30 +62,31 @@ class MovingVisit(Visit):
         came = super().arrival()
         if came.live or came.strays:
             return came
-        live: dict[str, Candidate] = {}
+        named: dict[str, Verified] = {}
         found = self.rules.old_cookies.sessions(self.environ.get("HTTP_COOKIE", ""))
         for old in islice(found, MAX_CANDIDATES):
             key = key_of(old.new_id)
-            record = self._brought_over(old.keys, key)
-            if record is not None:
-                # is_stale, as if signed with an older secret, so that the client gets litesess's
-                # cookie.  If the headers are already sent, the old cookie leads here again.
-                live[key] = Verified(old.new_id, key, is_stale=True, is_secure=False), record
-        return came._replace(live=[*live.values()])
+            self._bring_over(old.keys, key)
+            # is_stale, as if signed with an older secret, so that the client gets litesess's
+            # cookie.  If the headers are already sent, the old cookie leads here again.
+            named[key] = Verified(old.new_id, key, is_stale=True, is_secure=False)
+        by_old = arrival_by(self, [*named.values()])
+        return came._replace(live=by_old.live, overtaken=came.overtaken or by_old.overtaken)
 
-    def _brought_over(self, old: Sequence[str], new: str) -> Record | None:
-        """Return the session at the key *new*, moved there from one of *old* if need be."""
-        record = self._live(new)
-        if record is not None:
-            return record
-        for key in old:
-            if self._live(key) is not None:
-                # Another request may have moved it first.
-                return self.rules.store.rotate(key, new, {}, ()) or self._live(new)
-        return None
+    def _bring_over(self, old: Sequence[str], new: str) -> None:
+        """Move the session at one of the keys *old*, if it is still there, to the key *new*."""
+        store = self.rules.store
+        if self._is_live(new):
+            return
+        there = [key for key in old if self._is_live(key)]
+        if not there:
+            return
+        # Order: delete the others first, or the cookie would lead to them after a logout.
+        store.delete_all(there[1:])
+        # Taken: a login has given that session yet another id, so this one leads nowhere.
+        with suppress(VersionConflict):
+            store.rotate(there[0], new, {}, ())
 
-    def _live(self, key: str) -> Record | None:
-        rules = self.rules
-        record = rules.store.load(key)
-        is_live = record is not None and self.ends_at(record) > rules.clock()
-        return record if is_live else None
+    def _is_live(self, key: str) -> bool:
+        record = self.rules.store.load(key)
+        return record is not None and self.ends_at(record) > self.rules.clock()

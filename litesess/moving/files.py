@@ -32,11 +32,15 @@ def content_of(path: Path) -> tuple[bytes, float]:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise Refused("is no file")
-            content = file.read(MOST_BYTES)
+            # Not os.fdopen(), which refuses a directory, and leaves the descriptor open.
+            with open(fd, "rb", closefd=False) as file:
+                content = file.read(MOST_BYTES)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise Refused(f"can't be read: {error.strerror}") from None
     if len(content) == MOST_BYTES:

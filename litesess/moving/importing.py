@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -74,25 +75,44 @@ def run(options: argparse.Namespace, source_of: Callable[[], Source]) -> int:
 
     Args:
         options: those of :func:`litesess.cli.importing.take_arguments`.
-        source_of: makes the source; it is called as the owner of the store.
+        source_of: makes the source; it opens no file.
 
     Raises:
         Failure: the files can't be found or renamed.
         LitesessError: the store can't be used.
     """
-    # Act as the owner of the store and of the files: root would follow links there.
     if options.dry_run:
         become_owner(*address_of(options).paths)
-        done = _Import(source_of(), None)
+        source = _source_as_owner(options, source_of)
+        done = _Import(source, None)
         done.take_all()
     else:
         found = located(options, create=options.create)
-        source = source_of()
+        source = _source_as_owner(options, source_of)
         with importing.opened_for_import(found) as store:
             done = _Import(source, store)
             done.take_all()
     done.counts.report(options)
     return Exit.BAD_LINE if done.counts.refused else Exit.DONE
+
+
+def _source_as_owner(options: argparse.Namespace, source_of: Callable[[], Source]) -> Source:
+    """Return the source, of which no file is opened or renamed with the rights of root.
+
+    The owner of the files could make root read those of another user, and rename them.
+
+    Raises:
+        Failure: the store is root's, and the files are not.
+    """
+    source = source_of()
+    identity = become_owner(os.fspath(source.top))
+    if identity is not None and address_of(options).paths:
+        raise Failure(
+            Exit.PATH,
+            f"{source.top}: belongs to {identity}, and the store to root; run the command as that"
+            " user, or give a store whose directory, or the one above it, belongs to that user",
+        )
+    return source
 
 
 class _Counts(importing.Counts):

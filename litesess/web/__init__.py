@@ -3,7 +3,7 @@
 An app imports its names from ``litesess``; integrations import theirs from here.
 """
 
-from litesess.web.arrival import MAX_CANDIDATES, Arrival, Candidate, arrival_by
+from litesess.web.arrival import MAX_CANDIDATES, Arrival, arrival_by
 from litesess.web.contents import Contents
 from litesess.web.cookie import (
     ID,
@@ -33,7 +33,6 @@ __all__ = [
     "ROTATION_DUE",
     "STORE_KEY",
     "Arrival",
-    "Candidate",
     "Contents",
     "CookieSettings",
     "CookieSigner",

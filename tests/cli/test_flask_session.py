@@ -254,11 +254,18 @@ class TestWhatDoesNot:
         path, _ = written(site, {"user": "ada"})
         path.rename(tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
-        os.mkfifo(path.with_name("0" * 32))
-        path.with_name("1" * 32).mkdir()
+        os.mkfifo(path.with_name("0" * 64))
+        path.with_name("1" * 64).mkdir()
         assert import_all("--json").json["refused"] == 3
         assert imported() == {}
         assert path.is_symlink()
+
+    def test_a_directory_is_not_kept_open(self, tmp_path):
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(files.Refused, match="is no file") as refused:
+            files.content_of(tmp_path)
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+        del refused  # it holds the frames
 
     def test_no_file_cut_short_is_more_than_refused(self, site, import_all):
         site.keep(**TYPED)
@@ -346,6 +353,34 @@ class TestAgain:
         assert told.code == Exit.BAD_LINE
         assert {path: path.read_bytes() for path in site.directory.iterdir()} == before
         assert not (tmp_path / "data").exists()
+
+
+class TestNamesOfTwoHashes:
+    """An update of cachelib changed the hash, and the sessions from before stayed in their files.
+
+    Flask-Session did not read them any more, and the import brought them back.
+    """
+
+    @pytest.mark.parametrize(
+        "methods", [(hashlib.md5, hashlib.sha256), (hashlib.sha256, hashlib.md5)]
+    )
+    def test_only_those_that_cachelib_makes_now_come_over(
+        self, methods, tmp_path, import_all, imported
+    ):
+        for method, user in zip(methods, ("ada", "eve"), strict=True):
+            site = FlaskSessionSite(tmp_path / "old", method)
+            site.log_in(user)
+            for path in tmp_path.glob("old/*") if user == "ada" else ():
+                os.utime(path, (time.time() - 9, time.time() - 9))
+        for _ in range(2):  # the second import takes none of them for new
+            told = import_all()
+            assert [record.owner for record in imported().values()] == ["eve"]
+            assert told.code == 0
+            assert told.err == (
+                "litesess: warning: 1 file left out, with names of another hash than cachelib uses"
+                " now, so that Flask-Session has not honoured their sessions either; to import them"
+                " all the same, move them to another directory\n"
+            )
 
 
 class TestPlaces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import stat
@@ -18,6 +19,7 @@ import pytest
 from litesess.cli.exits import Exit
 from litesess.cli.owner import Identity, _load_modules
 from tests.tools.commands import LITESESS, content, environment, fill, run, start
+from tests.tools.redises import needs_redis, redis_server
 from tests.tools.servers import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -282,6 +284,40 @@ def test_sessions_of_beaker_s_are_brought_over_by_the_owner_alone(place):
     assert told.code == Exit.BAD_LINE
     assert "holds no session of Beaker's" in told.err
     assert owners(place / "data") == {SOMEBODY[:2]}
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_sessions_of_a_user_s_are_not_brought_to_a_store_of_root_s(options, place):
+    """The app could not open that, and its user could make root read files of other users."""
+    (place / "srv" / "3" / "3f").mkdir(parents=True)
+    session = place / "srv" / "3" / "3f" / f"{'3f' * 16}.cache"
+    session.write_bytes(b"\x80\x04N.")
+    for command, name in ("import-flask-session", "0" * 64), ("import-beaker", session.name):
+        (place / "srv" / name).touch()
+        timeout = ["--timeout", 60]
+        told = run(command, *options, *timeout, "--create", place / "new", place / "srv")
+        assert (told.code, told.out) == (Exit.PATH, "")
+        assert told.err == (
+            f"litesess: {place}/srv: belongs to uid 54321, and the store to root; run the command"
+            " as that user, or give a store whose directory, or the one above it, belongs to that"
+            " user\n"
+        )
+    assert not (place / "new").exists()
+
+
+@needs_redis
+def test_sessions_of_a_user_s_are_brought_to_redis_by_that_user_alone(place, tmp_path):
+    directory = place / "srv"
+    for name in "0" * 64, "1" * 64:
+        (directory / name).write_bytes(pickle.dumps(0, 5) + pickle.dumps({"user": name}, 5))
+    os.chown(directory / ("0" * 64), *SOMEBODY[:2])
+    (directory / ("1" * 64)).chmod(0o600)
+    with redis_server(tmp_path) as server:
+        address = f"{server.url}/0"
+        options = ["--create", "--timeout", 60]
+        told = run("import-flask-session", *options, address, directory)
+    assert told.out == "1 session imported, 0 there already, 0 expired, 0 empty, 1 refused\n"
+    assert "can't be read: Permission denied" in told.err
 
 
 def test_a_key_file_of_root_s_is_read(place):

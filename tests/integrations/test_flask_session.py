@@ -130,6 +130,68 @@ class TestTransition:
         ((_, record),) = site.store.records()
         assert {*"012345"} <= {*record.data}
 
+    def test_a_request_that_another_one_overtakes_finds_it_too(self, old, switch):
+        before = cookie_of(old.log_in("ada"))
+        site = switch(old)
+        load, answers = site.store.load, []
+
+        def be_slow(key):
+            found = load(key)
+            site.store.load = load
+            answers.append(site.me(before))
+            return found
+
+        site.store.load = be_slow
+        answers.append(site.me(before))
+        assert answers == ["ada", "ada"]
+
+    def test_a_request_that_a_login_overtakes_can_t_log_the_user_out(self, old, switch):
+        """Its cookie took the place of the login's."""
+        before = cookie_of(old.keep(cart="full"))
+        site = switch(old)
+        client = browser(site.app, before)
+        client.get("/login/ada")
+        late = browser(site.app, before).get("/set/a/1")
+        assert (late.text, said(late)) == ("set", None)
+        assert client.get("/me").text == "ada"
+        assert len(site.store) == 1
+        site.clock.advance(61)
+        assert said(browser(site.app, before).get("/set/a/1")) is not None
+
+    @pytest.mark.parametrize("end", ["/logout", "/login/eve"])
+    def test_a_second_session_of_the_same_cookie_stays_ended(self, end, tmp_path, old, switch):
+        """Files by both hashes of cachelib were two sessions, and the second came back."""
+        before = cookie_of(old.log_in("ada"))
+        (path,) = old.files
+        (tmp_path / "other").mkdir()
+        other = tmp_path / "other" / names_of(f"session:{before}")[1]
+        other.write_bytes(path.read_bytes())
+        site = switch(old)
+        switch(FlaskSessionSite(tmp_path / "other", hashlib.md5))
+        assert len(site.store) == 2
+        client = browser(site.app, before)
+        assert client.get("/me").text == "ada"
+        assert len(site.store) == 1
+        client.get(end)
+        assert site.me(before) == "nobody"
+        site.clock.advance(7200)
+        assert site.me(before) == "nobody"
+
+    def test_an_import_after_a_login_is_no_error(self, old, switch):
+        """The id that leads there was taken: each request with the old cookie was an error 500."""
+        before = cookie_of(old.log_in("ada"))
+        key = key_of_name(names_of(f"session:{before}")[0])
+        site = switch(old)
+        record = site.store.load(key)
+        client = browser(site.app, before)
+        client.get("/me")
+        site.clock.advance(1800)
+        client.get("/login/eve")
+        site.clock.advance(1900)
+        assert site.store.create(key, record)
+        assert site.me(before) == "nobody"
+        assert client.get("/me").text == "eve"
+
     def test_a_response_that_never_came_costs_nothing(self, old, switch):
         before = cookie_of(old.log_in("ada"))
         site = switch(old)
@@ -159,7 +221,7 @@ class TestTransition:
         site.store.load = lambda key: (asked.append(key), load(key))[1]
         junk = "; ".join(f"session={number:043}" for number in range(200))
         assert site.me(f"{junk}; session={before}", "{}") == "nobody"
-        assert len(asked) <= 4 * 3
+        assert len(asked) <= 4 * 4
 
     def test_the_end_of_a_session_holds(self, tmp_path, switch):
         old = FlaskSessionSite(tmp_path / "old", PERMANENT_SESSION_LIFETIME=600)
@@ -231,6 +293,16 @@ class TestCookies:
         before = cookie_of(old.log_in("ada"))
         config = {"SECRET_KEY": OLD_SECRET, "SECRET_KEY_FALLBACKS": [SECRET]}
         assert switch(old, SESSION_USE_SIGNER=True, **config).me(before) == "ada"
+
+    def test_that_one_older_secret_has_signed_count_and_no_part_of_it_signs(self, tmp_path, switch):
+        """Each character of it was a secret."""
+        old = FlaskSessionSite(tmp_path / "old", SESSION_USE_SIGNER=True)
+        before = cookie_of(old.log_in("ada"))
+        config = {"SECRET_KEY": OLD_SECRET, "SECRET_KEY_FALLBACKS": SECRET}
+        site = switch(old, SESSION_USE_SIGNER=True, **config)
+        part = Signer(SECRET[0], salt="flask-session", key_derivation="hmac")
+        assert site.me(part.sign(before.partition(".")[0]).decode()) == "nobody"
+        assert site.me(before) == "ada"
 
     def test_that_are_too_short_are_nobody_s(self, tmp_path, switch):
         old = FlaskSessionSite(tmp_path / "old", SESSION_ID_LENGTH=8)
