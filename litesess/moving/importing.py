@@ -8,6 +8,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,12 @@ from litesess.ids import handle_of
 from litesess.moving.files import Refused
 from litesess.moving.plain import NotPlain
 from litesess.stores.base import Record, Store
+from litesess.web import ManagerOptions
 
 #: Added to the name of a file when its session is imported.
 DONE_SUFFIX: Final = ".imported"
+#: The largest session of an app that has not set the option.
+_USUAL_BYTES: Final = ManagerOptions.max_session_bytes
 
 
 class Source(ABC):
@@ -130,6 +134,7 @@ class _Import:
         self.counts = _Counts()
         self._source = source
         self._store = store
+        self._large_count = 0
 
     def take_all(self) -> None:
         """Import the files of the source."""
@@ -138,9 +143,18 @@ class _Import:
             for path in source.paths():
                 self._take(path)
                 advance(1)
-        advice = source.advice(self._store)
-        if advice is not None:
-            source.logger.warning(advice)
+        for advice in source.advice(self._store), self._advice():
+            if advice is not None:
+                source.logger.warning(advice)
+
+    def _advice(self) -> str | None:
+        """Return a warning if an app can't change the sessions that it gets."""
+        if not self._large_count:
+            return None
+        return (
+            f"sessions with more than {_USUAL_BYTES} bytes: {self._large_count}; each change of one"
+            " is an error, unless the app's max_session_bytes is larger"
+        )
 
     def _take(self, path: Path) -> None:
         """Import a file, if it holds a session that is plain and has not expired."""
@@ -153,6 +167,9 @@ class _Import:
                 self.counts.take(key, record, None)
             else:
                 self._create(path, key, record, self._store)
+            if record is not None and record.expires_at > time.time():
+                size = sum(map(len, chain(*record.frames.items())))
+                self._large_count += size > _USUAL_BYTES
         except (Refused, NotPlain, EncodeError) as error:
             self.counts.refused += 1
             self._source.logger.warning("%s is not imported: %s", handle_of(key), error)

@@ -26,6 +26,7 @@ from litesess.flask_session import files
 from litesess.flask_session.names import key_of_name, names_of
 from litesess.ids import handle_of
 from litesess.integrations.flask.session import OWNER_KEY, PERMANENT
+from litesess.web import ManagerOptions
 from tests.tools.flask_sessions import FlaskSessionSite, cookie_of, key_of_client
 from tests.web.test_cves import Bomb, bombs
 
@@ -129,6 +130,19 @@ class TestWhatComesOver:
         site.keep(user="")
         assert import_all("--owner-key", "user").code == 0
         assert sorted(str(record.owner) for record in imported().values()) == ["5", "None", "None"]
+
+    def test_the_large_ones_with_a_warning(self, site, import_all, imported):
+        """The app read such a session, and answered each change of it with an error 500."""
+        limit = ManagerOptions.max_session_bytes
+        for size in limit - 50, limit + 1:
+            site.keep(text="x" * size)
+        told = import_all()
+        assert told.out == "2 sessions imported, 0 there already, 0 expired, 0 empty, 0 refused\n"
+        assert told.err == (
+            f"litesess: warning: sessions with more than {limit} bytes: 1; each change of one is an"
+            " error, unless the app's max_session_bytes is larger\n"
+        )
+        assert len(imported()) == 2
 
     def test_no_session_was_seen_later_than_now(self, site, import_all, imported):
         path, key = written(site, {"user": "ada"})
