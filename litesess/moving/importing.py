@@ -192,6 +192,8 @@ class _Import:
         except FileNotFoundError:
             # The app has deleted it, at a logout, or another import has taken it.
             raise Refused("is gone: another process has deleted or renamed it meanwhile") from None
+        except IsADirectoryError:
+            raise Refused("can't be renamed: a directory has the new name of the file") from None
         except OSError as error:
             # The message leaves out the path, which can end with the id.
             message = f"{self._source.top}: can't rename a file: {error.strerror}"

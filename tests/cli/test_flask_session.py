@@ -274,6 +274,19 @@ class TestWhatDoesNot:
         assert imported() == {}
         assert path.is_symlink()
 
+    def test_a_directory_in_the_way_keeps_no_other_file_back(self, site, import_all, imported):
+        """It ended the import at that file."""
+        path, key = written(site, {"user": "ada"}, "0" * 64)
+        _, other = written(site, {"user": "eve"}, "1" * 64)
+        path.with_name(f"{path.name}.imported").mkdir()
+        told = import_all()
+        assert told.code == Exit.BAD_LINE
+        assert told.err == (
+            f"litesess: warning: {handle_of(key)} is not imported: can't be renamed: a directory"
+            " has the new name of the file\n"
+        )
+        assert {*imported()} == {other}
+
     def test_a_directory_is_not_kept_open(self, tmp_path):
         before = os.listdir("/proc/self/fd")
         with pytest.raises(files.Refused, match="is no file") as refused:
