@@ -15,7 +15,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-_FIRST_WAIT: Final = 20e-6
+#: A waiting thread sleeps for such a part of the time it has waited, and so long at least and at
+#: most: whoever looks seldom finds a lock that many want taken again each time.
+_PART: Final = 32
+_SHORTEST_WAIT: Final = 20e-6
 #: For so long a waiting thread only lets other threads run: a log is locked for about as long,
 #: and the shortest sleep is longer.
 _YIELD_FOR: Final = 50e-6
@@ -87,17 +90,16 @@ class FileLock:
         """
         if self.take(fd):  # by far the most often, so no clock is asked
             return True
-        began = now = monotonic()
-        wait = _FIRST_WAIT
-        while (left := began + timeout - now) > 0:
-            if now - began < _YIELD_FOR:
+        began, waited = monotonic(), 0.0
+        while waited < timeout:
+            if waited < _YIELD_FOR:
                 _yield()
             else:
-                sleep(min(wait, left))
-                wait = min(2 * wait, _LONGEST_WAIT)
+                wait = min(max(waited / _PART, _SHORTEST_WAIT), _LONGEST_WAIT)
+                sleep(min(wait, timeout - waited))
             if self.take(fd):
                 return True
-            now = monotonic()
+            waited = monotonic() - began
         return False
 
     @staticmethod
