@@ -114,8 +114,8 @@ def _parsed(value: Any, hint: Any) -> Any:
         return value
     kinds = get_args(hint) or (hint,)
     word = value.strip().lower()
-    if get_origin(hint) is tuple:  # secrets
-        return value.split()
+    if get_origin(hint) is tuple:  # secrets, one on a line; a passphrase has spaces
+        return [line.strip() for line in value.splitlines() if line.strip()]
     if bool in kinds and word in _WORDS:
         return _WORDS[word]
     # An option that takes text can have the value "none".

@@ -29,6 +29,12 @@ def made(store, options):
     return SessionMiddleware(lambda *_: [], store=store, **options).manager.options
 
 
+def test_a_secret_may_have_spaces():
+    phrase = "seven wooden boats left the harbour at dawn"
+    store, options = from_settings({"store": "memory", "secret": f" {phrase}\n{OTHER}"})
+    assert made(store, options).secret == (phrase.encode(), OTHER.encode())
+
+
 def test_a_store_and_a_middleware_are_made_of_text(tmp_path):
     store, options = from_settings(
         {
