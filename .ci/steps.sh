@@ -71,13 +71,16 @@ install_tools() (
     done
 )
 
-# The README's walk is done with curl, power cuts with btrfs; browsers, their proxy and Redis are
-# Debian's, as is what counts instructions.  Without them those tests are skipped.
-tools=(curl strace btrfs-progs chromium chromium-driver nginx-light redis-server valgrind)
+# The README's walk is done with curl, power cuts with btrfs; browsers, their proxy, Apache and Redis
+# are Debian's, as is what counts instructions.  Without them those tests are skipped.
+tools=(
+    curl strace btrfs-progs chromium chromium-driver nginx-light redis-server valgrind
+    apache2 libapache2-mod-wsgi-py3
+)
 has_tools() {
     command -v curl && command -v mkfs.btrfs && command -v chromium && command -v chromedriver &&
-        PATH=$PATH:/usr/sbin command -v nginx && command -v redis-server &&
-        command -v valgrind
+        PATH=$PATH:/usr/sbin command -v nginx && PATH=$PATH:/usr/sbin command -v apache2 &&
+        command -v redis-server && command -v valgrind
 }
 install_missing_tools() {
     if ! has_tools >/dev/null && command -v apt-get >/dev/null && ((EUID == 0)); then

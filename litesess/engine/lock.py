@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-#: A waiting thread sleeps for such a part of the time it has waited, and so long at least and at
-#: most: whoever looks seldom finds a lock that many want taken again each time.
+#: A waiting thread sleeps for such a part of the time it has waited, within two bounds.  Longer
+#: sleeps are unfair: the threads that have just come look more often, and take the lock before.
 _PART: Final = 32
 _SHORTEST_WAIT: Final = 20e-6
 #: For so long a waiting thread only lets other threads run: a log is locked for about as long,

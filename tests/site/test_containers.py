@@ -7,32 +7,21 @@ import os
 import re
 import shlex
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.tools.containers import can_be_contained, contained
 from tests.tools.servers import ROOT, SECRET, Client, Server
 
 PAGE = (ROOT / "docs" / "containers.rst").read_text()
 USER = 10001
 
 
-def can_be_a_container() -> bool:
-    if os.geteuid() != 0 or sys.platform != "linux":
-        return False
-    tried = subprocess.run(
-        ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
-        capture_output=True,
-        check=False,
-    )
-    return tried.returncode == 0
-
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not can_be_a_container(), reason="mounts nothing: needs root on Linux"),
+    pytest.mark.skipif(not can_be_contained(), reason="mounts nothing: needs root on Linux"),
 ]
 
 
@@ -52,36 +41,16 @@ def command() -> list[str]:
 
 def container(place: Path, volume: Path) -> list[str]:
     """Return what runs the app in a root of its own: what there is, read-only, and a volume."""
-    root, source = place / "root", place / "srv"
-    root.mkdir(exist_ok=True)
+    source = place / "srv"
     source.mkdir(exist_ok=True)
     (source / "app.py").write_text(block("python"))
-    python = {Path(sys.base_prefix), Path(sys.prefix), ROOT}
-    system = [path for name in ("bin", "etc", "lib", "lib64", "sbin", "usr") if
-              (path := Path("/", name)).exists()]  # fmt: skip
-    lines = ["set -e", f"R={shlex.quote(str(root))}", "mount -t tmpfs none $R", "chmod 755 $R"]
-    for path in system:
-        if path.is_symlink():
-            lines.append(f"cp -P {path} $R{path}")
-            continue
-        lines.append(f"mkdir -p $R{path}; mount --bind {path} $R{path}")
-    lines += [
-        f"mkdir -p $R{path}; mount --bind {path} $R{path}"
-        for path in sorted(python)
-        if not path.is_relative_to("/usr")
-    ]
-    lines += [
-        "mkdir $R/dev $R/proc $R/srv $R/data",
-        "mount --rbind /dev $R/dev; mount -t proc none $R/proc",
-        f"mount --bind {shlex.quote(str(source))} $R/srv",
-        f"mount --bind {shlex.quote(str(volume))} $R/data",
-        "mount -o remount,ro $R",
+    run = (
         f"exec chroot --userspec={USER}:{USER} --groups={USER} $R env -i HOME=/nonexistent"
         f" SESSION_SECRET={shlex.quote(SECRET)} SESSION_PATH=/data/sessions PYTHONPATH={ROOT}"
         " PYTHONDONTWRITEBYTECODE=1 sh -c 'cd /srv && exec \"$@\"' - "
-        + shlex.join(command()).replace("'127.0.0.1:{port}'", "127.0.0.1:{port}"),
-    ]
-    return ["unshare", "--mount", "sh", "-c", "\n".join(lines)]
+        + shlex.join(command()).replace("'127.0.0.1:{port}'", "127.0.0.1:{port}")
+    )
+    return contained(place, {"/srv": source, "/data": volume}, run)
 
 
 def as_kubelet_mounts_it(volume: Path) -> None:

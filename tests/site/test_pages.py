@@ -212,25 +212,6 @@ def test_behind_the_nginx_of_the_page_the_cookie_is_secure(tmp_path: Path) -> No
     assert "; secure" in cookie.lower()
 
 
-def test_apache_takes_the_lines_for_mod_wsgi(tmp_path: Path) -> None:
-    apache = shutil.which("apache2", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    modules = Path("/usr/lib/apache2/modules")
-    if apache is None or not (modules / "mod_wsgi.so").exists():
-        pytest.skip("needs mod_wsgi: apt install apache2 libapache2-mod-wsgi-py3")
-    names = ("mpm_event", "authz_core", "wsgi")
-    loaded = [f"LoadModule {name}_module {modules}/mod_{name}.so" for name in names]
-    lines = block("mod_wsgi.rst", "apache")
-    lines = lines.replace("user=app group=app", "user=nobody group=nogroup")
-    configuration = "\n".join(
-        [f"ServerRoot {tmp_path}", "ServerName localhost", "ErrorLog errors", *loaded, lines]
-    )
-    (tmp_path / "httpd.conf").write_text(configuration + "\n")
-    done = subprocess.run(
-        [apache, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr.strip()) == (0, "Syntax OK")
-
-
 class Overlapping:
     """A site where one request calls a method of the session while another one is under way."""
 
