@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from litesess import threads
 from litesess.engine.commit import Committer
 from litesess.engine.compaction import compact
 from litesess.engine.files import Files
@@ -133,12 +134,8 @@ class Compactor:
         if self.log_bytes > _OVERDUE * self.limit and self._compact_if_due(inline=True):
             return
         if self.background.acquire(blocking=False):
-            thread = threading.Thread(
-                target=self._compact_in_background, name="litesess-compaction", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is about to exit, or may have no threads
+            thread = threads.begin("litesess-compaction", self._compact_in_background)
+            if thread is None:
                 self.background.release()
 
     def _compact_in_background(self) -> None:

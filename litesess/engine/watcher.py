@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final, Protocol
 
+from litesess import threads
 from litesess.engine import forks
 from litesess.engine.lock import FileLock
 
@@ -84,13 +85,7 @@ class Watcher:
         if self._thread is not None and self._thread.is_alive():
             return
         self._end = threading.Event()
-        try:
-            self._thread = threading.Thread(
-                target=self._run, args=(self._end,), name="litesess-watcher", daemon=True
-            )
-            self._thread.start()
-        except RuntimeError:  # the interpreter is about to exit, or may have no such threads
-            self._thread = None
+        self._thread = threads.begin("litesess-watcher", self._run, self._end)
 
     def _run(self, end: threading.Event) -> None:
         while not end.wait(LOOK_EVERY) and self._look(end):

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from litesess import threads
 from litesess.clocks import JumpGuard
 from litesess.errors import LitesessError, StoreClosed
 from litesess.stores.base import Store
@@ -50,11 +51,7 @@ class Collector:
             if store not in self._schedules:
                 self._schedules[store] = _Schedule(store, self._monotonic)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="litesess-gc", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the interpreter is about to exit, or may have no threads
-                    self._thread = None
+                self._thread = threads.begin("litesess-gc", self._run)
         self._wake.set()
 
     def forget(self, store: Store) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from litesess import ids
+from litesess import ids, threads
 from litesess.errors import StoreError
 from litesess.stores.redis.client import Client, Subscription
 from litesess.stores.redis.failures import ERRORS
@@ -95,9 +95,8 @@ class Expiries:
                 return
             self._pid = os.getpid()
             self._stop = threading.Event()
-            threading.Thread(
-                target=self._run, args=(self._stop,), name="litesess-expiries", daemon=True
-            ).start()
+            if threads.begin("litesess-expiries", self._run, self._stop) is None:
+                logger.warning("expiries are not heard of: this interpreter may have no threads")
 
     def close(self) -> None:
         """End it."""
