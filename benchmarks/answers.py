@@ -16,7 +16,7 @@ from benchmarks.rounds import Table, ratio
 from benchmarks.targets import NOT_DURABLE, OURS, SERVED, THREADED
 
 #: Ratios in between are called the same.
-_SAME: Final = (0.95, 1.05)
+_SAME: Final = 0.85, 1.15
 _OVER_BARE: Final = "over the bare app"
 #: Each peer among the packages, with its name in a sentence and with ours that it is compared to.
 _PEERS: Final = {
@@ -67,10 +67,10 @@ def as_fast(times: float) -> str:
 
 
 def brief(number: float) -> str:
-    """Return a ratio with one or two digits after the point, or none from 10 on."""
+    """Return a ratio with one digit after the point, or none from 10 on."""
     if number >= 10:
         return shown(round(number)) if number >= 100 else f"{number:.0f}"
-    return f"{number:.2f}" if number < 1.15 else f"{number:.1f}"
+    return f"{number:.1f}"
 
 
 def answers(tables: Sequence[Table]) -> Iterator[str]:

@@ -174,7 +174,7 @@ def rates(
 ) -> Iterator[Table]:
     """Measure how many requests a second each server answers; yield the shares, then the rates."""
     table = Table(f"gunicorn, {shape}", "requests/s", more_is_better=True, notes=notes_of(servers))
-    shares = Table(SHARE.format(shape), "of the bare app's requests/s", more_is_better=True)
+    shares = Table(SHARE.format(shape), "parts of the bare app's requests/s", more_is_better=True)
     for case, path in REQUESTS.items():
         works: dict[str, Callable[[], float]] = {}
         for name, server in servers.items():

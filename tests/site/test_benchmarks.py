@@ -62,13 +62,7 @@ def test_a_target_is_found_in_the_table_it_is_for():
 
 
 def test_a_target_for_shares_is_the_share_itself():
-    wanted = {(it.case, it.ours): it.times for it in TARGETS if it.table == SERVED}
-    assert wanted == {
-        ("untouched", "litesess"): 1.0,
-        ("read", "litesess"): 0.8,
-        ("counter", "litesess, not durable"): 0.7,
-        ("counter", "litesess"): 0.62,
-    }
+    assert {it.case for it in TARGETS if it.table == SERVED} == {"untouched", "read", "counter"}
     target = Target(SERVED, "read", None, 0.8)
     assert target.reached([table(SERVED, "read", litesess=[0.7, 0.9, 0.8])]) == 0.8
 
@@ -105,7 +99,8 @@ def test_numbers_are_shown_with_the_digits_that_count(number, text):
     [
         (11.2, "11 times as fast"),
         (1.7, "1.7 times as fast"),
-        (1.08, "1.08 times as fast"),
+        (1.08, "about as fast"),
+        (0.9, "about as fast"),
         (1.0, "about as fast"),
         (0.5, "2.0 times as slow"),
     ],
