@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 OLD, NEW = "the former passphrase", "another passphrase"
 KEY = bytes(range(32)).hex()
 #: LITESESS_STOPS sets how often each command is stopped (docs/testing.rst).
-STOPS = int(os.environ.get("LITESESS_STOPS", "5"))
+STOPS = int(os.environ.get("LITESESS_STOPS", "3"))
 
 
 def serve(place, data, key):
