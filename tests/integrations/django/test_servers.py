@@ -27,7 +27,8 @@ from tests.tools.servers import (
 
 pytestmark = pytest.mark.slow
 
-WORKERS = ("-w", "4", "--threads", "4")
+#: So many threads that a worker which gets all requests that are held up has one left.
+WORKERS = ("-w", "4", "--threads", "16")
 MAKE_USERS = "import django_app; django_app.make_users()"
 
 
