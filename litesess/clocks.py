@@ -68,5 +68,5 @@ def pauses(first: float, longest: float) -> Iterator[float]:
     """
     most = first
     while True:
-        yield random.uniform(0, most)  # noqa: S311  # a pause is no secret
+        yield random.uniform(0, most)  # noqa: S311  # the length of a pause need not be unpredictable
         most = min(2 * most, longest)

@@ -34,7 +34,7 @@ _HEX: Final = re.compile(rb"[0-9A-Fa-f]{64}\Z")
 class Kind(enum.Enum):
     """The kind of an encryption key."""
 
-    PASSPHRASE = "a passphrase"  # noqa: S105  # the words of a message; no passphrase is here
+    PASSPHRASE = "a passphrase"  # noqa: S105  # names the kind in messages, and is no passphrase
     RAW = "32 bytes"
 
 

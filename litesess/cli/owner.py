@@ -20,6 +20,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Final, NamedTuple
 
 import litesess
@@ -86,8 +87,8 @@ def _load_modules() -> None:
     for package in (litesess, engine, stores, web):
         for name in package.__all__:
             getattr(package, name)
-    with suppress(ImportError):
-        from litesess.stores import redis  # noqa: F401, PLC0415  # optional: litesess[redis]
+    with suppress(ImportError):  # the package redis is optional
+        import_module("litesess.stores.redis.store")
     progress.load()
 
 

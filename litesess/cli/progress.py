@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,7 +32,7 @@ def is_shown() -> bool:
 def load() -> None:
     """Import the modules that bars need, if a bar will be shown."""
     if is_shown():
-        import rich.progress  # noqa: F401, PLC0415  # optional (litesess[cli]); for a bar alone
+        import_module("rich.progress")
 
 
 @contextmanager
@@ -63,8 +64,7 @@ def bar(
 
 
 def _progress(done: Callable[[], int] | None, *, in_bytes: bool) -> Progress:
-    # Imported here: that takes longer than most commands, which draw no bar.
-    from rich import console, progress  # noqa: PLC0415  # optional: litesess[cli]
+    from rich import console, progress  # noqa: PLC0415  # optional, and slower to import than most commands, which draw no bar
 
     class Looking(progress.Progress):
         """A bar that looks up its progress."""

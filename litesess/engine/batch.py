@@ -155,7 +155,7 @@ def run(
             )
             if deletes_only and not current.log.has_place(offset + len(record)):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-        except Exception as error:  # noqa: BLE001  # kept for the transact() of this plan, which raises it
+        except Exception as error:  # noqa: BLE001  # the plan's own: its transact() raises it, and other plans go on
             if ticket is leading or isinstance(error, LitesessError):
                 ticket.error = error
             else:

@@ -238,7 +238,7 @@ class Committer:
                 if not ticket.done:
                     for other in [*self._waiting]:
                         if not other.done and (other is ticket or not other.leads_itself):
-                            batch.append(other)  # noqa: PERF401  # before 3.12 a call less
+                            batch.append(other)  # noqa: PERF401  # before 3.12 a comprehension is a call more, at each write
                     self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:

@@ -177,8 +177,8 @@ class _Import:
     def _create(self, path: Path, key: str, record: Record, store: Store) -> None:
         done = path.with_name(path.name + DONE_SUFFIX)
         with stopping.deferred():
-            # Order: rename the file before the session exists, so that no later import brings back
-            # the session of a user who has logged out since.
+            # Order: rename the file before the session exists, so that no later import undoes a
+            # logout.
             self._rename(path, done)
             try:
                 self.counts.take(key, record, store)

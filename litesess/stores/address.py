@@ -210,7 +210,7 @@ def parse(text: str) -> Address:
         ConfigError: it is no address; the message shows no password.
     """
     if text.startswith("wal:"):
-        from litesess.engine import is_collection  # noqa: PLC0415  # no engine for sessions in Redis
+        from litesess.engine import is_collection  # noqa: PLC0415  # an app with its sessions in Redis never loads the engine
 
         path, _, query = text.removeprefix("wal:").partition("?")
         name, _, collection = query.partition("=")

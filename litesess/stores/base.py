@@ -193,7 +193,7 @@ class Store(ABC):
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
 
-    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # used where it is overridden
+    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # for the stores that override this
         """Return when the session that had *key* was given another one, in Unix seconds.
 
         None: none was, or more than ``MOVED_FOR`` ago, or the store does not know.  A request with
@@ -371,10 +371,10 @@ class Store(ABC):
                 done[key] = self.update(key, {}, removed, if_version=version) is not None
         return [*done.values()]
 
-    def compact(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
+    def compact(self) -> None:  # noqa: B027  # does nothing in most stores, so it need not be overridden
         """Give back the room that deleted sessions take."""
 
-    def compact_if_due(self) -> None:  # noqa: B027  # empty, not abstract: most stores need none
+    def compact_if_due(self) -> None:  # noqa: B027  # does nothing in most stores, so it need not be overridden
         """Do so if ``compact_interval`` says that it is time; the collector asks at each pass."""
 
     def worth_touching(self, stored: float, wanted: float, life: float) -> bool:

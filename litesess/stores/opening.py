@@ -44,7 +44,7 @@ def redis_package() -> ModuleType:
     # Not above: an app with its sessions on disk has no need of it.
     package = import_module("litesess.stores.redis")
     try:
-        package.RedisStore  # noqa: B018  # imports the optional package
+        package.RedisStore  # noqa: B018  # looking the name up imports the package redis, which is optional
     except ImportError as error:
         raise ConfigError(str(error)) from error
     return package

@@ -26,8 +26,8 @@ _ITEM = struct.Struct("<HI")  # key size u16, frame size u32
 _OWNER = b"+"
 _FOLLOWED, _CLOSED = _FORWARDS = b">|"
 
-#: What was unpacked last, its values and their places, which nobody changes: a request that writes
-#: unpacks its session twice, to load it and to merge into it.
+#: The bytes that were unpacked last, their values, and the places of those; all three stay as they
+#: are.  A request that writes unpacks its session twice: to load it and to merge into it.
 _last: tuple[bytes, codec.Frames, dict[str, int]] = b"", {}, {}
 
 
@@ -167,7 +167,7 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
     Raises:
         ValueError: *packed* was not made by :func:`pack` or :func:`pack_forward`.
     """
-    global _last  # noqa: PLW0603  # one slot, swapped whole
+    global _last  # noqa: PLW0603  # a cache of one session for all threads, replaced in one step
     owner = cookie = client = None
     try:
         created_at, life, owner_size, cookie_size, client_size = _HEAD.unpack_from(packed)

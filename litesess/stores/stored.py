@@ -77,7 +77,7 @@ class Found(NamedTuple):
 
     key: bytes
     record: Record
-    #: What it was unpacked from, if :func:`find_session` has found it.
+    #: The entry that holds the session, if :func:`find_session` has found it.
     entry: Entry | None = None
 
 

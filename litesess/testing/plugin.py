@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def litesess_clock() -> FakeClock:
     """A clock that a test sets: ``clock=litesess_clock`` for store and middleware."""
-    from litesess.testing.clock import FakeClock  # noqa: PLC0415  # for tests that ask for it
+    from litesess.testing.clock import FakeClock  # noqa: PLC0415  # pytest loads this plugin in each project; few tests use the clock
 
     return FakeClock()
 
@@ -25,7 +25,7 @@ def litesess_clock() -> FakeClock:
 @pytest.fixture
 def litesess_store(litesess_clock: FakeClock) -> Iterator[MemoryStore]:
     """A store in memory, by that clock."""
-    from litesess.stores.memory import MemoryStore  # noqa: PLC0415  # for tests that ask for it
+    from litesess.stores.memory import MemoryStore  # noqa: PLC0415  # pytest loads this plugin in each project; few tests use the clock
 
     with MemoryStore(clock=litesess_clock, gc_interval=None) as store:
         yield store

@@ -1,4 +1,4 @@
-"""Coming from Flask-Session: those who were logged in by real Flask-Session stay so."""
+"""Coming from Flask-Session: users that are logged in there stay logged in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NewSite:
 
 @pytest.fixture
 def switch(cli, tmp_path):
-    """What stops Flask-Session, imports, and begins anew."""
+    """Return a function that imports the sessions, and returns the app after the switch."""
     sites = []
 
     def switch(old, **options):

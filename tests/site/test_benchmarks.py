@@ -153,7 +153,7 @@ def test_a_bar_that_dwarfs_the_rest_is_named_in_the_caption_instead():
 
 @pytest.fixture
 def plot():
-    """Return what draws a picture."""
+    """Return the function that draws a picture."""
     return pytest.importorskip("benchmarks.plots", reason="no matplotlib").plot
 
 

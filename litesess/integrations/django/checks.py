@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangosMiddleware
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.core import checks
 from django.utils.module_loading import import_string
 
 from litesess.integrations.django.backend import SessionStore
@@ -18,12 +18,12 @@ _MIDDLEWARE: Final = "litesess.integrations.django.SessionMiddleware"
 _SERIALIZER: Final = "django.contrib.sessions.serializers.JSONSerializer"
 
 
-def check_settings(**_which: Any) -> list[CheckMessage]:
+def check_settings(**_which: Any) -> list[checks.CheckMessage]:
     """Return the errors in the settings, and warnings of settings without effect."""
-    found: list[CheckMessage] = []
+    found: list[checks.CheckMessage] = []
     if not _is_engine():
         found.append(
-            Warning(
+            checks.Warning(
                 f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}, so sessions are not kept by"
                 " litesess.",
                 hint=f"Set SESSION_ENGINE = {_ENGINE!r}.",
@@ -32,12 +32,12 @@ def check_settings(**_which: Any) -> list[CheckMessage]:
         )
         return found
     found += [
-        Error(f"{problem[:1].upper()}{problem[1:]}.", id="litesess.E001")
+        checks.Error(f"{problem[:1].upper()}{problem[1:]}.", id="litesess.E001")
         for problem in problems_of(settings)
     ]
     if settings.SESSION_SERIALIZER != _SERIALIZER:
         found.append(
-            Warning(
+            checks.Warning(
                 "SESSION_SERIALIZER is not used: values are stored as typed JSON.",
                 hint="Leave it out.",
                 id="litesess.W002",
@@ -45,7 +45,7 @@ def check_settings(**_which: Any) -> list[CheckMessage]:
         )
     if _has_djangos_middleware():
         found.append(
-            Warning(
+            checks.Warning(
                 "With Django's SessionMiddleware a request that is late can take the place of the"
                 " cookie that a login has just set.",
                 hint=f"Name {_MIDDLEWARE!r} in its place in MIDDLEWARE.",

@@ -105,8 +105,7 @@ class DjangoVisit(Visit):
         return self.rules.ends_at(record, self._lives(contents, record.owner))
 
     def _lives(self, contents: Contents | dict[str, Any], owner: str | None) -> CookieSettings:
-        # A dictionary has get(), and contents have not.
-        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # not a dict only
+        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # Contents has no get()
         if isinstance(expiry, str):
             expiry = datetime.fromisoformat(expiry)
         if isinstance(expiry, datetime):

@@ -15,7 +15,7 @@ from flask.cli import AppGroup, with_appcontext
 
 
 def _lent() -> ModuleType:
-    from litesess.cli import lent  # noqa: PLC0415  # no worker needs it
+    from litesess.cli import lent  # noqa: PLC0415  # only the command line needs it, and no worker
 
     return lent
 

@@ -123,7 +123,7 @@ class Records:
                 last_seen_at if last_seen_at > created_at else created_at,
             )
         except (ValueError, LitesessError) as error:
-            logger.error(  # noqa: TRY400  # a traceback can show values
+            logger.error(  # noqa: TRY400  # a traceback can show the session's values
                 "session %s is damaged, treated as absent: %s", ids.handle_of(key), error
             )
             return None
