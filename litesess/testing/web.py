@@ -101,7 +101,7 @@ def _serve(testapp: Any, headers_for: Callable[[dict[str, Any]], list[tuple[str,
         testapp.app = own
 
 
-def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # stands for a class
+def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802  # an app's tests call it as they call webtest.TestApp
     """Return a ``webtest.TestApp``; its responses have ``session``, as the request left it.
 
     Args:

@@ -64,7 +64,7 @@ def _store(name: str, value: object) -> Store:
         raise ConfigTypeError(
             f"{name} is of type {type(value).__name__}, neither a Store nor an address"
         )
-    from litesess.stores.opening import place_of  # noqa: PLC0415  # not for a store that is there
+    from litesess.stores.opening import place_of  # noqa: PLC0415  # only an address needs it, and no Store
 
     try:
         return place_of(value).make({})

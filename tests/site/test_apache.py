@@ -37,8 +37,8 @@ def block(kind: str) -> str:
     return re.sub(r"^    ", "", found, flags=re.MULTILINE)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
+@pytest.fixture(params=["by the page's lines", "in a sub-interpreter"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Return the directory of the page's app, which begins a session, and its configuration."""
     for above in (tmp_path, *tmp_path.parents[:3]):
         above.chmod(above.stat().st_mode | 0o011)
@@ -67,6 +67,8 @@ def site(tmp_path: Path) -> Path:
     ):
         assert ours in lines
         lines = lines.replace(ours, theirs)
+    if request.param == "in a sub-interpreter":
+        lines = "".join(line for line in lines.splitlines(True) if "ApplicationGroup" not in line)
     configuration = [
         "ServerRoot /srv/app",
         "ServerName localhost",
@@ -121,3 +123,5 @@ def test_the_processes_of_apache_share_the_sessions_and_a_restart_keeps_them(sit
         with apache(site) as again:
             client.server = again
             assert ask(client)[0] == count + 1
+            again.stop()
+        assert "Fatal" not in server.output + again.output

@@ -17,6 +17,6 @@ class LitesessConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks of the settings, for ``manage.py check`` and commands that run it."""
-        from litesess.integrations.django.checks import check_settings  # noqa: PLC0415  # it imports models' settings, which Django has only when it calls ready()
+        from litesess.integrations.django.checks import check_settings  # noqa: PLC0415  # reads the settings, which Django has only now
 
         checks.register(check_settings)
