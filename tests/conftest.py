@@ -31,7 +31,7 @@ QUICK_SECONDS = 3.0
 CPU = "cpu_seconds"
 started_at = pytest.StashKey[float]()
 
-# No example is too slow on a machine that others use, too.
+# No example is too slow on a machine that other work shares.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -72,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
-    """Let Ctrl-C end what the tests start, also where a shell runs them in the background."""
+    """Let Ctrl-C end the processes of the tests, also where a shell runs them in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -140,7 +140,7 @@ def each_store(
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return what runs a command in this process."""
+    """Return a function that runs a command in this process."""
     for name in ("LITESESS_ENCRYPTION_KEY", "LITESESS_NEW_ENCRYPTION_KEY", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 

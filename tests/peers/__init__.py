@@ -4,9 +4,9 @@
 of their own, and runs their tests, unmodified, beside a plugin of ours (``inside/swaps/``).
 
 =====================  ===========================================================================
-``suites/*.ini``       a table for each peer: what is run, how many tests, which differ and why
+``suites/*.ini``       a table for each peer: its tests, their number, and those that differ
 ``requirements.txt``   the versions that the tables are of
-``tables``             a table, and the verdict on what a run of it has shown
+``tables``             a table, and the verdict on a run of its tests
 ``sources``            the sdists, and the environment
 ``runs``               one run in a process of its own
 =====================  ===========================================================================

@@ -1,4 +1,4 @@
-"""One run of a peer's tests, in a process of its own, and what it has shown."""
+"""One run of a peer's tests, in a process of its own, and its outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 900.0
 def run(
     python: Path, tree: Path, path: Sequence[Path], command: Sequence[str]
 ) -> tuple[Outcomes, str]:
-    """Run ``python *command*`` in a copy of *tree*; return what it has shown, and its output."""
+    """Run ``python *command*`` in a copy of *tree*; return the outcomes and the output."""
     with tempfile.TemporaryDirectory(prefix="litesess-peer-") as work:
         report = Path(work, "report")
         report.touch()
@@ -50,7 +50,7 @@ def run(
 
 
 def outcomes(report: str) -> Outcomes:
-    """Return what a report of :mod:`swaps.recorder` says."""
+    """Return the outcomes in a report of :mod:`swaps.recorder`."""
     found = Outcomes()
     for line in report.splitlines():
         facts = json.loads(line)

@@ -24,7 +24,7 @@ class FetchError(Exception):
 
 
 class Cache:
-    """A directory with what was fetched; several runs may share it."""
+    """A directory for the files that were fetched; several runs may share it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.absolute()
@@ -53,7 +53,7 @@ class Cache:
         version = pinned()[name]
         with self.made(f"{name}-{version}", b"") as (home, is_new):
             if is_new:
-                # By what the environment has: pip would fetch it again for each.
+                # Without isolation: pip would fetch the build tools again for each peer.
                 _run(
                     *(self.python(), "-m", "pip", "download", "--quiet", "--no-deps"),
                     *("--no-build-isolation", "--no-binary", ":all:"),
@@ -67,9 +67,9 @@ class Cache:
         return tree
 
     def path(self) -> list[Path]:
-        """Return what is to be on ``PYTHONPATH``: the plugins, and litesess, but not our tests.
+        """Return the directories for ``PYTHONPATH``: the plugins and litesess, without our tests.
 
-        For a directory with all of the project in it would have our ``tests`` for the peer's.
+        In the directory of the project our ``tests`` would take the place of the peer's.
         """
         with self.made("litesess", os.fsencode(ROOT)) as (home, is_new):
             if is_new:

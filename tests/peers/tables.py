@@ -1,17 +1,17 @@
-"""A peer's table: what is run, how much of it must run, which tests differ, and why.
+"""A peer's table: the tests to run, their number, and those that differ, with the reason.
 
 ::
 
     [suite]
     sdist = flask                  whose tests; requirements.txt says which version
     swap = swaps.flask             the plugin that puts litesess in
-    tests = tests/test_basic.py    what is run, relative to the sdist
+    tests = tests/test_basic.py    the tests to run, relative to the sdist
     runner = pytest                or django
     options = -W ...               further options of pytest
     count = 480                    tests that have run at least, skipped ones not counted
     sessions = 300                 sessions that litesess has opened at least
 
-    [smoke]                        what of it .ci/run runs; without, all of it
+    [smoke]                        the part that .ci/run runs; without, all of it
     tests = ...
     count = ...
     sessions = ...
@@ -35,7 +35,7 @@ SUITES = Path(__file__).with_name("suites")
 
 @dataclass(frozen=True)
 class Part:
-    """What is run of a suite, and how much that must be."""
+    """The tests of a suite to run, and the least numbers of tests and sessions."""
 
     tests: list[str]
     count: int
@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of one peer's suite."""
+    """One peer's suite, and the outcomes that are known."""
 
     name: str
     sdist: str
@@ -57,17 +57,17 @@ class Table:
     fails_anyway: Mapping[str, str]
 
     def part(self, *, smoke: bool) -> Part:
-        """Return all of the suite, or what of it is run each time."""
+        """Return all of the suite, or the part that is run each time."""
         return self.smoke if smoke else self.whole
 
 
 @dataclass
 class Outcomes:
-    """What a run has shown."""
+    """The outcomes of a run."""
 
     #: Each test's outcome: passed, failed or skipped.
     tests: dict[str, str] = field(default_factory=dict)
-    #: What a failed test has said.
+    #: The output of each failed test.
     texts: dict[str, str] = field(default_factory=dict)
     #: How many sessions litesess has opened; None: the run did not come to its end.
     sessions: int | None = None
@@ -81,7 +81,7 @@ def read(path: Path) -> Table:
     """Return the table in a file.
 
     Raises:
-        ValueError: the file is none, or has an exception without a reason, or one twice.
+        ValueError: the file is no table, or lists a test without a reason, or twice.
     """
     parser = ConfigParser(delimiters=("=",), comment_prefixes=("#",), interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # names of tests
@@ -125,11 +125,11 @@ def tables() -> dict[str, Table]:
 def complaints(
     table: Table, outcomes: Outcomes, *, smoke: bool = False, baseline: bool = False
 ) -> list[str]:
-    """Return what is wrong with a run, a line each; nothing: it is as the table says.
+    """Return the differences between a run and its table, a line each.
 
     Args:
-        table: what is expected.
-        outcomes: what the run has shown.
+        table: the outcomes that are expected.
+        outcomes: those of the run.
         smoke: only a part was run.
         baseline: it was run without litesess.
     """

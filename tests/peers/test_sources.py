@@ -1,4 +1,4 @@
-"""What was fetched is kept, as long as it is the same."""
+"""A fetched file is kept as long as it is the same."""
 
 from __future__ import annotations
 

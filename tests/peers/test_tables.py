@@ -43,7 +43,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def outcomes(**changes: str) -> Outcomes:
-    """Return what a run has shown that is as the table says, but for *changes*."""
+    """Return the outcomes that the table expects, except for *changes*."""
     expected = {DIFFERS: "failed", ANYWAY: "failed", "test_c": "passed"}
     return Outcomes({**expected, **changes}, sessions=2)
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("litesess", "tests/tools", "benchmarks", "examples")
+CODE = ("litesess", "tests/tools", "tests/peers", "benchmarks", "examples")
+#: Helpers of the tests that pytest finds by this name.
+FIXTURES = "conftest.py"
 KINDS = ("first lines", "docstrings", "comments", "messages", "pages")
 #: The largest part of a kind's sentences that can be hard.
 MOST = {"first lines": 0.0} | dict.fromkeys(KINDS[1:], 0.02)
@@ -158,6 +160,7 @@ def _split(kind: str, line: int, text: str) -> Iterator[Sentence]:
 def files() -> list[Path]:
     """Return every file with counted sentences, sorted by path."""
     code = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    code += (ROOT / "tests").rglob(FIXTURES)
     pages = [ROOT / "README.rst", *(ROOT / "docs").rglob("*.rst")]
     return sorted(path for path in code + pages if "_build" not in path.parts)
 

@@ -64,7 +64,7 @@ def browser() -> Client:
 
 
 def tab_of(browser: Client) -> Client:
-    """Return another tab of a browser: it sends the cookie that this has now, whatever comes."""
+    """Return another tab of a browser, which always sends the browser's cookie of now."""
     other = Client()
     for name, morsel in browser.cookies.items():
         other.cookies[name] = morsel.value
@@ -72,7 +72,7 @@ def tab_of(browser: Client) -> Client:
 
 
 def said(response: Any) -> dict[str, str] | None:
-    """Return what a response says of the session's cookie; None: nothing."""
+    """Return the session's cookie in a response, with its attributes; None: it has none."""
     morsel = response.cookies.get("sessionid")
     return None if morsel is None else {"value": morsel.value, **morsel}
 

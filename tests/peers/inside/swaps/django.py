@@ -14,7 +14,7 @@ from swaps import opened, recorder
 
 
 class Result(unittest.TextTestResult):
-    """What a run has shown, written down test by test."""
+    """The outcomes of a run, written down test by test."""
 
     def addSuccess(self, test: Any) -> None:  # noqa: N802
         """Note a test that passed."""
@@ -48,7 +48,7 @@ class Result(unittest.TextTestResult):
         self._note(test, "skipped")
 
     def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
-        """Note one of Django's own exceptions that is none."""
+        """Note a test that Django expects to fail, and that passed."""
         super().addUnexpectedSuccess(test)
         self._note(test, "failed")
 

@@ -1,4 +1,4 @@
-"""What Django expects of each of its backends, expected of litesess'."""
+"""Django's tests of its backends, run on litesess'."""
 
 from django.test import SimpleTestCase
 from sessions_tests.tests import SessionTestsMixin

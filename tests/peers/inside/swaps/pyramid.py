@@ -23,7 +23,7 @@ from swaps.opened import counted
 
 _SECRET = "pyramids-own-tests-ask-for-no-secret"
 _FOREVER = 100 * 365 * 86_400
-#: What litesess has settings for, by the names that Pyramid has for them.
+#: Settings of litesess, by the names of Pyramid's.
 _SETTINGS = {
     "cookie_name": "cookie_name",
     "max_age": "cookie.max_age",
@@ -89,7 +89,7 @@ def _factory(given: Mapping[str, Any]) -> SessionFactory:
 
 
 def _stored(factory: SessionFactory, serializer: Any, name: str, cookie: Any) -> str:
-    """Return the cookie of a session that is what Pyramid would read in *cookie*, or *cookie*."""
+    """Return a cookie of ours with the content of Pyramid's *cookie*, or *cookie* itself."""
     cookie = cookie.encode() if isinstance(cookie, str) else cookie
     try:
         renewed_at, _created_at, content = serializer.loads(cookie)

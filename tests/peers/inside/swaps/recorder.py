@@ -24,7 +24,7 @@ def write(**facts: Any) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what failed or was skipped in any phase, and what passed."""
+    """Note a test that passed, or that failed or was skipped in any phase."""
     if hasattr(report, "wasxfail"):
         outcome = "passed" if report.passed else "skipped"  # the peer's own exceptions
     else:
@@ -34,7 +34,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Note what could not be loaded."""
+    """Note a module that could not be loaded."""
     if report.failed:
         write(test=report.nodeid, outcome="failed", text=_reason(report))
 

@@ -20,7 +20,7 @@ _store = MemoryStore()
 
 
 def swapped(application: Any, global_conf: Any = None) -> Any:
-    """Return *application* behind the middleware, between two linters."""
+    """Return *application* in the middleware, with a linter on either side."""
     between = SessionMiddleware(
         _counting(_lint(application, global_conf)), secret=_SECRET, store=_store
     )
