@@ -41,7 +41,7 @@ def add_to(commands: Commands) -> None:
         "--owner-key",
         default=OWNER_KEY,
         metavar="KEY",
-        help="the session key whose value is the owner; by default Flask-Login's: %(default)s",
+        help=f"the session key whose value is the owner (default: {OWNER_KEY}, Flask-Login's)",
     )
 
 

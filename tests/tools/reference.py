@@ -177,7 +177,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> Iterator[str]:
             continue
         value = f" {shown(action)}" if action.nargs != 0 else ""
         names = [f"``{name}{value}``" for name in action.option_strings] or [f"``{shown(action)}``"]
-        about = wrapped(sentence(str(action.help).replace("%%", "%")), 4)
+        about = wrapped(sentence(str(action.help) % {"prog": "litesess", **vars(action)}), 4)
         yield f"{', '.join(names)}\n{about}"
 
 
