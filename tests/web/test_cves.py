@@ -52,7 +52,13 @@ CAN_RUN = {
 #: Of ``importlib``: tells what is installed, and runs none of it.
 LOOKS_ONLY = {"importlib.metadata.version", "importlib.util.find_spec"}
 #: Load modules by names that are constants.
-LOADERS = ("litesess/cli/arguments.py", "litesess/lazy.py", "litesess/stores/opening.py")
+LOADERS = (
+    "litesess/cli/arguments.py",
+    "litesess/cli/owner.py",
+    "litesess/cli/progress.py",
+    "litesess/lazy.py",
+    "litesess/stores/opening.py",
+)
 RUNS = {"eval", "exec", "compile", "__import__", "execfile", "input", "breakpoint"}
 
 
