@@ -19,7 +19,14 @@ from litesess.web.strays import MAX_HEADERS, Scope, scope_of, scopes
 
 def cookies(state: State) -> list[str]:
     """Return the ``Set-Cookie`` values that the client is to get."""
-    is_told = state.status is Status.STORED and _is_told(state)
+    is_told = state.status is Status.STORED and (
+        state.id != state.client_id
+        or state.is_stale
+        or (state.is_host and state.signer() is not state.client_signer())
+        or state.is_cookie_written
+        or state.is_rolling()
+        or ((state.is_content_written or state.is_touched) and state.has_life())
+    )
     if is_told:
         is_told = not is_lost(state)
     if not (is_told or state.strays or state.has_ended or state.ignored):
@@ -96,19 +103,6 @@ def sets_cookie(headers: Headers, cookie_name: str) -> bool:
         name.lower() == "set-cookie" and value.partition("=")[0].strip() == cookie_name
         for name, value in headers
     )
-
-
-def _is_told(state: State) -> bool:
-    if (
-        state.id != state.client_id
-        or state.is_stale
-        or (state.is_host and state.signer() is not state.client_signer())
-        or state.is_cookie_written
-        or state.is_rolling()
-    ):
-        return True
-    is_prolonged = state.is_content_written or state.is_touched
-    return is_prolonged and state.has_life()
 
 
 def _expired(state: State, cookie: SessionCookie, name: str = "") -> str | None:

@@ -117,19 +117,25 @@ class SessionMiddleware:
         environ[key] = session = manager.session_class(visit)
         environ[STORE_KEY] = manager.store
         response = self._response_class(session, visit, environ, start_response)
+        body: Iterable[bytes] = ()
         try:
             body = self._app(environ, response.start)
             if isinstance(body, (list, tuple)) or _is_file(body, environ):
                 # Nothing runs in there any more.  Handed over as it is, the server can take its
                 # length, or send the file itself.
-                response.send_whole(body)
+                if response.is_sent or response.status is None:
+                    response.finish()  # it has called write(), or not answered
+                else:
+                    response.send()
                 return body
         except StoreUnavailable as error:
+            _close(body)
             if response.is_sent or not self._answers_for_the_store:
                 response.abandon()
                 raise
             return response.refuse(error)
         except BaseException as error:
+            _close(body)
             if _is_handled(error, environ):
                 response.finish()
             else:
@@ -144,6 +150,13 @@ def _is_handled(error: BaseException, environ: WSGIEnvironment) -> bool:
     Source: gunicorn.workers.sync; Flask-Sock, which ends a WebSocket so.
     """
     return isinstance(error, StopIteration) and "gunicorn.socket" in environ
+
+
+def _close(body: Iterable[bytes]) -> None:
+    """Close the app's iterable; PEP 3333 asks for it also where no caller gets it."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
 
 
 def _is_file(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
@@ -161,9 +174,9 @@ class _Response:
         "_headers",
         "_session",
         "_start",
-        "_status",
         "_visit",
         "is_sent",
+        "status",
         "write",
     )
 
@@ -179,7 +192,7 @@ class _Response:
         # Our own reference: the app may hand a copy on, or empty it.
         self._environ = environ
         self._start = start_response
-        self._status: str | None = None
+        self.status: str | None = None
         self._cookies: list[str] = []
         self.is_sent = False
 
@@ -189,21 +202,21 @@ class _Response:
         """Take the app's ``start_response`` call."""
         if self.is_sent:
             return self._again(status, headers, exc_info)
-        if self._status is not None and exc_info is None:
+        if self.status is not None and exc_info is None:
             # Source: PEP 3333, "The start_response() Callable": a fatal error.
             raise AssertionError("start_response was called twice without exc_info")
-        self._status = status
+        self.status = status
         self._headers = headers
         self._exc_info = exc_info
         return self._write
 
     def send(self) -> None:
         """Commit the session and call the server's ``start_response``, once."""
-        if self.is_sent or self._status is None:
+        if self.is_sent or self.status is None:
             return
         visit = self._visit
         if visit.is_refused:
-            self._excuse(self._status)
+            self._excuse(self.status)
         is_unset = self._environ.get(visit.rules.environ_key) is not self._session
         self._cookies = cookies = visit.commit(is_unset=is_unset)
         headers = self._headers
@@ -213,9 +226,9 @@ class _Response:
         exc_info, self._exc_info = self._exc_info, None
         try:
             self.write = (
-                self._start(self._status, headers)
+                self._start(self.status, headers)
                 if exc_info is None
-                else self._start(self._status, headers, exc_info)
+                else self._start(self.status, headers, exc_info)
             )
         finally:
             exc_info = None  # PEP 3333: no circular reference through the traceback
@@ -224,24 +237,10 @@ class _Response:
         """Let an error page of the app's say that it is the store that is away."""
         if self._visit.excuses(int(status[:3])):
             self._visit.is_abandoned = True
-            self._status = _UNAVAILABLE
+            self.status = _UNAVAILABLE
             left_out = {name.lower() for name, _ in REFUSED}
             kept = (header for header in self._headers if header[0].lower() not in left_out)
             self._headers = [*kept, *REFUSED]
-
-    def send_whole(self, body: Iterable[bytes]) -> None:
-        """Commit all that the app did, before or after it called ``write()``."""
-        try:
-            if self.is_sent or self._status is None:
-                self.finish()
-            else:
-                self.send()
-        except BaseException:
-            # No caller gets the body, so close it here.
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-            raise
 
     def finish(self) -> None:
         """Commit the changes made since; all changes if the app has not answered."""
@@ -249,7 +248,7 @@ class _Response:
         is_unset = self._environ.get(visit.rules.environ_key) is not self._session
         if self.is_sent:
             visit.finish_late(is_unset=is_unset)
-        elif self._status is None:
+        elif self.status is None:
             visit.finish_unanswered(is_unset=is_unset)
         else:
             self.abandon()  # an answer that was never sent
@@ -289,8 +288,8 @@ class _StrictResponse(_Response):
 
     def send(self) -> None:
         """Commit the session and call the server's ``start_response``, once."""
-        if self._status is not None and not self.is_sent:
-            self._visit.heed(int(self._status[:3]))
+        if self.status is not None and not self.is_sent:
+            self._visit.heed(int(self.status[:3]))
         super().send()
 
 
@@ -340,9 +339,7 @@ class _Body:
             return
         self._is_closed = True
         try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
+            _close(self._body)
         finally:
             if self._items is None and not self._response.is_sent:
                 self._response.abandon()  # no client read it

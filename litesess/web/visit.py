@@ -41,8 +41,12 @@ class Visit(Actions):
         try:
             if is_unset or self.status is Status.UNREAD:
                 cookies = self._seldom_outcome(is_unset=is_unset)
+            elif self.is_abandoned or self.is_anonymous:
+                cookies = []
             else:
-                cookies = [] if self.is_abandoned else self._commit()
+                self._store()
+                # Order: no cookie may name a session that is not stored.
+                cookies = announcing.cookies(self)
         except StoreUnavailable as error:
             self._bear(error)
             cookies = []
@@ -58,9 +62,11 @@ class Visit(Actions):
             EncodeError: a value can't be stored; nothing is.
             StoreError: the store can't work.
         """
+        if self.is_anonymous:
+            return
         try:
             self._store()
-            if self.status is Status.STORED and not self.is_anonymous:
+            if self.status is Status.STORED:
                 announcing.is_lost(self)
         except StoreUnavailable as error:
             self._bear(error)
@@ -94,18 +100,12 @@ class Visit(Actions):
         self.find()
         if self.status is Status.STORED and not (options.rolling or options.resave):
             return []
-        return self._commit()
-
-    def _commit(self) -> list[str]:
-        if self.is_anonymous:
+        if self.is_anonymous:  # the store has just failed
             return []
         self._store()
-        # Order: no cookie may name a session that is not stored.
-        return announcing.cookies(self)
+        return announcing.cookies(self)  # Order: as in commit()
 
     def _store(self) -> None:
-        if self.is_anonymous:
-            return
         if self.rules.owner_function is not None:
             self.ask_owner()
         if self.record is not None and self.record.cookie:
