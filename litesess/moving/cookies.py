@@ -71,7 +71,9 @@ class MovingVisit(Visit):
             # cookie.  If the headers are already sent, the old cookie leads here again.
             named[key] = Verified(old.new_id, key, is_stale=True, is_secure=False)
         by_old = arrival_by(self, [*named.values()])
-        return came._replace(live=by_old.live, overtaken=came.overtaken or by_old.overtaken)
+        came.live = by_old.live
+        came.overtaken = came.overtaken or by_old.overtaken
+        return came
 
     def _bring_over(self, old: Sequence[str], new: str) -> None:
         """Move the session at one of the keys *old*, if it is still there, to the key *new*."""

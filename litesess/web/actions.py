@@ -25,7 +25,7 @@ class Actions(State):
         """Do as :meth:`look`, and raise the reason why the app can't change the session, if any."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
-            self.look_first()
+            self.look()
         status = self.status
         if status is Status.STORED:
             return self

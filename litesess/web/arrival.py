@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from litesess.stores.base import LATE_FOR, Record
 from litesess.web.cookie import CookieSettings, CookieSigner, Verified, may_be_host
@@ -26,51 +26,49 @@ class Request(Protocol):
     def rules(self) -> Rules:
         """The rules of the app."""
 
-    def is_https(self) -> bool:
-        """Return whether it came by https, or counts as if it had."""
-
     def ends_at(self, record: Record) -> float:
         """Return when a session ends, in Unix seconds."""
 
 
-class Arrival(NamedTuple):
-    """The sessions that a request has cookies of."""
+class Arrival:
+    """The sessions that a request has cookies of; as it is made, of one without a cookie."""
 
     #: The live sessions that it has cookies of.
-    live: list[Candidate]
+    live: Sequence[Candidate] = ()
     #: The ids of sessions that it has too many cookies of.
-    strays: Sequence[str]
+    strays: Sequence[str] = ()
     #: Whether it has a cookie of ours at all.
-    has_cookie: bool
+    has_cookie: bool = False
     #: Whether that has the name that browsers take over https alone.
     is_host: bool = False
+    #: Whether it came by https, or counts as if it had; None: that made no difference.
+    is_https: bool | None = None
     #: The ids in cookies that don't count, as they have the other name.
     ignored: Sequence[str] = ()
     #: The cookie, if no session of the client's is live, of one that has just got another id.
     overtaken: Verified | None = None
 
 
-_NOTHING: Final = Arrival([], (), has_cookie=False)
-
-
 def arrival_of(request: Request) -> Arrival:
-    """Return the sessions that a request has cookies of.
+    """Return the sessions that the client has cookies of.
 
     Raises:
         StoreError: the store can't work.
     """
     rules, header = request.rules, request.environ.get("HTTP_COOKIE", "")
     if not header:
-        return _NOTHING
+        return Arrival()
     host_signer = rules.host_signer
     if host_signer is not None and host_signer.name in header:
         came = _by_host_name(request, host_signer, header)
         if came is not None:
             return came
     came = arrival_by(request, rules.signer.verified(header))
-    if host_signer is None or not (came.has_cookie and request.is_https()):
-        return came
-    return _planted_left_out(request, came)
+    if host_signer is not None and came.has_cookie:
+        came.is_https = rules.is_https(request.environ)
+        if came.is_https:
+            _leave_planted_out(request, came)
+    return came
 
 
 def _by_host_name(request: Request, host_signer: CookieSigner, header: str) -> Arrival | None:
@@ -80,27 +78,26 @@ def _by_host_name(request: Request, host_signer: CookieSigner, header: str) -> A
     # A dead session counts only where a new one would have that name.
     if not (came.live or (came.has_cookie and may_be_host(settings, {}))):
         return None
+    came.is_host = True
     # The one name ends in the other.
-    if header.count(plain.name) == header.count(host_signer.name):
-        return came._replace(is_host=True)
-    others = arrival_by(request, plain.verified(header))
-    return came._replace(is_host=True, ignored=_ignored(others, settings))
+    if header.count(plain.name) != header.count(host_signer.name):
+        came.ignored = _ignored(arrival_by(request, plain.verified(header)), settings)
+    return came
 
 
-def _planted_left_out(request: Request, came: Arrival) -> Arrival:
-    """Return the valid part of the cookies by the name for http that came over https.
+def _leave_planted_out(request: Request, came: Arrival) -> None:
+    """Ignore all but the valid part of the cookies by the name for http that came over https.
 
     Only a session whose own settings rule the first name out is valid.  A neighbouring subdomain,
     or an attacker on the way of a request over http, can have planted any other.
     """
     settings = request.rules.settings_of(request.environ)
     if not may_be_host(settings, {}):
-        return came
-    live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
-    is_known = bool(live) or came.overtaken is not None
-    return came._replace(
-        live=live, strays=(), has_cookie=is_known, ignored=_ignored(came, settings)
-    )
+        return
+    came.ignored = _ignored(came, settings)
+    came.live = [each for each in came.live if not may_be_host(settings, each[1].cookie or {})]
+    came.strays = ()
+    came.has_cookie = bool(came.live) or came.overtaken is not None
 
 
 def _ignored(came: Arrival, settings: CookieSettings) -> list[str]:
@@ -121,21 +118,26 @@ def arrival_by(request: Request, verified: list[Verified]) -> Arrival:
     Raises:
         StoreError: the store can't work.
     """
+    came = Arrival()
     if not verified:
-        return _NOTHING
+        return came
+    came.has_cookie = True
     if len(verified) > MAX_CANDIDATES:
-        return Arrival([], [item.session_id for item in verified], has_cookie=True)
+        came.strays = [item.session_id for item in verified]
+        return came
     rules = request.rules
     if len(verified) > 1:
         records = rules.store.load_all([item.key for item in verified])
     else:
         records = [rules.store.load(verified[0].key)]
-    now, live = rules.clock(), []
+    now = rules.clock()
+    came.live = live = []
     for item, record in zip(verified, records, strict=True):
         if record is not None and request.ends_at(record) > now:
             live.append((item, record))
-    overtaken = None if live else _overtaken(rules, verified, records, now)
-    return Arrival(live, (), has_cookie=True, overtaken=overtaken)
+    if not live:
+        came.overtaken = _overtaken(rules, verified, records, now)
+    return came
 
 
 def _overtaken(
@@ -152,7 +154,7 @@ def _overtaken(
     return None
 
 
-def chosen_of(live: list[Candidate]) -> Candidate | None:
+def chosen_of(live: Sequence[Candidate]) -> Candidate | None:
     """Return the session of a request that came with *live* ones.
 
     Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
@@ -166,7 +168,7 @@ def chosen_of(live: list[Candidate]) -> Candidate | None:
     return max(live, key=lambda candidate: candidate[1].created_at)
 
 
-def own_scopes(rules: Rules, environ: Mapping[str, Any], live: list[Candidate]) -> list[Scope]:
+def own_scopes(rules: Rules, environ: Mapping[str, Any], live: Sequence[Candidate]) -> list[Scope]:
     """Return the scopes of sessions with cookie settings that name another one than configured."""
     settings, found = rules.settings_of(environ), []
     for _, record in live:

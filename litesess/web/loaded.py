@@ -177,16 +177,38 @@ class Loaded:
             self._new_id = self.rules.make_id(self.environ)
 
     def expiry(self, created_at: float, now: float) -> float:
-        """Return when the session expires if it is used at *now*, in Unix seconds."""
-        own = self.own_cookie() or {}
-        # The owner is asked for only where it makes a difference: a request comes by here twice.
-        store = self.rules.store
-        ttl = store.ttl if store.anonymous_ttl is None else self.rules.ttl_of(self.owner())
-        return self.rules.expiry(self.settings(), own, created_at, now, ttl)
+        """Return when the session expires if it is stored, as it is now, at *now*.
+
+        Args:
+            created_at: when it was created, in Unix seconds.
+            now: in Unix seconds.
+        """
+        rules = self.rules
+        # The owner is asked for only where it makes a difference.
+        owner = None if rules.store.anonymous_ttl is None else self.owner()
+        settings = rules.session_settings or self.settings()
+        return rules.expiry(settings, self.own_cookie(), owner, created_at, now)
 
     def has_life(self) -> bool:
         """Return whether the cookie has an end; otherwise it ends with the browser."""
-        return life_ends_at(self.settings(), self.own_cookie() or {}, 0.0) is not None
+        settings = self.rules.session_settings or self.settings()
+        return life_ends_at(settings, self.own_cookie() or {}, 0.0) is not None
+
+    def ends_at(self, record: Record) -> float:
+        """Return the end of a stored session: its stored expiry or the options' one, if sooner.
+
+        A timeout that was made shorter holds for the sessions that there are, too.
+
+        Args:
+            record: the session, which is not loaded yet.
+        """
+        ends_at, seen_at = record.expires_at, record.last_seen_at
+        if seen_at is None:  # a store of another project does not know it
+            return ends_at
+        rules = self.rules
+        settings = rules.session_settings or self.settings_of(record)
+        wanted = rules.expiry(settings, record.cookie, record.owner, record.created_at, seen_at)
+        return wanted if wanted < ends_at else ends_at
 
     def own_cookie(self) -> Mapping[str, Any] | None:
         """Return the session's own cookie settings; None: it has none."""
@@ -225,14 +247,12 @@ class Loaded:
         self.is_cleared = False
         self.status = status
 
-    # Methods that an integration may override.
+    # Methods that an integration may override: the second one only along with the first.
 
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""
-        rules = self.rules
-        return rules.fixed_settings or rules.settings_of(self.environ)
+        return self.rules.settings_of(self.environ)
 
-    def ends_at(self, record: Record) -> float:
-        """Return when the session in *record*, which is not loaded yet, ends."""
-        rules = self.rules
-        return rules.ends_at(record, rules.fixed_settings or rules.settings_of(self.environ))
+    def settings_of(self, record: Record) -> CookieSettings:  # noqa: ARG002  # for the integrations
+        """Return the same of the session in *record*, which is not loaded yet."""
+        return self.rules.settings_of(self.environ)

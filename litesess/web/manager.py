@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from threading import RLock
 from typing import Any, ClassVar, Final
 
 from litesess.errors import ConfigError
@@ -34,6 +35,8 @@ class Manager(Rules):
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
         super().__init__(options, **clocks)
+        if self.visit_class.settings is not Visit.settings:  # they depend on the session
+            self.session_settings = None
         self._is_limited_to_path = self.fixed_settings is None or self.fixed_settings.path != "/"
         self._watched_by = 0  # process id
         self._like: Rules | None = None  # of a middleware around, with the same sessions
@@ -151,6 +154,8 @@ class Manager(Rules):
     def _watch(self, environ: Mapping[str, Any]) -> None:
         """At the first request of a process: let the collector begin."""
         self._watched_by = os.getpid()
+        # The class: RLock is a function.  Only now: gevent may have replaced it since the import.
+        self.lock_class = type(RLock())
         collector.watch(self.store)
         if environ.get("wsgi.multiprocess") and isinstance(self.store, MemoryStore):
             self.warn_once(

@@ -157,10 +157,11 @@ def write_if_current(state: State) -> bool:
 
 def prolong(state: State) -> None:
     """Let a session that was used and not changed live longer."""
-    key, record = state.stored()
-    rules = state.rules
+    record, rules = state.record, state.rules
+    assert record is not None
     now = rules.clock()
-    expires_at = state.expiry(record.created_at, now)
+    settings = rules.session_settings or state.settings()
+    expires_at = rules.expiry(settings, record.cookie, record.owner, record.created_at, now)
     if rules.options.resave:
         _rewrite(state, expires_at, now)
         return
@@ -168,6 +169,7 @@ def prolong(state: State) -> None:
     is_due = state.is_touched or rules.store.worth_touching(record.expires_at, expires_at, life)
     if not (is_due or is_ahead(record, now)):
         return
+    key, _ = state.stored()
     try:
         if not _has_life(record, life):
             _rewrite(state, expires_at, now)
@@ -329,9 +331,8 @@ def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> Record
     )
     if not is_other or state.move is Move.REGENERATE:
         return record
-    own = record.cookie or {}
-    ttl = rules.ttl_of(record.owner)
-    expires_at = rules.expiry(state.settings(), own, record.created_at, now, ttl)
+    settings = rules.session_settings or state.settings()
+    expires_at = rules.expiry(settings, record.cookie, record.owner, record.created_at, now)
     key = ids.key_of(state.current_id())
     again = None
     if expires_at != record.expires_at:

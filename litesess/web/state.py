@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from litesess.errors import StoreUnavailable
 from litesess.stores.base import KEEP, Record
 from litesess.web.arrival import Arrival, arrival_of, chosen_of, own_scopes
-from litesess.web.cookie import CookieSigner, Verified, may_be_host
+from litesess.web.cookie import CookieSigner, may_be_host
 from litesess.web.loaded import Loaded, Status
 from litesess.web.rules import HOST_COOKIE_NAME, Rules
 from litesess.web.strays import Scope
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger("litesess")
-
-
-# Guards: State._lock, while it is made.
-_looking: Final = Lock()
 
 
 class State(Loaded):
@@ -39,7 +34,6 @@ class State(Loaded):
 
     __slots__ = (
         "_is_https",
-        "_lock",
         "client_id",
         "has_cookie",
         "has_ended",
@@ -58,6 +52,7 @@ class State(Loaded):
         "is_touched",
         "is_tried",
         "is_written",
+        "lock",
         "scopes",
         "seen_at",
         "strays",
@@ -69,7 +64,8 @@ class State(Loaded):
         self.rules = rules
         self.environ = environ
         self.status = Status.UNREAD
-        self._lock: RLock | None = None
+        #: The lock of the request's threads and greenlets.
+        self.lock = rules.lock_class()
         #: Whether the app has looked at the session in any way.
         self.is_looked_at = False
         #: Whether the store was asked for it.
@@ -106,31 +102,15 @@ class State(Loaded):
         """Load the session at its first use; return this."""
         self.is_looked_at = True
         if self.status is Status.UNREAD:
-            self.look_first()
+            # May be taken again: a callable of the app's may look at the session, too.
+            with self.lock:
+                if self.status is Status.UNREAD:  # no other thread of the request was faster
+                    self.is_tried = True
+                    self.find()
         return self
-
-    @property
-    def lock(self) -> RLock:
-        """The lock of the request's threads and greenlets."""
-        if self._lock is None:
-            with _looking:
-                if self._lock is None:
-                    self._lock = RLock()
-        return self._lock
-
-    def look_first(self) -> None:
-        """Load the session, in the first thread or greenlet of the request that uses it."""
-        # May be taken again: a callable of the app's may look at the session, too.
-        with self.lock:
-            if self.status is Status.UNREAD:
-                self.is_tried = True
-                self.find()
 
     def find(self) -> None:
         """Find out which session the request's cookie stands for, and load it."""
-        #: The client's cookie has the name that browsers take over https alone.
-        self.is_host = False
-        self._is_https: bool | None = None
         try:
             came = self.arrival()
         except StoreUnavailable as error:
@@ -141,7 +121,10 @@ class State(Loaded):
         chosen = live[0] if len(live) == 1 else chosen_of(live)
         #: The client has sent a cookie of ours, with or without a session.
         self.has_cookie = came.has_cookie or chosen is not None
+        #: The client's cookie has the name that browsers take over https alone.
         self.is_host = came.is_host
+        #: None: not asked yet.
+        self._is_https = came.is_https
         #: The ids in cookies by the other name, which don't count.
         self.ignored = came.ignored
         if chosen is not None and self.ignored:
@@ -191,7 +174,9 @@ class State(Loaded):
         else:
             verified, record = chosen
             self.client_id = verified.session_id
-            self.is_stale = verified.is_stale or self._is_to_be_secure(verified, record)
+            self.is_stale = verified.is_stale
+            if not (verified.is_secure or self.is_host) and self.is_https():
+                self.is_stale |= self._is_to_be_secure(record)
             self.seen_at = record.last_seen_at
             self.load(verified.session_id, record, verified.key)
 
@@ -203,17 +188,16 @@ class State(Loaded):
         # Send no cookie, or a logged-in user would be logged out when the store is back.
         log_outage("a request is served with an empty session", error)
         self.is_anonymous = True
-        return Arrival([], (), has_cookie=False)
+        return Arrival()
 
-    def arrival(self) -> Arrival:
-        """Return the sessions that the client has cookies of."""
-        return arrival_of(self)
+    #: Returns the sessions that the client has cookies of; an integration may override it.
+    arrival = arrival_of
 
-    def _is_to_be_secure(self, verified: Verified, record: Record) -> bool:
-        """Return whether a cookie that was set without ``Secure`` is to be set with it now."""
-        if verified.is_secure or self.is_host or not self.is_https():
-            return False
-        # Not by settings(): this session is not loaded yet.
+    def _is_to_be_secure(self, record: Record) -> bool:
+        """Return whether a cookie that was set without ``Secure`` is to be set with it over https.
+
+        Not by settings(): this session is not loaded yet.
+        """
         configured = self.rules.settings_of(self.environ).secure
         return (record.cookie or {}).get("secure", configured) is not False
 

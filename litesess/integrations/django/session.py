@@ -35,8 +35,6 @@ EXPIRY_KEY: Final = "_session_expiry"
 #: As long as Django's, which projects keep in columns of 40 characters: 165 random bits.
 ID_CHARACTERS: Final = 32
 
-_NOTHING: Final = Arrival([], (), has_cookie=False)
-
 
 class DjangoSession(Session):
     """The values of a session, as Django's names for one see them."""
@@ -71,7 +69,7 @@ class DjangoVisit(Visit):
         """Return the sessions that the client has cookies of."""
         given = self.given
         if given is None or self.is_given_kept:
-            return _NOTHING
+            return Arrival()
         # As secure as Django's settings say: Django sets the cookie.
         verified = Verified(given, ids.key_of(given), is_stale=False, is_secure=True)
         return arrival_by(self, [verified])
@@ -99,10 +97,10 @@ class DjangoVisit(Visit):
         """Return the settings of a session that lives as Django says."""
         return self._lives(self.contents, self.owner())
 
-    def ends_at(self, record: Record) -> float:
-        """Return when a session that is not loaded yet ends."""
+    def settings_of(self, record: Record) -> CookieSettings:
+        """Return those of a session that is not loaded yet."""
         contents: Any = self.of(record.frames) if EXPIRY_KEY in record.frames else {}
-        return self.rules.ends_at(record, self._lives(contents, record.owner))
+        return self._lives(contents, record.owner)
 
     def _lives(self, contents: Contents | dict[str, Any], owner: str | None) -> CookieSettings:
         expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # Contents has no get()

@@ -119,13 +119,12 @@ class FlaskVisit(Visit):
             return _living(settings, self.rules.app.permanent_session_lifetime)
         return settings
 
-    def ends_at(self, record: Record) -> float:
-        """Return when a session that is not loaded yet ends."""
-        if not (PERMANENT in record.frames and self._is_permanent(self.of(record.frames))):
-            return super().ends_at(record)
-        settings = self.rules.settings_of(self.environ)
-        lifetime = self.rules.app.permanent_session_lifetime
-        return self.rules.ends_at(record, _living(settings, lifetime))
+    def settings_of(self, record: Record) -> CookieSettings:
+        """Return the cookie settings of a session that is not loaded yet."""
+        settings = super().settings_of(record)
+        if PERMANENT in record.frames and self._is_permanent(self.of(record.frames)):
+            return _living(settings, self.rules.app.permanent_session_lifetime)
+        return settings
 
     def is_rolling(self) -> bool:
         """Return whether the response sends the cookie of a session that was used."""
