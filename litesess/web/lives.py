@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from litesess.ids import OwnerName
 from litesess.stores.base import Store
 from litesess.web.cookie import CookieSettings, life_ends_at
 
@@ -24,7 +25,7 @@ class Lives:
         self,
         settings: CookieSettings,
         own: Mapping[str, Any] | None,
-        owner: str | None,
+        owner: OwnerName | None,
         created_at: float,
         now: float,
     ) -> float:

@@ -41,10 +41,10 @@ class Loaded:
     """The session that a request has loaded; :meth:`load` sets all there is to know of it."""
 
     __slots__ = (
-        "_cookie",
         "_key",
         "_new_id",
         "contents",
+        "cookie",
         "environ",
         "id",
         "is_cleared",
@@ -67,7 +67,8 @@ class Loaded:
     move: Move | None
     #: The owner it gets at the next write; None: none; KEEP: the one that it has.
     new_owner: Owner
-    _cookie: SessionCookie | None
+    #: Its cookie settings, if they were asked for.
+    cookie: SessionCookie | None
     _new_id: str | None
 
     def load(self, session_id: str | None, record: Record | None, key: str | None = None) -> None:
@@ -84,7 +85,7 @@ class Loaded:
         self.record = record
         frames = {} if record is None else record.frames
         self.contents = Contents(frames, self.rules.options.max_session_bytes)
-        self.move = self._cookie = self._new_id = None
+        self.move = self.cookie = self._new_id = None
         self.new_owner = KEEP
         #: The app itself has named the owner of this session.
         self.is_owner_said = False
@@ -130,7 +131,7 @@ class Loaded:
 
     def is_changed(self) -> bool:
         """Return whether there is anything to store: content, id, owner or cookie settings."""
-        is_cookie_changed = self.changed_cookie() is not None
+        is_cookie_changed = self.cookie is not None and self.cookie.changed is not None
         return self.is_moved() or is_cookie_changed or any(self.contents.changes())
 
     def is_moved(self) -> bool:
@@ -212,32 +213,27 @@ class Loaded:
 
     def own_cookie(self) -> Mapping[str, Any] | None:
         """Return the session's own cookie settings; None: it has none."""
-        if self._cookie is not None:
-            return self._cookie.changes or None
+        if self.cookie is not None:
+            return self.cookie.changes or None
         record = self.record if self.move is not Move.REGENERATE else None
         return None if record is None else record.cookie
 
-    def changed_cookie(self) -> Mapping[str, Any] | None:
-        """Return the session's own cookie settings if the app has changed them; otherwise None."""
-        cookie = self._cookie
-        return cookie.changes if cookie is not None and cookie.is_changed else None
-
     def forget_cookie(self) -> None:
         """Go on without cookie settings of the session's own."""
-        self._cookie = None
+        self.cookie = None
 
     def current_cookie(self) -> SessionCookie:
         """Return its cookie settings; this is no look of the app's."""
-        if self._cookie is None:
+        if self.cookie is None:
             record = self.record if self.move is not Move.REGENERATE else None
-            self._cookie = SessionCookie(
+            self.cookie = SessionCookie(
                 self.rules.signer.name,
                 self.settings(),
                 self.own_cookie(),
                 None if record is None else record.expires_at,
                 self.rules.clock,
             )
-        return self._cookie
+        return self.cookie
 
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -280,6 +281,8 @@ class Rules(Lives):
         self.commits_unread = (
             checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
         )
+        #: Says whether a session key begins like those of ``list_keys``.
+        self.names_list = re.compile("|".join(map(re.escape, self.list_keys))).match
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
 

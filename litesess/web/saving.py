@@ -77,11 +77,12 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     """Write a stored session if it was changed; it is lost, and False returned, if gone."""
     changed, removed = state.contents.changes()
     is_content = bool(changed or removed or state.move or state.new_owner is not KEEP)
-    settings = state.changed_cookie()
-    is_cookie = settings is not None
+    cookie = None if state.cookie is None else state.cookie.changed
+    is_cookie = cookie is not None
     if not (is_content or is_cookie or is_forced):
         return True
     _check_size(state, changed, removed)
+    key, before = state.stored()
     if state.move is not None:
         is_begun = state.move is Move.REGENERATE or state.is_login()
         if is_begun and not announcing.is_possible(state):
@@ -90,7 +91,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
             return False
         ending.end_strays(state)
     try:
-        record = _store_changes(state, settings, changed, removed)
+        record = _store_changes(state, key, before, cookie, changed, removed)
     except LimitReached:  # the session has ended, and there is no room for the one in its place
         record = None
     if record is None and state.is_login() and not state.is_late:
@@ -102,7 +103,6 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         ending.discard(state, _GONE_MEANWHILE)
         state.lose()
         return False
-    _, before = state.stored()
     if record.replaced_version not in (0, before.version):
         state.rules.store.tally.add_merge()
     if record.is_moved:
@@ -112,7 +112,11 @@ def write(state: State, *, is_forced: bool = False) -> bool:
         return True
     if is_cookie and state.new_owner is KEEP and record.owner != before.owner:
         record = _with_rotation_due(state, record)
-    record = _count_life_anew(state, record, is_cookie=is_cookie)
+    is_changed = record.created_at != before.created_at or (
+        not is_cookie and record.cookie != before.cookie
+    )
+    if is_changed and state.move is not Move.REGENERATE:
+        record = _count_life_anew(state, record)
     state.is_content_written |= is_content
     state.is_cookie_written |= is_cookie
     state.stored_as(record, changed)
@@ -128,7 +132,7 @@ def write_if_current(state: State) -> bool:
     if state.is_login():
         # Should this be killed before it gets another id.
         state.current_cookie().note_rotation(is_due=True)
-    rules, settings = state.rules, state.changed_cookie()
+    rules, cookie = state.rules, None if state.cookie is None else state.cookie.changed
     _check_size(state, changed, removed)
     now = state.written_at = rules.clock()
     try:
@@ -137,7 +141,7 @@ def write_if_current(state: State) -> bool:
             codec.Encoded(changed),
             removed,
             expires_at=state.expiry(record.created_at, now),
-            cookie=settings,
+            cookie=cookie,
             owner=None if state.is_cleared else state.new_owner,
             if_version=record.version,
         )
@@ -148,7 +152,7 @@ def write_if_current(state: State) -> bool:
         state.lose()
         raise SessionGone("the session was destroyed or has expired meanwhile")
     state.is_content_written = True
-    state.is_cookie_written |= settings is not None
+    state.is_cookie_written |= cookie is not None
     is_cleared, owner = state.is_cleared, state.new_owner  # its id has to change still
     state.stored_as(saved, changed)
     state.is_cleared, state.new_owner = is_cleared, owner
@@ -214,9 +218,9 @@ def _begin_own(state: State, changed: codec.Frames) -> Record:
     It holds only the values that this request has set.  A login does not depend on the session that
     the client came with, which a login or logout in another tab may have ended meanwhile.
     """
-    base, prefixes = state.contents.frames, state.rules.list_keys
+    base, names_list = state.contents.frames, state.rules.names_list
     own = {
-        key: lists.merged(key, base.get(key), frame, None) if key.startswith(prefixes) else frame
+        key: lists.merged(key, base.get(key), frame, None) if names_list(key) else frame
         for key, frame in changed.items()
     }
     fresh = _record(state, {key: frame for key, frame in own.items() if frame is not None})
@@ -238,26 +242,35 @@ def _replace(state: State, changed: codec.Frames) -> Record:
 
 
 def _store_changes(
-    state: State, settings: Mapping[str, Any] | None, changed: codec.Frames, removed: list[str]
+    state: State,
+    old: str,
+    before: Record,
+    cookie: Mapping[str, Any] | None,
+    changed: codec.Frames,
+    removed: list[str],
 ) -> Record | None:
     """Make the store's call for the changes; return None if the session is gone."""
-    old, before = state.stored()
-    rules = state.rules
-    store = rules.store
     if state.move is Move.REGENERATE:
         return _replace(state, changed)
+    rules, owner = state.rules, state.new_owner
+    store = rules.store
     now = state.written_at = rules.clock()
+    expires_at = rules.expiry(
+        rules.session_settings or state.settings(),
+        before.cookie if cookie is None else cookie,
+        before.owner if owner is KEEP else owner,
+        before.created_at if owner is KEEP else now,
+        now,
+    )
     changes = codec.Encoded(changed)
-    owner = state.new_owner
-    expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
-    listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
+    listed = [*filter(rules.names_list, (*changed, *removed))]
     if state.move is None:
         if listed:
             return lists.update(
-                state, listed, changed, removed, expires_at=expires_at, cookie=settings, owner=owner
+                state, listed, changed, removed, expires_at=expires_at, cookie=cookie, owner=owner
             )
         return store.update(
-            old, changes, removed, expires_at=expires_at, cookie=settings, owner=owner
+            old, changes, removed, expires_at=expires_at, cookie=cookie, owner=owner
         )
     if listed:
         # Alone and first: a rotation follows any change that was stored, and merges no lists.
@@ -276,7 +289,7 @@ def _store_changes(
             changes,
             removed,
             expires_at=expires_at,
-            cookie=settings,
+            cookie=cookie,
             owner=owner,
             **client,
         )
@@ -284,7 +297,7 @@ def _store_changes(
     record = _move(state, rotate)
     if record is None and state.move is Move.OVERDUE:
         # Another request was faster with it.
-        return store.update(old, changes, removed, expires_at=expires_at, cookie=settings)
+        return store.update(old, changes, removed, expires_at=expires_at, cookie=cookie)
     return record
 
 
@@ -302,7 +315,7 @@ def _record(state: State, frames: codec.Frames) -> Record:
     """Return the record of a session that begins now."""
     rules = state.rules
     now = state.written_at = rules.clock()
-    state.is_cookie_written = state.changed_cookie() is not None
+    state.is_cookie_written = state.cookie is not None and state.cookie.changed is not None
     return Record(
         codec.Encoded(frames),
         now,
@@ -321,16 +334,10 @@ def _with_rotation_due(state: State, record: Record) -> Record:
     return record if again is None else again
 
 
-def _count_life_anew(state: State, record: Record, *, is_cookie: bool) -> Record:
+def _count_life_anew(state: State, record: Record) -> Record:
     """Let *record* expire as other requests have changed it meanwhile, not as it was loaded."""
-    _, before = state.stored()
     rules, now = state.rules, state.written_at
     assert now is not None  # just now
-    is_other = record.created_at != before.created_at or (
-        not is_cookie and record.cookie != before.cookie
-    )
-    if not is_other or state.move is Move.REGENERATE:
-        return record
     settings = rules.session_settings or state.settings()
     expires_at = rules.expiry(settings, record.cookie, record.owner, record.created_at, now)
     key = ids.key_of(state.current_id())

@@ -225,8 +225,8 @@ class State(Loaded):
         self.is_cleared = False
         self.status = Status.STORED
         self.is_written = True
-        if self._cookie is not None:
-            self._cookie.stored_until(record.expires_at)
+        if self.cookie is not None:
+            self.cookie.stored_until(record.expires_at)
 
     def prolonged(self, expires_at: float, now: float) -> None:
         """Take note that only the session's life was prolonged.
@@ -238,8 +238,8 @@ class State(Loaded):
         _, record = self.stored()
         record.expires_at = expires_at
         self.written_at = now
-        if self._cookie is not None:
-            self._cookie.stored_until(expires_at)
+        if self.cookie is not None:
+            self.cookie.stored_until(expires_at)
 
     def is_https(self) -> bool:
         """Return whether the client's request came by https, or counts as if it had."""

@@ -209,7 +209,7 @@ class Visit(Actions):
                 self._unset()
             elif self.status is Status.STORED:
                 self.ask_owner()
-                if self.changed_cookie() is not None and not self.is_login():
+                if self.cookie and self.cookie.changed is not None and not self.is_login():
                     logger.error("a cookie was changed after the headers had left: not announced")
                 saving.write(self)
             elif (

@@ -65,7 +65,7 @@ class SessionCookie:
         original_max_age: the whole life, in seconds; ``max_age`` is the rest of it.
     """
 
-    __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
+    __slots__ = ("_clock", "_ends_at", "changed", "changes", "name", "settings")
 
     path: _Attribute[str, str] = _Attribute()
     domain: _Attribute[str | None, str | None] = _Attribute()
@@ -86,7 +86,8 @@ class SessionCookie:
         self.name = name
         self.settings = settings
         self.changes = dict(changes or ())
-        self.is_changed = False
+        #: The same, if they are not stored yet.
+        self.changed: dict[str, Any] | None = None
         self._clock = clock
         self._ends_at = stored_until
 
@@ -112,7 +113,7 @@ class SessionCookie:
             return
         life = _CHECKS["max_age"]("max_age", value)
         if self.changes.pop("expires", None) is not None:
-            self.is_changed = True
+            self.changed = self.changes
         self._ends_at = None
         self.change("max_age", life)
 
@@ -149,7 +150,7 @@ class SessionCookie:
         """Set an attribute in which this session's cookie differs from the configured one."""
         if self.changes.get(name, _UNCHANGED) != value:
             self.changes[name] = value
-            self.is_changed = True
+            self.changed = self.changes
 
     def note_rotation(self, *, is_due: bool) -> None:
         """Note whether the session's id is to change at the next request."""
@@ -157,7 +158,7 @@ class SessionCookie:
             self.changes[ROTATION_DUE] = True
         else:
             self.changes.pop(ROTATION_DUE, None)
-        self.is_changed = True
+        self.changed = self.changes
 
     def ends_at(self, now: float) -> float | None:
         """Return when a session that is used at *now* expires; None: the store's ttl decides."""
@@ -166,7 +167,7 @@ class SessionCookie:
     def stored_until(self, expires_at: float) -> None:
         """Take note of when the session expires as it is stored now."""
         self._ends_at = expires_at
-        self.is_changed = False
+        self.changed = None
 
     def _final(self) -> float | None:
         if "max_age" in self.changes:
