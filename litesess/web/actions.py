@@ -57,7 +57,7 @@ class Actions(State):
         """Store a session that begins with this request, if the client can come back to it."""
         if not announcing.is_possible(self):
             return
-        if self.is_overtaken():
+        if self.status is Status.OVERTAKEN:
             if self.move is None:  # a login inside of atomic()
                 self.renew_id(Move.ROTATE)
             saving.begin_anew(self)
@@ -67,7 +67,7 @@ class Actions(State):
     def reload(self) -> None:
         """Load the session again; raises SessionGone if it is not there any more."""
         record = None
-        if self.is_overtaken():
+        if self.status is Status.OVERTAKEN:
             self.load(self.id, None, self._key)
             return
         if self.status is Status.STORED:

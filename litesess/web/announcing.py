@@ -52,7 +52,7 @@ def cookies(state: State) -> list[str]:
             # By the other name from now on; the one it came by would win.
             found.append(_expired(state, _in_scope(state, Scope(None, "/"))))
         found.append(_set_cookie(state, state.current_id()))
-    return [cookie for cookie in found if cookie is not None]
+    return [*filter(None, found)]
 
 
 def is_lost(state: State) -> bool:
@@ -89,7 +89,7 @@ def may_begin(state: State) -> bool:
     strays are gone, or when the client knows its other id.
     """
     return (
-        not (state.strays or state.is_overtaken())
+        not (state.strays or state.status is Status.OVERTAKEN)
         or state.has_ended
         or state.is_cleared
         or state.is_login()

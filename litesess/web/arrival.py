@@ -41,7 +41,7 @@ class Arrival:
     has_cookie: bool = False
     #: Whether that has the name that browsers take over https alone.
     is_host: bool = False
-    #: Whether it came by https, or counts as if it had; None: that made no difference.
+    #: Whether it came by https, or counts as if it had; None: that makes no difference so far.
     is_https: bool | None = None
     #: The ids in cookies that don't count, as they have the other name.
     ignored: Sequence[str] = ()
@@ -64,9 +64,9 @@ def arrival_of(request: Request) -> Arrival:
         if came is not None:
             return came
     came = arrival_by(request, rules.signer.verified(header))
-    if host_signer is not None and came.has_cookie:
+    if came.has_cookie:
         came.is_https = rules.is_https(request.environ)
-        if came.is_https:
+        if came.is_https and host_signer is not None:
             _leave_planted_out(request, came)
     return came
 
@@ -155,13 +155,11 @@ def _overtaken(
 
 
 def chosen_of(live: Sequence[Candidate]) -> Candidate | None:
-    """Return the session of a request that came with *live* ones.
+    """Return the session of a request that came with several *live* ones.
 
-    Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
-    cookie of a former scope, say; then it has the newest.
+    It has none, as a neighbour may have planted one.  All of one user is no attack: a cookie of a
+    former scope, say; then it has the newest.
     """
-    if len(live) < 2:
-        return live[0] if live else None
     owners = {record.owner for _, record in live}
     if len(owners) > 1 or None in owners:
         return None

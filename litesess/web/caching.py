@@ -18,6 +18,8 @@ _SHARED: Final = re.compile(r"(public|s-maxage)(=|\Z)", re.IGNORECASE)
 _NOT_STORED: Final = re.compile(r"no-store\Z", re.IGNORECASE)
 # Not private="X-Field", which keeps shared caches from that field alone (RFC 9111 5.2.2.7).
 _PRIVATE: Final = re.compile(r"private\Z", re.IGNORECASE)
+# In a Set-Cookie value that ends a cookie.
+_DELETION: Final = re.compile(r"Max-Age=0;")
 # Commas within quotes part nothing.
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
@@ -43,14 +45,14 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     directives = [
         part.strip() for value in stated for part in _DIRECTIVE.findall(value) if part.strip()
     ]
-    if any(_NOT_STORED.match(part) for part in directives):
+    if any(map(_NOT_STORED.match, directives)):
         return headers
-    is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)
-    if is_deletion or any(_SHARED.match(part) for part in directives):
+    is_deletion = any(map(_DELETION.search, cookies))
+    if is_deletion or any(map(_SHARED.match, directives)):
         if not is_deletion:
             logger.warning("a response that sets the session cookie was public; it is not stored")
         directives = ["no-store"]
-    elif any(_PRIVATE.match(part) for part in directives):
+    elif any(map(_PRIVATE.match, directives)):
         return headers
     else:
         directives = ["private", *directives]
@@ -90,4 +92,4 @@ def _untargeted(headers: Headers) -> Headers:
 
 def _forbids(value: str) -> bool:
     parts = [part.strip() for part in _DIRECTIVE.findall(value)]
-    return value.strip() == "0" or any(_FORBIDS.match(part) for part in parts)
+    return value.strip() == "0" or any(map(_FORBIDS.match, parts))

@@ -19,6 +19,8 @@ class Status(enum.Enum):
     UNREAD = "nobody has looked at it"
     NEW = "not stored"
     STORED = "stored"
+    # The request sees an empty session.  Its changes are dropped, and it sends no cookie, because
+    # that could replace the cookie that the other request has set.
     OVERTAKEN = "another request has just given it another id, so this one is late"
     DESTROYED = "destroyed by this request"
     LOST = "was gone when this request came to write or reload it"
@@ -138,14 +140,6 @@ class Loaded:
         """Return whether the session gets another id, or ends, at the next write."""
         return self.move is not None or (self.is_cleared and self.status is Status.STORED)
 
-    def is_overtaken(self) -> bool:
-        """Return whether this request is late: another one has just changed the session's id.
-
-        It sees an empty session.  Its changes are dropped, and it sends no cookie, because that
-        could replace the cookie that the other request has set.
-        """
-        return self.status is Status.OVERTAKEN
-
     def is_login(self) -> bool:
         """Return whether the next write makes this the session of a user who has just come."""
         return isinstance(self.new_owner, str)
@@ -228,7 +222,7 @@ class Loaded:
             record = self.record if self.move is not Move.REGENERATE else None
             self.cookie = SessionCookie(
                 self.rules.signer.name,
-                self.settings(),
+                self.rules.session_settings or self.settings(),
                 self.own_cookie(),
                 None if record is None else record.expires_at,
                 self.rules.clock,

@@ -316,14 +316,11 @@ def _record(state: State, frames: codec.Frames) -> Record:
     rules = state.rules
     now = state.written_at = rules.clock()
     state.is_cookie_written = state.cookie is not None and state.cookie.changed is not None
-    return Record(
-        codec.Encoded(frames),
-        now,
-        state.expiry(now, now),
-        state.own_cookie(),
-        state.owner(),
-        client=rules.client(state.environ),
-    )
+    cookie, owner = state.own_cookie(), state.owner()
+    settings = rules.session_settings or state.settings()
+    expires_at = rules.expiry(settings, cookie, owner, now, now)
+    client = rules.client(state.environ)
+    return Record(codec.Encoded(frames), now, expires_at, cookie, owner, client=client)
 
 
 def _with_rotation_due(state: State, record: Record) -> Record:

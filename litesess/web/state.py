@@ -118,7 +118,7 @@ class State(Loaded):
         if self.status is not Status.UNREAD:
             return  # another greenlet of this thread was faster
         live = came.live
-        chosen = live[0] if len(live) == 1 else chosen_of(live)
+        chosen = chosen_of(live) if len(live) > 1 else live[0] if live else None
         #: The client has sent a cookie of ours, with or without a session.
         self.has_cookie = came.has_cookie or chosen is not None
         #: The client's cookie has the name that browsers take over https alone.
@@ -175,7 +175,7 @@ class State(Loaded):
             verified, record = chosen
             self.client_id = verified.session_id
             self.is_stale = verified.is_stale
-            if not (verified.is_secure or self.is_host) and self.is_https():
+            if came.is_https and not verified.is_secure:
                 self.is_stale |= self._is_to_be_secure(record)
             self.seen_at = record.last_seen_at
             self.load(verified.session_id, record, verified.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from itertools import repeat
 
 from litesess.errors import (
     EncodeError,
@@ -119,7 +120,7 @@ class Visit(Actions):
         elif self.status in UNSTORED:
             if saving.is_due(self):
                 self.begin_if_possible()
-            if self.is_overtaken():
+            if self.status is Status.OVERTAKEN:
                 ending.drop(self)
 
     def _unset(self) -> list[str]:
@@ -145,7 +146,7 @@ class Visit(Actions):
             )
         if self.rules.options.cache_headers:
             headers = guard_caches(headers, cookies) if cookies else vary_by_cookie(headers)
-        return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers
+        return [*headers, *zip(repeat("Set-Cookie"), cookies)] if cookies else headers
 
     def excuses(self, status: int) -> bool:
         """Return whether to answer 503, because a view turned the store's outage into an error.
