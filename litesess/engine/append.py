@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
-from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.follow import SEEN_FOR, CurrentLog, Follower
 from litesess.engine.fs import is_interruption, store_error
 from litesess.engine.log import Log
 from litesess.engine.means import Limits, Means
@@ -88,7 +88,14 @@ class Appender:
             OSError: the disk failed.
         """
         try:
-            current = self._take_end(self._lock_timeout if timeout is None else timeout)
+            current = self._lock_end(self._lock_timeout if timeout is None else timeout)
+            if self._failure is not None or current.table.last_kind == form.POISON:
+                self.check_sound()
+            if current.bad is not None:
+                self._repair(current)
+            if current.unsynced:
+                # Order: a record that is acknowledged in this log relies on the SEALs before it.
+                self.sync_sealed(current)
             return work(current)
         finally:
             # Twice: a signal handler may raise where the first is about to begin.
@@ -174,26 +181,12 @@ class Appender:
             self._sync_log(log)
         current.unsynced = ()
 
-    def _take_end(self, timeout: float) -> CurrentLog:
-        """Let no other process write; return the current log, followed to its end, and whole."""
-        current = self._lock_end(timeout)
-        while not self._follower.is_there(current.log, self._monotonic()):
-            # Under the lock no process seals it: it was deleted, or recovered by one that did
-            # not know of this one.
-            self._follower.find_anew()
-            current = self._lock_end(timeout)
-        self.check_sound()
-        if current.bad is not None:
-            self._repair(current)
-        if current.unsynced:
-            # Order: a record that is acknowledged in this log relies on the SEALs before it.
-            self.sync_sealed(current)
-        return current
-
     def _lock_end(self, timeout: float) -> CurrentLog:
+        """Let no other process write; return the current log, followed to its end."""
+        follower = self._follower
         while True:
-            log = self._follower.current.log
-            if self._follower.is_shared:
+            log = follower.current.log
+            if follower.is_shared:
                 if self._locked is not None and log is not self._locked:
                     self._release_end()
                 # Record the log before locking it: to release a lock that was never taken is
@@ -206,9 +199,15 @@ class Appender:
                         f"is locked by another process, and was not free within {timeout:g} s;"
                         " is one stopped, or its disk stuck?",
                     )
-            current = self._follower.catch_up()
-            if current.log is log:
+            current = follower.catch_up()
+            if current.log is not log:
+                continue
+            now = self._monotonic()
+            if now - follower.seen_at <= SEEN_FOR or follower.is_there(log, now):
                 return current
+            # Under the lock no process seals it: it was deleted, or recovered by one that did not
+            # know of this one.
+            follower.find_anew()
 
     def _release_end(self) -> None:
         log = self._locked

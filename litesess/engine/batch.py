@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -41,8 +42,8 @@ class Ticket:
     """One waiting transaction."""
 
     __slots__ = (
-        "done", "error", "is_committed", "is_written", "leads_itself", "plan", "result", "sequence",
-        "sync", "wake",
+        "_bell", "done", "error", "is_committed", "is_written", "leads_itself", "plan", "result",
+        "sequence", "sync",
     )  # fmt: skip
 
     def __init__(self, plan: Plan[Any], *, sync: bool) -> None:
@@ -65,9 +66,26 @@ class Ticket:
         self.is_written = False
         #: Only its own thread runs the plan.
         self.leads_itself = False
-        #: Released to wake the thread that waits.
-        self.wake = threading.Lock()
-        self.wake.acquire()
+        self._bell: threading.Lock | None = None  # released to wake the thread, if it waits
+
+    def wait(self, timeout: float) -> None:
+        """Wait until another thread has called :meth:`wake`, or for *timeout* seconds.
+
+        The first call returns at once: others can wake this thread from then on, and may have done
+        before it what they would wake it for.
+        """
+        if self._bell is not None:
+            self._bell.acquire(timeout=timeout)
+            return
+        bell = threading.Lock()
+        bell.acquire()
+        self._bell = bell
+
+    def wake(self) -> None:
+        """Wake the thread that waits, if it does."""
+        if self._bell is not None:
+            with suppress(RuntimeError):  # it was woken already, and did not run yet
+                self._bell.release()
 
 
 class Draft:
@@ -136,7 +154,8 @@ def run(
         deletes_only: the error for plans that need room, and for deletions beyond their
             reserve; None if there is room.
     """
-    draft = Draft(current.view)
+    view, encode = current.view, current.log.encode
+    draft: Draft | None = None  # only the plans after the first change need one
     records = []
     sequence, offset = current.table.sequence, current.table.end
     for ticket in batch:
@@ -145,14 +164,12 @@ def run(
         ticket.error = None
         ticket.sequence = 0
         try:
-            changes, ticket.result = ticket.plan(draft)
+            changes, ticket.result = ticket.plan(draft or view)
             if not changes:
                 continue
             if deletes_only and not all(map(_is_freeing, changes)):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-            record = current.log.encode(
-                *encode_changes(changes), sequence + 1, current.durable, offset
-            )
+            record = encode(*encode_changes(changes), sequence + 1, current.durable, offset)
             if deletes_only and not current.log.has_place(offset + len(record)):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
         except Exception as error:  # noqa: BLE001  # the plan's own: its transact() raises it, and other plans go on
@@ -165,17 +182,11 @@ def run(
         offset += len(record)
         ticket.sequence = sequence
         if ticket is not batch[-1]:  # no plan will see its changes
+            if draft is None:
+                draft = Draft(view)
             draft.apply(changes, sequence)
         records.append(record)
     return b"".join(records)
-
-
-def wake(ticket: Ticket) -> None:
-    """Wake the thread that waits for *ticket*, if it still does."""
-    try:
-        ticket.wake.release()
-    except RuntimeError:  # another thread has woken it, and it did not run yet
-        return
 
 
 def unknown_outcome() -> StoreFailed:

@@ -20,7 +20,7 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.batch import Progress, Ticket, fail, run, unknown_outcome, wake
+from litesess.engine.batch import Progress, Ticket, fail, run, unknown_outcome
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
@@ -47,7 +47,7 @@ class Committer:
     """The writing side of an open store."""
 
     def __init__(self, directory: Directory, follower: Follower, appender: Appender) -> None:
-        self._directory = directory
+        self._is_read_only = directory.read_only
         self._follower = follower
         self._appender = appender
         # Guards: _appender, _is_closed.  Taken before the lock between processes, which does not
@@ -141,7 +141,7 @@ class Committer:
         Raises:
             StoreError: as :meth:`transact`.
         """
-        if self._directory.read_only:
+        if self._is_read_only:
             return None
 
         def work() -> form.Slot:
@@ -156,7 +156,7 @@ class Committer:
         Raises:
             Corruption: the bad end is not that of a write that was cut short.
         """
-        if self._directory.read_only or self._append_lock.locked():
+        if self._is_read_only or self._append_lock.locked():
             return
         try:
             with self._append_lock:
@@ -213,15 +213,16 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        self._check_open()
+        if self._is_closed or self._is_read_only:
+            raise self._refusal()
         self._appender.check_sound()
 
-    def _check_open(self) -> None:
-        if self._directory.read_only:
-            path = self._follower.current.log.path
-            raise StoreReadOnly(f"{path}: the store was opened only for reading")
-        if self._is_closed:
-            raise StoreClosed(f"{self._follower.current.log.path}: the store was closed")
+    def _refusal(self) -> StoreError:
+        """Return the error of a write to a store that takes none."""
+        path = self._follower.current.log.path
+        if self._is_read_only:
+            return StoreReadOnly(f"{path}: the store was opened only for reading")
+        return StoreClosed(f"{path}: the store was closed")
 
     def _see_through(self, ticket: Ticket) -> None:
         """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
@@ -229,7 +230,7 @@ class Committer:
             # No queue on the append lock: woken one after the other, the threads with finished work
             # would delay the next leader.
             if self._append_lock.locked():
-                ticket.wake.acquire(timeout=_LOOK_UP_INTERVAL)
+                ticket.wait(_LOOK_UP_INTERVAL)
                 continue
             batch: list[Ticket] = []
             with self._append_lock:
@@ -242,7 +243,7 @@ class Committer:
                     self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:
-                    wake(other)
+                    other.wake()
             if self._waiting:
                 self._wake_next()
 
@@ -251,7 +252,7 @@ class Committer:
         if not self._waiting:
             return
         try:
-            wake(self._waiting[0])
+            self._waiting[0].wake()
         except IndexError:  # it has found that by itself
             return
 
@@ -265,7 +266,8 @@ class Committer:
         self._batch = batch
         try:
             try:
-                self._check_open()
+                if self._is_closed or self._is_read_only:
+                    raise self._refusal()
                 self._commit(batch, leading)
             except StoreError as error:
                 fail(batch, error, error.__cause__)
@@ -315,7 +317,12 @@ class Committer:
             # Entries that a plan saw and left as they were must be as durable as a change.
             self._appender.sync(current, end)
         try:
-            is_read = self._follower.catch_up() is not current or current.table.end >= end
+            # It is, if another thread came to read meanwhile, or if nothing was written.
+            is_read = (
+                current.table.end >= end
+                or self._follower.read_on() is not current
+                or current.table.end >= end
+            )
         except (Corruption, DecryptError) as error:
             # Not as it is: a plan that is refused has changed nothing, and these have.
             raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error

@@ -30,6 +30,8 @@ from litesess.errors import Corruption, StoreFailed
 #: A process relies for so long, in seconds, on a log's being the one that bears its name: asking
 #: makes the next sync dearer.
 _LINKED_FOR: Final = 1.0
+#: And for so long on its being there: far less than it takes to delete it and to ask again.
+SEEN_FOR: Final = 1e-4
 
 
 class CurrentLog:
@@ -78,7 +80,9 @@ class Follower:
             CurrentLog(chain.view, chain.current.table.end, ()) if is_synced else _not_synced(chain)
         )
         self._count: int | None = None  # of counted entries, after the first question
-        self._linked_at = float("-inf")  # when the log last was the one that bears its name
+        #: When the log last was there, by the monotonic clock.
+        self.seen_at = float("-inf")
+        self._linked_at = self.seen_at  # and when it was the one that bears its name
 
     def catch_up(self) -> CurrentLog:
         """Take in all that was written until now; return where that ends.
@@ -90,9 +94,17 @@ class Follower:
         """
         current = self.current
         log, end = current.log, current.table.end
-        # Where memory may not be shared as on a local disk, nothing is made of it.
-        if current.bad is None and not (log.has_grown(end) if self.is_shared else log.goes_on(end)):
-            return current
+        if current.bad is None:
+            try:
+                if not log.window[end]:  # a look at memory, as it is asked at every read
+                    return current
+            except IndexError:
+                if not log.has_grown(end):
+                    return current
+        return self.read_on()
+
+    def read_on(self) -> CurrentLog:
+        """Do as :meth:`catch_up`, where something was written."""
         with self._lock:
             while True:
                 current = self.current
@@ -114,12 +126,15 @@ class Follower:
             OSError: the disk failed.
         """
         if now - self._linked_at < _LINKED_FOR:
-            return log.is_present()
-        self._look()
-        if not log.is_linked():
-            return False
-        self._files.directory.keep_private()
-        self._linked_at = now
+            if not log.is_present():
+                return False
+        else:
+            self._look()
+            if not log.is_linked():
+                return False
+            self._files.directory.keep_private()
+            self._linked_at = now
+        self.seen_at = now
         return True
 
     def count(self) -> int:

@@ -179,24 +179,24 @@ def decode_seal(payload: bytes) -> Seal:
 
 def encode_record(
     salt_crc: int,
+    cipher: Cipher | None,
     kind: int,
     flags: int,
     payload: bytes,
     sequence: int,
     durable: int,
-    cipher: Cipher | None,
     offset: int,
 ) -> bytes:
     """Return a record.
 
     Args:
         salt_crc: the checksum of the file's salt.
+        cipher: encrypts the payload; None: it is not encrypted.
         kind: ``PUT`` to ``POISON``.
         flags: of that type.
         payload: at most ``MAX_PAYLOAD_BYTES``.
         sequence: its number.
         durable: how much of the file is known to be synced.
-        cipher: encrypts the payload; None: it is not encrypted.
         offset: where it is to stand in the file; encrypted, it is good nowhere else.
 
     Raises:

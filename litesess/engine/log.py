@@ -46,14 +46,15 @@ class Log:
         "_held",
         "_is_mapped",
         "_last_entry",
-        "_window",
         "cipher",
+        "encode",
         "file",
         "header",
         "is_present",
         "path",
         "reserved",
         "salt_crc",
+        "window",
     )
 
     def __init__(self, directory: Directory, name: str, file: OpenFile, head: form.Head) -> None:
@@ -81,18 +82,20 @@ class Log:
         self.file = file
         self._last_entry = _NO_ENTRY  # its location, its key, the entry
         self._is_mapped = directory.shares_memory
-        # The file's bytes as memory, as far as it was mapped.
-        self._window: mmap.mmap | bytes = b""
+        #: The file's bytes as memory, as far as it was mapped; see :meth:`has_grown`.
+        self.window: mmap.mmap | bytes = b""
+        #: Return a record for this log; see :func:`format.encode_record`.
+        self.encode = partial(form.encode_record, self.salt_crc, self.cipher)
 
     def __del__(self) -> None:
         """Let the mapped memory go, by hand, as a snapshot does."""
-        window = getattr(self, "_window", b"")
+        window = getattr(self, "window", b"")
         if not isinstance(window, bytes):
             window.close()
 
     def close(self) -> None:
         """Close the file, even if other threads still use it: their reads are errors then."""
-        window, self._window = self._window, b""
+        window, self.window = self.window, b""
         if not isinstance(window, bytes):
             window.close()
         self.file.close()
@@ -132,15 +135,9 @@ class Log:
     def has_grown(self, end: int) -> bool:
         """Return whether bytes follow *end*, where the records followed so far end.
 
-        A look at mapped memory, no call of the system: it is asked at every read.  A record is
-        written from its first byte on, and that is never zero.
+        A record is written from its first byte on, and that is never zero.  Within the window a
+        look there tells the same, without a call of the system; this makes the window longer.
         """
-        try:
-            return self._window[end] != 0
-        except IndexError:
-            return self._has_grown_beyond_window(end)
-
-    def _has_grown_beyond_window(self, end: int) -> bool:
         size = self.size
         if end >= size:
             return False
@@ -150,10 +147,10 @@ class Log:
             return self.goes_on(end)
         try:
             with self._held.opening():  # a map has a descriptor of its own
-                self._window = fs.map_shared(fd, size)
+                self.window = fs.map_shared(fd, size)
         except OSError:  # the file system shares no memory, or the medium failed
             return self.goes_on(end)
-        return self._window[end] != 0
+        return self.window[end] != 0
 
     def goes_on(self, end: int) -> bool:
         """Do as :meth:`has_grown`, and ask the system."""
@@ -192,7 +189,7 @@ class Log:
         up the interpreter, and where threads wait for that it takes several times as long to get
         it back as to read.
         """
-        data = self._window[offset : offset + size]
+        data = self.window[offset : offset + size]
         return data if len(data) == size else self.pread(size, offset)
 
     def entry(self, location: int, key: bytes) -> Entry:
@@ -211,13 +208,9 @@ class Log:
             found = self._last_entry = location, key, entry
         return found[2]
 
-    def encode(
-        self, kind: int, flags: int, payload: bytes, sequence: int, durable: int, offset: int
-    ) -> bytes:
-        """Return a record for this log; see :func:`format.encode_record`."""
-        return form.encode_record(
-            self.salt_crc, kind, flags, payload, sequence, durable, self.cipher, offset
-        )
+    def has_room(self, end: int) -> bool:
+        """Return whether records can end at *end*, with the reserve for deletions after them."""
+        return end + DELETE_RESERVE <= self.reserved
 
     def write(self, data: bytes, offset: int) -> None:
         """Write *data* at *offset*.
@@ -226,10 +219,6 @@ class Log:
             OSError: it was not all written.
         """
         write_all(self._fs, self.file.fd, data, offset)
-
-    def has_room(self, end: int) -> bool:
-        """Return whether records can end at *end*, with the reserve for deletions after them."""
-        return end + DELETE_RESERVE <= self.reserved
 
     def grow(self, end: int) -> int:
         """Lengthen the file with zeros, in whole steps, so that records may end at *end*.

@@ -7,12 +7,9 @@ from typing import Final
 
 from litesess.engine.changes import Entry
 from litesess.engine.commit import Committer
-from litesess.engine.follow import CurrentLog, Follower
+from litesess.engine.follow import SEEN_FOR, CurrentLog, Follower
 from litesess.errors import Corruption
 
-#: A read relies for so long, in seconds, on the log's having been there: far less than it takes
-#: to delete it and to ask again.
-_SEEN_FOR: Final = 1e-4
 #: A half-written record that stays for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
 
@@ -26,7 +23,6 @@ class Reader:
         "_damage",
         "_follower",
         "_monotonic",
-        "_seen_at",
     )
 
     def __init__(
@@ -42,7 +38,6 @@ class Reader:
         self._follower = follower
         self._committer = committer
         self._monotonic = monotonic
-        self._seen_at = float("-inf")  # when the log last was there
         self._bad_at: tuple[int, float] | None = None  # where no record was found, and when
         self._damage: tuple[str, int, str] | None = None  # the damage that was found there
 
@@ -54,20 +49,15 @@ class Reader:
             OSError: a file could not be read.
         """
         follower = self._follower
-        current = follower.current
-        if follower.is_shared and current.log.has_grown(current.table.end):
-            current = follower.catch_up()
-            if current.bad is not None:
-                self._judge_in_time(current.bad.offset)
+        current = follower.catch_up() if follower.is_shared else follower.current
+        if current.bad is not None:
+            self._judge_in_time(current.bad.offset)
         # The operator who deletes the directory to end all sessions means it.  Not asked by each
         # of many reads at once: where threads wait for the interpreter, a call that gives it up
         # costs a switch of threads.
         now = self._monotonic()
-        if now - self._seen_at > _SEEN_FOR:
-            if follower.is_there(current.log, now):
-                self._seen_at = now
-            else:
-                current = self._look_again(now)
+        if now - follower.seen_at > SEEN_FOR and not follower.is_there(current.log, now):
+            current = self._look_again(now)
         return current.view.get(key)
 
     def look(self) -> None:
@@ -102,10 +92,7 @@ class Reader:
         """
         follower = self._follower
         current = follower.catch_up()
-        if not follower.is_there(current.log, now):
-            return follower.find_anew()
-        self._seen_at = now
-        return current
+        return current if follower.is_there(current.log, now) else follower.find_anew()
 
     def _judge_in_time(self, offset: int) -> None:
         """Decide whether a bad end is damage, once no writer can still be writing it."""

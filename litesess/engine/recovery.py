@@ -237,7 +237,7 @@ def _copied_records(chain: Chain, head: form.Head, copied: Replayed) -> Iterator
     def encoded(kind: int, flags: int, payload: bytes, sequence: int, durable: int) -> bytes:
         start = table.end
         data = form.encode_record(
-            salt_crc, kind, flags, payload, sequence, durable, head.cipher, start
+            salt_crc, head.cipher, kind, flags, payload, sequence, durable, start
         )
         end = start + len(data)
         table.apply(form.Record(start, end, kind, flags, sequence, durable, payload))

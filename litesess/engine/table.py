@@ -65,7 +65,7 @@ class Table:
         """Take in the changes of *record*; doing it again changes nothing."""
         for kind, flags, payload in form.members(record):
             if kind == form.PUT:
-                key = form.key_of(payload)
+                key = payload[: form.KEY_BYTES]
                 if flags & form.OWNED:
                     self._note_owner(form.owner_of(payload), key)
                 elif self.uncounted:

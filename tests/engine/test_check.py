@@ -215,7 +215,7 @@ def test_data_that_looks_like_records_is_never_salvaged_as_records(disk):
     put(
         engine,
         "forger",
-        form.encode_record(0, form.PUT, 0, key("forged") + bytes(8), 2, 0, None, 0) * 3,
+        form.encode_record(0, None, form.PUT, 0, key("forged") + bytes(8), 2, 0, 0) * 3,
     )
     abandon(engine)
     assert kept(disk.files()) == {key("forger")}

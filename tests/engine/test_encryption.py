@@ -509,7 +509,7 @@ def test_a_record_of_another_file_is_refused(sealed):
 
 def test_a_record_made_without_the_key_is_refused(sealed):
     logout = form.encode_record(
-        crc32(sealed.salt), form.DELETE, 0, key("a"), len(sealed.records) + 5, 0, None, 0
+        crc32(sealed.salt), None, form.DELETE, 0, key("a"), len(sealed.records) + 5, 0, 0
     )
     assert_refused(sealed.with_records([*sealed.records, logout]), DecryptError, Corruption)
 

@@ -162,7 +162,7 @@ def half_written(disk, *, sequence: int = 2) -> tuple[bytes, int]:
     end = len(bytes(inode.content).rstrip(b"\0"))
     salt = form.decode_header(bytes(inode.content), WAL, form.WAL_MAGIC)[0].salt
     payload = form.encode_changes([Put(key("half"), b"h" * 200, FAR)])[2]
-    record = form.encode_record(form.crc32(salt), form.PUT, 0, payload, sequence, 0, None, 0)
+    record = form.encode_record(form.crc32(salt), None, form.PUT, 0, payload, sequence, 0, 0)
     inode.write(record[:50], end)
     return record, end
 
@@ -415,7 +415,8 @@ def test_a_seal_that_was_written_though_the_write_failed_stands(disk, kind):
 
 def test_where_only_one_process_writes_nothing_is_made_of_mapped_memory(disk):
     disk.type_of = lambda _path: "9p"
-    disk.map_shared = lambda fd, size: bytes(disk.pread(fd, size, 0))  # and so for ever
+    disk.shares_memory = lambda _path, *, read_only: False
+    disk.map_shared = lambda fd, size: pytest.fail("mapped")
     engine = make_engine(disk)
     for number in range(3):
         put(engine, number, b"x")

@@ -143,7 +143,7 @@ def test_zeros_are_no_record_and_no_slot():
 
 
 def test_a_length_beyond_the_limit_is_bad_before_anything_is_read():
-    record = form.encode_record(0, form.PUT, 0, b"x" * 40, 1, 0, None, 0)
+    record = form.encode_record(0, None, form.PUT, 0, b"x" * 40, 1, 0, 0)
     huge = record[:4] + b"\xff\xff\xff\xff" + record[8:]
     found = form.decode_record(huge, 0, 0, 0, None)
     assert isinstance(found, form.Bad)
@@ -152,14 +152,14 @@ def test_a_length_beyond_the_limit_is_bad_before_anything_is_read():
 
 
 def test_a_record_of_another_file_is_bad():
-    record = form.encode_record(crc32(b"one salt"), form.DELETE, 0, EXAMPLE, 1, 0, None, 0)
+    record = form.encode_record(crc32(b"one salt"), None, form.DELETE, 0, EXAMPLE, 1, 0, 0)
     assert isinstance(form.decode_record(record, 0, 0, crc32(b"one salt"), None), form.Record)
     assert isinstance(form.decode_record(record, 0, 0, crc32(b"another"), None), form.Bad)
 
 
 @pytest.mark.parametrize("bit", range(8 * (form.RECORD_BYTES + form.KEY_BYTES)))
 def test_a_flipped_bit_makes_a_record_bad(bit):
-    record = bytearray(form.encode_record(7, form.DELETE, 0, EXAMPLE, 1, 64, None, 0))
+    record = bytearray(form.encode_record(7, None, form.DELETE, 0, EXAMPLE, 1, 64, 0))
     record[bit // 8] ^= 1 << bit % 8
     assert isinstance(form.decode_record(bytes(record), 0, 0, 7, None), form.Bad)
 

@@ -102,7 +102,7 @@ def test_a_record_out_of_sequence_is_corruption():
 def test_a_record_of_an_unknown_type_is_refused_and_not_passed_over():
     log = crashed_log("0123456789")
     salt_crc = crc32(log[36:52])
-    unknown = form.encode_record(salt_crc, 99, 0, b"?", 3, 80, None, 0)
+    unknown = form.encode_record(salt_crc, None, 99, 0, b"?", 3, 80, 0)
     with pytest.raises(Corruption, match="type 99"):
         content(opened(log + unknown))
 
@@ -139,7 +139,7 @@ def test_a_log_that_vanished_after_a_clean_close_is_corruption():
 
 
 def test_data_that_looks_like_records_is_never_read_as_records():
-    forged = form.encode_record(0, form.DELETE, 0, key("first"), 2, 1 << 40, None, 0)
+    forged = form.encode_record(0, None, form.DELETE, 0, key("first"), 2, 1 << 40, 0)
     disk = SimDisk()
     engine = make_engine(disk)
     put(engine, "first", b"1")

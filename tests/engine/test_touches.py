@@ -227,10 +227,10 @@ def touches(count: int, first: int = 1, durable: int = 80, salt_crc: int = SALT_
     return [
         form.encode_record(
             salt_crc,
+            None,
             *form.encode_changes([Touch(key(number), number + 1, 5.0 + number)]),
             first + number,
             durable + number,
-            None,
             0,
         )
         for number in range(count)
@@ -255,7 +255,7 @@ def test_a_run_says_what_its_records_say_one_by_one(count, behind):
     ]
     other = crc32(b"other")
     assert run.copied(other) == b"".join(
-        form.encode_record(other, form.TOUCH, 0, each.payload, each.sequence, 0, None, 0)
+        form.encode_record(other, None, form.TOUCH, 0, each.payload, each.sequence, 0, 0)
         for each in single
     )
 
