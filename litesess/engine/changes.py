@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 #: The owner of entries that no count counts, and that no search for an owner finds.
@@ -70,7 +70,7 @@ class Lookup(Protocol):
         No entry is read for that.
         """
 
-    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+    def find(self, owner: bytes) -> Iterable[tuple[bytes, Entry]]:
         """Return the keys of *owner*, each with its entry."""
 
 

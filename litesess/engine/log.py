@@ -218,7 +218,10 @@ class Log:
         Raises:
             OSError: it was not all written.
         """
-        write_all(self._fs, self.file.fd, data, offset)
+        fs, fd = self._fs, self.file.fd
+        written = fs.pwrite(fd, data, offset)
+        if written < len(data):
+            write_all(fs, fd, data[written:], offset + written)
 
     def grow(self, end: int) -> int:
         """Lengthen the file with zeros, in whole steps, so that records may end at *end*.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from litesess import ids
 from litesess.engine import Change, Clear, Delete, Lookup, Plan, ResultT, Touch
@@ -24,7 +24,6 @@ from litesess.stores.stored import (
     Doomed,
     Engine,
     Found,
-    Merged,
     changed,
     check_free,
     deletes,
@@ -42,6 +41,9 @@ from litesess.stores.stored import (
 from litesess.stores.times import check_end, check_times, shorten
 
 logger = logging.getLogger("litesess.store")
+
+#: The session that a plan has changed, and the sessions evicted for it; None: there is none.
+Merged: TypeAlias = "tuple[Record, Sequence[Found]] | None"
 
 
 class EmbeddedStore(Store):
@@ -63,9 +65,14 @@ class EmbeddedStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        now = self.clock()
-        content = look_up(self._engine, raw_key(key), now)
-        return shorten(content, now) if isinstance(content, Record) else None
+        raw, now = raw_key(key), self.clock()
+        entry = self._engine.get(raw)
+        if entry is None or entry.expires_at <= now:
+            return None
+        content = packed.unpack(raw, entry)
+        if not isinstance(content, Record):
+            return None
+        return shorten(content, now) if (content.last_seen_at or now) > now else content
 
     def moved_at(self, key: str) -> float | None:
         """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""
@@ -110,7 +117,7 @@ class EmbeddedStore(Store):
             expires_at=expires_at, cookie=cookie, owner=owner, if_version=if_version,
         )  # fmt: skip
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
+        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged]:
             found = find_session(stored, raw, now, to_change=True)
             if found is None:
                 return [], None
@@ -122,9 +129,9 @@ class EmbeddedStore(Store):
             former = record.owner
             put = changed(found, ours, now, is_moved=here != raw)
             if record.owner == former:
-                return [put], Merged(record, [])
+                return [put], (record, ())
             evicted = self._limits.too_many(stored, record.owner, (here,), now)
-            return [put, *deletes(evicted)], Merged(record, evicted)
+            return [put, *deletes(evicted)], (record, evicted)
 
         return self._merged(plan)
 
@@ -165,7 +172,7 @@ class EmbeddedStore(Store):
             expires_at=expires_at, cookie=cookie, owner=owner, client=client, is_rotation=True,
         )  # fmt: skip
 
-        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged | None]:
+        def plan(stored: Lookup) -> tuple[Sequence[Change], Merged]:
             record = look_up(stored, raw, now)
             # No forwarding record is followed: a client that comes with a former id must not get
             # the new one, which can belong to a login.
@@ -179,7 +186,7 @@ class EmbeddedStore(Store):
             is_other = record.owner != former
             evicted = self._limits.too_many(stored, record.owner, (raw,), now) if is_other else []
             made: list[Change] = [forward, put_of(raw_new, record, now), *deletes(evicted)]
-            return made, Merged(record, evicted)
+            return made, (record, evicted)
 
         record = self._merged(plan)
         if record is not None:
@@ -299,11 +306,12 @@ class EmbeddedStore(Store):
     def _rest(self) -> None:
         """Let other processes write between two batches of deletions."""
 
-    def _merged(self, plan: Plan[Merged | None]) -> Record | None:
+    def _merged(self, plan: Plan[Merged]) -> Record | None:
         merged, version = self._engine.transact(plan, sync=self._durable)
         if merged is None:
             return None
-        merged.record.version = version
-        if merged.evicted:
-            self.tell(*evictions(merged.evicted, self.clock()))
-        return merged.record
+        record, evicted = merged
+        record.version = version
+        if evicted:
+            self.tell(*evictions(evicted, self.clock()))
+        return record

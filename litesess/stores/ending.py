@@ -20,7 +20,7 @@ from litesess.stores import packed
 from litesess.stores.base import Record
 from litesess.stores.keeping import Kept
 from litesess.stores.packed import Forward
-from litesess.stores.stored import Engine, Found, Getter, deletes, unpack
+from litesess.stores.stored import Engine, Found, Getter, deletes
 
 logger = logging.getLogger("litesess.store")
 
@@ -165,7 +165,7 @@ class _Ending:
 def trail(stored: Getter, key: bytes, now: float) -> Iterator[Step]:
     """Yield the entry under *key* and, after each forwarding record, the entry it leads to."""
     while (entry := stored.get(key)) is not None and entry.expires_at > now:
-        content = unpack(key, entry)
+        content = packed.unpack(key, entry)
         if content is None:
             return
         yield Step(key, entry, content)

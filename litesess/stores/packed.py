@@ -12,13 +12,19 @@ It was created when the session was moved.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from litesess import codec
+from litesess import codec, ids
 from litesess.errors import EncodeError
 from litesess.stores.base import LATE_FOR, Record
+
+if TYPE_CHECKING:
+    from litesess.engine import Entry
+
+logger = logging.getLogger("litesess.store")
 
 _HEAD = struct.Struct("<ddHHH")  # created_at, life f64; sizes u16 of owner, cookie, client
 _TIMES = struct.Struct("<dd")  # those at its beginning
@@ -108,10 +114,12 @@ def splice(
         removed: the keys to take out, before the new values are put in.
     """
     last, _, places = _last
-    while last is not packed:  # another thread has unpacked another one meanwhile
-        unpack(packed, 0.0, 0)
-        last, _, places = _last
-    edits = {places[key]: b"" for key in removed if key in places}
+    if last is not packed:  # another thread has unpacked another one meanwhile
+        _, places = _parse(packed, _HEAD.size + sum(_HEAD.unpack_from(packed)[2:]))
+    edits = {}
+    for key in removed:
+        if key in places:
+            edits[places[key]] = b""
     added = []
     for key, frame in frames.items():
         key_bytes = key.encode()
@@ -156,18 +164,15 @@ def last_use(packed: bytes, expires_at: float) -> float | None:
     return float(max(created_at, expires_at - life))
 
 
-def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
-    """Return the session, or the forwarding record, in *packed*; values stay encoded.
+def unpack(key: bytes, entry: Entry) -> Record | Forward | None:
+    """Return the session, or the forwarding record, in an entry; its values stay encoded.
 
     Args:
-        packed: the bytes.
-        expires_at: the session's, in Unix seconds, which is stored beside the bytes.
-        version: the session's, which is stored beside the bytes.
-
-    Raises:
-        ValueError: *packed* was not made by :func:`pack` or :func:`pack_forward`.
+        key: of the entry, for the log.
+        entry: one with a value that :func:`pack` or :func:`pack_forward` has made; another one is
+            logged, and counts for none.
     """
-    global _last  # noqa: PLW0603  # a cache of one session for all threads, replaced in one step
+    packed, expires_at = entry.value, entry.expires_at
     owner = cookie = client = None
     try:
         created_at, life, owner_size, cookie_size, client_size = _HEAD.unpack_from(packed)
@@ -183,26 +188,16 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
         if client_size:
             client = _object(packed[at : at + client_size])
             at += client_size
-        last, frames, places = _last
+        last, frames, _ = _last
         # By identity, which costs nothing: an engine returns the same bytes again as long as they
         # are what it has read last.
         if last is not packed:
-            end = len(packed)
-            frames, places = {}, {}
-            sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
-            while at < end:
-                key_size, frame_size = sizes_at(packed, at)
-                key_at = at + sizes_size
-                frame_at = key_at + key_size
-                key = packed[key_at:frame_at].decode()
-                places[key] = at
-                at = frame_at + frame_size
-                frames[key] = packed[frame_at:at]
-            if at != end:
-                raise ValueError("a packed session is cut short")
-            _last = packed, frames, places
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise ValueError("a packed session is cut short") from error
+            frames, _ = _parse(packed, at)
+    except (struct.error, IndexError, ValueError):
+        # Its checksum is good, so nothing rotted; it must not turn every request into an error.
+        handle = ids.handle_of(key.hex())
+        logger.exception("session %s can't be decoded, treated as absent", handle)
+        return None
     # A touch moves the expiry alone, and so the last use, which is *life* before it.
     # Without an end this is nan, and max() drops nan if it comes second.
     last_seen_at = max(created_at, expires_at - life)
@@ -212,10 +207,31 @@ def unpack(packed: bytes, expires_at: float, version: int) -> Record | Forward:
         expires_at,
         cookie,
         owner,
-        version,
+        entry.version,
         client,
         last_seen_at,
     )
+
+
+def _parse(packed: bytes, at: int) -> tuple[codec.Frames, dict[str, int]]:
+    """Return the values of a session from *at* on, and their places; both stay as they are."""
+    global _last  # noqa: PLW0603  # a cache of one session for all threads, replaced in one step
+    end = len(packed)
+    frames: codec.Frames = {}
+    places: dict[str, int] = {}
+    sizes_at, sizes_size = _ITEM.unpack_from, _ITEM.size
+    while at < end:
+        key_size, frame_size = sizes_at(packed, at)
+        key_at = at + sizes_size
+        frame_at = key_at + key_size
+        key = packed[key_at:frame_at].decode()
+        places[key] = at
+        at = frame_at + frame_size
+        frames[key] = packed[frame_at:at]
+    if at != end:
+        raise ValueError("a packed session is cut short")
+    _last = packed, frames, places
+    return frames, places
 
 
 def _object(frame: bytes) -> dict[str, Any]:

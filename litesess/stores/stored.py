@@ -23,7 +23,7 @@ _KEY_BYTES: Final = ids.KEY_DIGITS // 2
 class Finder(Protocol):
     """An engine, or its draft under the lock, that finds the sessions of an owner."""
 
-    def find(self, owner: bytes) -> list[tuple[bytes, Entry]]:
+    def find(self, owner: bytes) -> Iterable[tuple[bytes, Entry]]:
         """Return the keys that are stored for *owner*, with their entries."""
 
 
@@ -63,13 +63,6 @@ class Engine(Getter, Finder, Protocol):
 
     def close(self) -> None:
         """Close the files."""
-
-
-class Merged(NamedTuple):
-    """The session that a plan has changed, and the sessions evicted for it."""
-
-    record: Record
-    evicted: list[Found]
 
 
 class Found(NamedTuple):
@@ -113,7 +106,7 @@ class Doomed(NamedTuple):
 def look_up(stored: Getter, key: bytes, now: float) -> Record | Forward | None:
     """Return the session or forwarding record under *key*, unless it has expired."""
     entry = stored.get(key)
-    return None if entry is None or entry.expires_at <= now else unpack(key, entry)
+    return None if entry is None or entry.expires_at <= now else packed.unpack(key, entry)
 
 
 def find_session(
@@ -129,7 +122,7 @@ def find_session(
     """
     while True:
         entry = stored.get(key)
-        content = None if entry is None or entry.expires_at <= now else unpack(key, entry)
+        content = None if entry is None or entry.expires_at <= now else packed.unpack(key, entry)
         if entry is None or content is None:
             return None
         if isinstance(content, Record):
@@ -157,7 +150,7 @@ def doom(stored: Getter, key: bytes, now: float) -> Doomed:
 
 def session_in(key: bytes, entry: Entry | None) -> Found | None:
     """Return the session in an entry; None: the entry holds no session."""
-    content = None if entry is None else unpack(key, entry)
+    content = None if entry is None else packed.unpack(key, entry)
     return Found(key, content) if isinstance(content, Record) else None
 
 
@@ -251,14 +244,3 @@ def changed(found: Found, changes: Changes, now: float, *, is_moved: bool) -> Pu
     life = record.expires_at - (record.last_seen_at or 0.0)
     value = packed.splice(entry.value, record.created_at, life, changes.frames, changes.removed)
     return Put(key, value, record.expires_at, entry.owner)
-
-
-def unpack(key: bytes, entry: Entry) -> Record | Forward | None:
-    """Return the content of the entry under *key*; None, and it is logged, if it has none."""
-    try:
-        return packed.unpack(entry.value, entry.expires_at, entry.version)
-    except ValueError:
-        # Its checksum is good, so nothing rotted; it must not turn every request into an error.
-        handle = ids.handle_of(key.hex())
-        logger.exception("session %s can't be decoded, treated as absent", handle)
-        return None

@@ -75,7 +75,7 @@ def test_the_documented_log_is_read_as_the_page_says():
     assert [record.durable for record in records] == [80, 185, 185]
     assert form.key_of(put_record.payload) == EXAMPLE == sha256(b"example").digest()
     assert form.decode_put(put_record.payload, 0, 1) == Entry(value, 1767312000.0, 1)
-    assert packed.unpack(value, 1767312000.0, 1).frames == {"user": b'"ada"'}
+    assert packed.unpack(EXAMPLE, Entry(value, 1767312000.0, 1)).frames == {"user": b'"ada"'}
     assert form.decode_touch(touch_record.payload) == Touch(EXAMPLE, 1, 1767312060.0)
     assert delete_record.payload == EXAMPLE
 
