@@ -128,21 +128,9 @@ def encode_changes(changes: Sequence[Change]) -> tuple[int, int, bytes]:
     Raises:
         EncodeError: a value or the whole is too large.
     """
-    if len(changes) == 1:
-        return _encode_change(changes[0])
-    parts: list[bytes] = []
-    for change in changes:
-        kind, flags, payload = _encode_change(change)
-        parts += (_MEMBER.pack(kind, flags, len(payload)), payload)
-    payload = b"".join(parts)
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise EncodeError(
-            "(all)", f"needs a record of {len(payload)} bytes, limit {MAX_PAYLOAD_BYTES}"
-        )
-    return GROUP, 0, payload
-
-
-def _encode_change(change: Change) -> tuple[int, int, bytes]:
+    if len(changes) > 1:
+        return _encode_group(changes)
+    (change,) = changes
     if isinstance(change, Put):
         if len(change.value) > MAX_VALUE_BYTES:
             raise EncodeError("(all)", f"has {len(change.value)} bytes, limit {MAX_VALUE_BYTES}")
@@ -153,6 +141,19 @@ def _encode_change(change: Change) -> tuple[int, int, bytes]:
     if isinstance(change, Touch):
         return TOUCH, 0, _TOUCH.pack(*change)
     return CLEAR, 0, b""
+
+
+def _encode_group(changes: Sequence[Change]) -> tuple[int, int, bytes]:
+    parts: list[bytes] = []
+    for change in changes:
+        kind, flags, payload = encode_changes((change,))
+        parts += (_MEMBER.pack(kind, flags, len(payload)), payload)
+    payload = b"".join(parts)
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise EncodeError(
+            "(all)", f"needs a record of {len(payload)} bytes, limit {MAX_PAYLOAD_BYTES}"
+        )
+    return GROUP, 0, payload
 
 
 def encode_seal(count: int, generation: int, salt: bytes) -> bytes:

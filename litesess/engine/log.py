@@ -30,8 +30,9 @@ CHUNK_BYTES: Final = 1 << 20
 #: Room is given back from so far after the last record on, so that no reader there meets a hole.
 _KEPT_BYTES: Final = 1 << 13
 _NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
-_SIZE_BITS: Final = 32
-_SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
+#: The part of a location that is the record's size.
+SIZE_BITS: Final = 32
+_SIZE_MASK: Final = (1 << SIZE_BITS) - 1
 
 
 class Log:
@@ -175,7 +176,7 @@ class Log:
         Raises:
             Corruption: it was damaged.
         """
-        offset, size = location >> _SIZE_BITS, location & _SIZE_MASK
+        offset, size = location >> SIZE_BITS, location & _SIZE_MASK
         data = self.look(size, offset)
         found = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
         if isinstance(found, form.Bad):
@@ -319,11 +320,6 @@ class Log:
             OSError: how much is durable is unknown from now on.
         """
         self._fs.sync(self.file.fd)
-
-
-def pack_location(record: form.Record) -> int:
-    """Return the location of *record*."""
-    return record.offset << _SIZE_BITS | record.end - record.offset
 
 
 def _write_through(fs: FileSystem, fd: int, parts: Iterable[bytes]) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.changes import UNCOUNTED
-from litesess.engine.log import Log, pack_location
+from litesess.engine.log import SIZE_BITS, Log
 from litesess.engine.runs import Run
 from litesess.engine.snapshot import Snapshot
 from litesess.engine.touches import Touches
@@ -70,7 +70,7 @@ class Table:
                     self._note_owner(form.owner_of(payload), key)
                 elif self.uncounted:
                     self.uncounted.discard(key)
-                self.puts[key] = pack_location(record)
+                self.puts[key] = record.offset << SIZE_BITS | record.end - record.offset
                 if self.touches:
                     self.touches.pop(key, None)
             elif kind == form.TOUCH:
