@@ -22,6 +22,7 @@ from litesess.engine import (
     Put,
     Touch,
     log,
+    snapshot,
 )
 from litesess.engine.lock import FileLock
 from litesess.engine.means import NO_HOOKS
@@ -140,7 +141,8 @@ def content(engine: Engine) -> dict[bytes, tuple[bytes, float]]:
 
 
 def small_files(monkeypatch: Any) -> None:
-    """Reserve little, so that a simulated disk is quick to copy."""
+    """Reserve little, so that a simulated disk is quick to copy, and map few snapshots."""
+    monkeypatch.setattr(snapshot, "MAPPED_BYTES", 1024)
     monkeypatch.setattr(log, "RESERVE_STEP", 2048)
     monkeypatch.setattr(log, "DELETE_RESERVE", 512)
 
