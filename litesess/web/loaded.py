@@ -185,9 +185,10 @@ class Loaded:
         return rules.expiry(settings, self.own_cookie(), owner, created_at, now)
 
     def has_life(self) -> bool:
-        """Return whether the cookie has an end; otherwise it ends with the browser."""
+        """Return whether the stored session's cookie has an end, and not that of the browser."""
+        assert self.record is not None
         settings = self.rules.session_settings or self.settings()
-        return life_ends_at(settings, self.own_cookie() or {}, 0.0) is not None
+        return life_ends_at(settings, self.record.cookie or {}, 0.0) is not None
 
     def ends_at(self, record: Record) -> float:
         """Return the end of a stored session: its stored expiry or the options' one, if sooner.

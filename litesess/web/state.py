@@ -226,7 +226,7 @@ class State(Loaded):
         self.status = Status.STORED
         self.is_written = True
         if self.cookie is not None:
-            self.cookie.stored_until(record.expires_at)
+            self.cookie.stored(record.cookie, record.expires_at)
 
     def prolonged(self, expires_at: float, now: float) -> None:
         """Take note that only the session's life was prolonged.
@@ -239,7 +239,7 @@ class State(Loaded):
         record.expires_at = expires_at
         self.written_at = now
         if self.cookie is not None:
-            self.cookie.stored_until(expires_at)
+            self.cookie.stored(record.cookie, expires_at)
 
     def is_https(self) -> bool:
         """Return whether the client's request came by https, or counts as if it had."""

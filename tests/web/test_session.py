@@ -619,6 +619,21 @@ def day(clock):
     return site
 
 
+def test_after_a_save_the_cookie_is_as_another_request_has_changed_it(site):
+    site.visit(write(n=1))
+    tab = site.new_browser()
+    tab.cookies.update(site.browser.cookies)
+
+    def act(session):
+        assert session.cookie.original_max_age is None
+        site.visit(lambda other: setattr(other.cookie, "max_age", 60), by=tab)
+        session["n"] = 2
+        session.save()
+        return session.cookie.original_max_age
+
+    assert site.visit(act).value == 60
+
+
 def test_max_age_counts_down_and_original_max_age_does_not(day):
     day.clock.advance(100)
     ages = day.visit(lambda s: (s.cookie.max_age, s.cookie.original_max_age)).value

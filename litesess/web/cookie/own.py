@@ -164,10 +164,11 @@ class SessionCookie:
         """Return when a session that is used at *now* expires; None: the store's ttl decides."""
         return life_ends_at(self.settings, self.changes, now)
 
-    def stored_until(self, expires_at: float) -> None:
-        """Take note of when the session expires as it is stored now."""
-        self._ends_at = expires_at
+    def stored(self, changes: Mapping[str, Any] | None, expires_at: float) -> None:
+        """Take note of the session's own settings, and of its expiry, as they are stored now."""
+        self.changes = dict(changes or ())
         self.changed = None
+        self._ends_at = expires_at
 
     def _final(self) -> float | None:
         if "max_age" in self.changes:
