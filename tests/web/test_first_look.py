@@ -12,6 +12,7 @@ import pytest
 from litesess import MemoryStore
 from litesess.integrations.flask import Litesess
 from litesess.testing import FakeClock
+from litesess.web import visit_of
 from tests.tools.apps import SECRET, Site, WatchedMemoryStore, look, write
 
 THREADS = 4
@@ -107,6 +108,14 @@ def test_threads_that_read_at_once_get_the_same_objects():
 
     for _ in range(30):
         assert site.visit(act).value is True  # the same objects, so that changes in place meet
+
+
+def test_a_request_has_the_lock_that_gevent_has_put_in_place_since_the_import(monkeypatch):
+    """``gunicorn --preload`` makes the app before its gevent workers replace the locks."""
+    site = Site()
+    monkeypatch.setattr(threading, "_CRLock", None)  # as gevent.monkey does
+    lock = site.visit(lambda session: visit_of(session).lock).value
+    assert type(lock) is threading._RLock
 
 
 class SwitchingStore(WatchedMemoryStore):
