@@ -170,19 +170,6 @@ class Log:
         """The length of the file in bytes."""
         return self._fs.size(self.file.fd)
 
-    def record(self, location: int) -> form.Record:
-        """Return the record at *location*.
-
-        Raises:
-            Corruption: it was damaged.
-        """
-        offset, size = location >> SIZE_BITS, location & _SIZE_MASK
-        data = self.look(size, offset)
-        found = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
-        if isinstance(found, form.Bad):
-            raise Corruption(self.path, offset, found.reason)
-        return found
-
     def look(self, size: int, offset: int) -> bytes:
         """Return the bytes at *offset*; fewer only at the end of the file.
 
@@ -199,15 +186,20 @@ class Log:
         Raises:
             Corruption: the record was damaged.
         """
-        found = self._last_entry
+        last = self._last_entry
         # A request that writes asks for the same record twice: to load, and to merge.
-        if found[0] != location or found[1] != key:
-            record = self.record(location)
-            entry = form.entry_in(record, key)
-            if entry is None:
-                raise Corruption(self.path, record.offset, "the record stores another key")
-            found = self._last_entry = location, key, entry
-        return found[2]
+        if last[0] == location and last[1] == key:
+            return last[2]
+        offset = location >> SIZE_BITS
+        data = self.look(location & _SIZE_MASK, offset)
+        record = form.decode_record(data, 0, offset, self.salt_crc, self.cipher)
+        if isinstance(record, form.Bad):
+            raise Corruption(self.path, offset, record.reason)
+        entry = form.entry_in(record, key)
+        if entry is None:
+            raise Corruption(self.path, offset, "the record stores another key")
+        self._last_entry = location, key, entry
+        return entry
 
     def has_room(self, end: int) -> bool:
         """Return whether records can end at *end*, with the reserve for deletions after them."""
