@@ -138,11 +138,14 @@ class _Commit:
     def __init__(self, visit: Visit, *, is_outside: bool = False) -> None:
         self._visit = visit
         self._is_outside = is_outside
+        self._runs_on = False  # the app, in the body of the response
 
     def end(self, _request: Request) -> None:
         """Take the session out of the environ, so that another request with it gets its own."""
         if not self._visit.is_late:
             self._visit.is_abandoned = True
+        if not self._runs_on:
+            self._visit.leave()
 
     def __call__(self, request: Request, response: Response) -> None:
         visit = self._visit
@@ -169,7 +172,8 @@ class _Commit:
             cookies = []
         response.headerlist = visit.decorate(response.headerlist, cookies)
         body = response.app_iter
-        if isgenerator(body):  # the app runs on in there
+        if isgenerator(body):
+            self._runs_on = True
             length = response.content_length
             response.app_iter = self._until_the_end(body)
             response.content_length = length  # which WebOb forgets with another body
@@ -191,6 +195,7 @@ class _Commit:
             yield from body
         finally:
             self._visit.finish_late()
+            self._visit.leave()
 
 
 def _excuse(response: Response) -> None:

@@ -127,6 +127,7 @@ class SessionMiddleware:
                     response.finish()  # it has called write(), or not answered
                 else:
                     response.send()
+                visit.leave()
                 return body
         except StoreUnavailable as error:
             _close(body)
@@ -141,7 +142,7 @@ class SessionMiddleware:
             else:
                 response.abandon()
             raise
-        return _Body(response, body, answers_for_the_store=self._answers_for_the_store)
+        return _Body(visit, response, body, answers_for_the_store=self._answers_for_the_store)
 
 
 def _is_handled(error: BaseException, environ: WSGIEnvironment) -> bool:
@@ -296,11 +297,17 @@ class _StrictResponse(_Response):
 class _Body:
     """The app's iterable, which decides when the headers leave."""
 
-    __slots__ = ("_answers_for_the_store", "_body", "_is_closed", "_items", "_response")
+    __slots__ = ("_answers_for_the_store", "_body", "_is_closed", "_items", "_response", "_visit")
 
     def __init__(
-        self, response: _Response, body: Iterable[bytes], *, answers_for_the_store: bool
+        self,
+        visit: Visit,
+        response: _Response,
+        body: Iterable[bytes],
+        *,
+        answers_for_the_store: bool,
     ) -> None:
+        self._visit = visit
         self._response = response
         self._answers_for_the_store = answers_for_the_store
         self._body = body
@@ -344,3 +351,4 @@ class _Body:
             if self._items is None and not self._response.is_sent:
                 self._response.abandon()  # no client read it
             self._response.finish()
+            self._visit.leave()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import webob
 from flask import Flask
@@ -149,6 +152,47 @@ def test_the_session_of_a_request_that_is_over_can_still_be_looked_at():
     held = again.environ[KEY]
     again.get_response(app)
     assert (held["n"], again.environ[KEY] is held) == (1, False)
+
+
+class Held:
+    """Something that a server puts into the environ."""
+
+
+def raw_untouched(_act, store):
+    return SessionMiddleware(hello, secret=SECRET, store=store)
+
+
+def raw_write(act, store):
+    def app(environ, start_response):
+        act(environ[KEY])
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"hello")
+        return []
+
+    return SessionMiddleware(app, secret=SECRET, store=store)
+
+
+@pytest.mark.parametrize("app", [*APPS, raw_untouched, raw_write])
+def test_the_environ_of_a_request_that_is_over_goes_at_once(app):
+    """It was kept until the collector of garbage came, with the server's objects in it."""
+    served = app(Failing(0), MemoryStore())
+    environ, held = environ_of(), Held()
+    environ["server.object"], gone = held, weakref.ref(held)
+    del held
+    gc.disable()
+    try:
+        serve(served, environ)
+        del environ
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_session_that_was_not_looked_at_can_be_loaded_when_its_request_is_over():
+    store = MemoryStore()
+    (set_cookie,) = serve(raw(Failing(0), store), environ_of()).set_cookies
+    environ = environ_of(HTTP_COOKIE=set_cookie.partition(";")[0])
+    serve(raw_untouched(None, store), environ)
+    assert environ[KEY]["n"] == 1
 
 
 def test_a_session_that_was_taken_out_of_the_environ_is_there_again():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The key in the environ under which a request's session is always found again.
 _IN_HAND: Final = "litesess.flask"
+#: In the environ of a request whose response is made while it is sent.
+_STREAMS: Final = "litesess.flask.streams"
 
 
 class LitesessInterface(SessionInterface):
@@ -57,6 +59,7 @@ class LitesessInterface(SessionInterface):
         cookies = visit.commit(is_unset=self._is_unset(session))
         announce(response, visit, cookies)
         if response.is_streamed and not response.direct_passthrough:
+            request.environ[_STREAMS] = True
             response.response = Stream(response, session, partial(self._finish, session))
 
     def start_over(self, _app: object, **_signal: Any) -> None:
@@ -80,12 +83,16 @@ class LitesessInterface(SessionInterface):
         visit = visit_of(session)
         if visit.is_late and visit.status is not Status.UNREAD:
             self._finish(session)
+        if _STREAMS not in visit.environ:
+            visit.leave()
 
     def _finish(self, session: FlaskSession) -> None:
         visit_of(session).finish_late(is_unset=self._is_unset(session))
 
     def _is_unset(self, session: FlaskSession) -> bool:
-        return visit_of(session).environ.get(self.manager.environ_key) is None
+        environ = visit_of(session).environ
+        # Not if the request is over, so that the session has left the environ.
+        return _IN_HAND in environ and environ.get(self.manager.environ_key) is None
 
 
 def _session_in_hand() -> FlaskSession | None:

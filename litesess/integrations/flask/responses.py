@@ -121,3 +121,4 @@ class Stream:
                 close()
         finally:
             self._finish()
+            visit_of(self._session).leave()
