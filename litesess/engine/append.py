@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from litesess.engine import format as form
 from litesess.engine.directory import Directory
-from litesess.engine.follow import SEEN_FOR, CurrentLog, Follower
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.engine.fs import is_interruption, store_error
 from litesess.engine.log import Log
 from litesess.engine.means import Limits, Means
@@ -202,8 +202,7 @@ class Appender:
             current = follower.catch_up()
             if current.log is not log:
                 continue
-            now = self._monotonic()
-            if now - follower.seen_at <= SEEN_FOR or follower.is_there(log, now):
+            if follower.is_there(log, self._monotonic()):
                 return current
             # Under the lock no process seals it: it was deleted, or recovered by one that did not
             # know of this one.

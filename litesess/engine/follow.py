@@ -30,8 +30,6 @@ from litesess.errors import Corruption, StoreFailed
 #: A process relies for so long, in seconds, on a log's being the one that bears its name: asking
 #: makes the next sync dearer.
 _LINKED_FOR: Final = 1.0
-#: And for so long on its being there: far less than it takes to delete it and to ask again.
-SEEN_FOR: Final = 1e-4
 
 
 class CurrentLog:

@@ -7,9 +7,12 @@ from typing import Final
 
 from litesess.engine.changes import Entry
 from litesess.engine.commit import Committer
-from litesess.engine.follow import SEEN_FOR, CurrentLog, Follower
+from litesess.engine.follow import CurrentLog, Follower
 from litesess.errors import Corruption
 
+#: A read relies for so long, in seconds, on the log's having been there: far less than it takes
+#: to delete it and to ask again.
+_SEEN_FOR: Final = 1e-4
 #: A half-written record that stays for so long, in seconds, was left by a killed writer.
 _TORN_AFTER: Final = 0.05
 
@@ -56,7 +59,7 @@ class Reader:
         # of many reads at once: where threads wait for the interpreter, a call that gives it up
         # costs a switch of threads.
         now = self._monotonic()
-        if now - follower.seen_at > SEEN_FOR and not follower.is_there(current.log, now):
+        if now - follower.seen_at > _SEEN_FOR and not follower.is_there(current.log, now):
             current = self._look_again(now)
         return current.view.get(key)
 
