@@ -44,7 +44,7 @@ from tests.tools.engines import (
 from tests.tools.simdisk import SimDisk
 from tests.tools.sweeps import every_errno, every_flip, every_lost_record, every_sync
 
-NONCES = int(os.environ.get("LITESESS_NONCES", "50000"))
+NONCES = int(os.environ.get("LITESESS_NONCES", "10000"))
 #: LITESESS_CRASH_SEEDS sets how many random workloads are run.
 CRASH_SEEDS = int(os.environ.get("LITESESS_CRASH_SEEDS", "2"))
 

@@ -19,8 +19,8 @@ from tests.tools.sweeps import (
     every_sync,
 )
 
-STORES = int(os.environ.get("LITESESS_SWEEP_STORES", "2"))
-SEEDS = int(os.environ.get("LITESESS_SWEEP_SEEDS", "8"))
+STORES = int(os.environ.get("LITESESS_SWEEP_STORES", "1"))
+SEEDS = int(os.environ.get("LITESESS_SWEEP_SEEDS", "4"))
 
 
 @pytest.fixture(autouse=True)

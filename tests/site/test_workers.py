@@ -19,7 +19,7 @@ import requests
 from tests.tools.servers import SECRET, TOOLS, Client, Server, gunicorn, wait_until
 
 #: LITESESS_REQUESTS sets how many are sent in each test (docs/testing.rst).
-REQUESTS = int(os.environ.get("LITESESS_REQUESTS", "2000"))
+REQUESTS = int(os.environ.get("LITESESS_REQUESTS", "1000"))
 CLIENTS = 8
 CUT_OFF = requests.ConnectionError, requests.exceptions.ChunkedEncodingError
 
@@ -181,7 +181,7 @@ def test_each_answer_of_four_workers_agrees_with_the_model(serve, options):
 def test_a_reload_loses_nothing(serve, options, workers):
     """HUP: new workers start before the old ones end."""
     with serve(workers, *options) as server, visiting(server, CLIENTS) as visitors:
-        threads = let_visit(visitors, REQUESTS // CLIENTS // 5)
+        threads = let_visit(visitors, REQUESTS // CLIENTS // 10)
         reloads = 0
         while any(thread.is_alive() for thread in threads):
             before = set(workers_of(server))
@@ -210,7 +210,7 @@ def test_a_reload_loses_nothing(serve, options, workers):
 @pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each loads", "preload"])
 def test_a_worker_killed_every_200_ms_costs_only_its_own_answers(serve, options):
     with serve(4, *options) as server, visiting(server, CLIENTS) as visitors:
-        threads = let_visit(visitors, REQUESTS // CLIENTS)
+        threads = let_visit(visitors, REQUESTS // CLIENTS // 2)
         rng = random.Random(1)
         kills = 0
         while any(thread.is_alive() for thread in threads):
