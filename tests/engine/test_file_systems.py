@@ -72,9 +72,7 @@ def give_up(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept_in", ["log", "small snapshot", "large snapshot"])
-def test_a_medium_that_stops_answering_is_an_error_and_kills_nobody(
-    tmp_path, kept_in, monkeypatch
-):
+def test_a_medium_that_stops_answering_is_an_error_and_kills_nobody(tmp_path, kept_in, monkeypatch):
     if kept_in == "large snapshot":
         monkeypatch.setattr(snapshot, "MAPPED_BYTES", 0)
     with file_system("ext4", tmp_path) as where:
