@@ -85,12 +85,12 @@ class SessionFactory:
         if visit is None:
             visit = manager.visit_class(manager, environ)
             visit.is_abandoned = True
-            request.add_response_callback(_Commit(visit, is_outside=True))
+            request.add_response_callback(_Commit(visit, self._in_hand, is_outside=True))
             return visit
         environ[self._in_hand] = visit
         if key not in environ or manager.make_room(environ) is environ:
             environ[key], environ[STORE_KEY] = manager.session_class(visit), manager.store
-        commit = _Commit(visit)
+        commit = _Commit(visit, self._in_hand)
         request.add_response_callback(commit)
         request.add_finished_callback(commit.end)
         return visit
@@ -135,8 +135,9 @@ class _Attempt:
 class _Commit:
     """Stores a session before its response leaves."""
 
-    def __init__(self, visit: Visit, *, is_outside: bool = False) -> None:
+    def __init__(self, visit: Visit, in_hand: str, *, is_outside: bool = False) -> None:
         self._visit = visit
+        self._in_hand = in_hand  # where the environ holds the visit
         self._is_outside = is_outside
         self._runs_on = False  # the app, in the body of the response
 
@@ -145,7 +146,10 @@ class _Commit:
         if not self._visit.is_late:
             self._visit.is_abandoned = True
         if not self._runs_on:
-            self._visit.leave()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._visit.leave(self._in_hand, "webob.adhoc_attrs")  # there WebOb keeps request.session
 
     def __call__(self, request: Request, response: Response) -> None:
         visit = self._visit
@@ -195,7 +199,7 @@ class _Commit:
             yield from body
         finally:
             self._visit.finish_late()
-            self._visit.leave()
+            self._leave()
 
 
 def _excuse(response: Response) -> None:

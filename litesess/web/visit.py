@@ -15,14 +15,10 @@ from litesess.errors import (
 from litesess.web import announcing, ending, saving
 from litesess.web.actions import Actions
 from litesess.web.caching import Headers, guard_caches, vary_by_cookie
-from litesess.web.cookie import CookieSettings
 from litesess.web.loaded import UNSTORED, Move, Status
 from litesess.web.state import log_outage
 
 logger = logging.getLogger("litesess")
-
-#: What a session may ask of its environ: texts, and the settings that were found at its beginning.
-_KEPT = (str, CookieSettings)
 
 
 class Visit(Actions):
@@ -177,16 +173,21 @@ class Visit(Actions):
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not self.rules.options.keep_on_error:
             self.is_abandoned = True
 
-    def leave(self) -> None:
+    def leave(self, *names: str) -> None:
         """Let the environ go, as the request is over; the session can still be looked at.
 
-        The environ holds the session, or objects that do.  As the two refer to each other, both
-        would stay until the collector of garbage comes, with all that the server has put there, and
-        the next request would find no warm memory.
+        The environ holds the session.  As the two refer to each other, both would stay until the
+        collector of garbage comes, with all that the server has put there, and the next request
+        would find no warm memory.
+
+        Args:
+            *names: those under which the environ holds the session, too, or objects that do.
         """
-        self.environ = {
-            name: value for name, value in self.environ.items() if isinstance(value, _KEPT)
-        }
+        environ = dict(self.environ)
+        environ.pop(self.rules.environ_key, None)
+        for name in names:
+            environ.pop(name, None)
+        self.environ = environ
 
     def finish_unanswered(self, *, is_unset: bool = False) -> None:
         """Commit the changes of a request without a response; log those that need a cookie.

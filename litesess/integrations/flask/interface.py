@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import has_request_context, request
 from flask.sessions import SessionInterface, SessionMixin
 
-from litesess.integrations.flask.responses import Stream, announce
+from litesess.integrations.flask.responses import IN_HAND, Stream, announce, leave
 from litesess.integrations.flask.session import FlaskManager, FlaskSession
 from litesess.web import REFUSED, STORE_KEY, Status, visit_of
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
 
-#: The key in the environ under which a request's session is always found again.
-_IN_HAND: Final = "litesess.flask"
 #: In the environ of a request whose response is made while it is sent.
 _STREAMS: Final = "litesess.flask.streams"
 
@@ -36,7 +34,7 @@ class LitesessInterface(SessionInterface):
         manager, environ = self.manager, request.environ
         session = manager.open_anywhere(environ)
         assert isinstance(session, FlaskSession)
-        environ[_IN_HAND] = session
+        environ[IN_HAND] = session
         if isinstance(environ.get(manager.environ_key, session), FlaskSession):
             environ[manager.environ_key] = session
             environ[STORE_KEY] = manager.store
@@ -84,7 +82,7 @@ class LitesessInterface(SessionInterface):
         if visit.is_late and visit.status is not Status.UNREAD:
             self._finish(session)
         if _STREAMS not in visit.environ:
-            visit.leave()
+            leave(session)
 
     def _finish(self, session: FlaskSession) -> None:
         visit_of(session).finish_late(is_unset=self._is_unset(session))
@@ -92,9 +90,9 @@ class LitesessInterface(SessionInterface):
     def _is_unset(self, session: FlaskSession) -> bool:
         environ = visit_of(session).environ
         # Not if the request is over, so that the session has left the environ.
-        return _IN_HAND in environ and environ.get(self.manager.environ_key) is None
+        return IN_HAND in environ and environ.get(self.manager.environ_key) is None
 
 
 def _session_in_hand() -> FlaskSession | None:
-    session = request.environ.get(_IN_HAND) if has_request_context() else None
+    session = request.environ.get(IN_HAND) if has_request_context() else None
     return session if isinstance(session, FlaskSession) else None

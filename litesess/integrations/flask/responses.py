@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from litesess.integrations.flask.session import FlaskSession
     from litesess.web import Visit
 
+#: The key in the environ under which a request's session is always found again.
+IN_HAND: Final = "litesess.flask"
 #: The attribute of a response for the cookies that a request has put into its headers.
 _ADDED: Final = "litesess_cookies"
 #: The key in the environ for a request's additions to the headers of a shared response.
@@ -80,6 +82,11 @@ def _with_session(response: Response, environ: WSGIEnvironment) -> Headers:
     return headers
 
 
+def leave(session: FlaskSession) -> None:
+    """Let the environ of a request go that is over; see :meth:`Visit.leave`."""
+    visit_of(session).leave(IN_HAND, _OWN, "werkzeug.request")
+
+
 class Stream:
     """A body that is made while it is sent; its session is committed at its end if it succeeds."""
 
@@ -121,4 +128,4 @@ class Stream:
                 close()
         finally:
             self._finish()
-            visit_of(self._session).leave()
+            leave(self._session)
