@@ -52,9 +52,13 @@ class Reader:
             OSError: a file could not be read.
         """
         follower = self._follower
-        current = follower.catch_up() if follower.is_shared else follower.current
-        if current.bad is not None:
-            self._judge_in_time(current.bad.offset)
+        if follower.is_shared:
+            current = follower.catch_up()
+            bad = current.bad
+            if bad is not None:
+                self._judge_in_time(bad.offset)
+        else:
+            current = follower.current
         # The operator who deletes the directory to end all sessions means it.  Not asked by each
         # of many reads at once: where threads wait for the interpreter, a call that gives it up
         # costs a switch of threads.

@@ -41,9 +41,6 @@ class Record:
     """A stored session.
 
     Attributes:
-        data: the session's values by key; decoded when they are first asked for.
-        frames: the same, each encoded; if a value can't be stored, the first look at this raises
-            :class:`~litesess.EncodeError`.
         created_at: the time of its creation, in Unix seconds.
         expires_at: the time from which it counts as absent, in Unix seconds.
         cookie: the cookie settings that the app changed on this session, or None.
@@ -56,21 +53,18 @@ class Record:
     """
 
     __slots__ = (
+        "_data",
+        "_frames",
         "client",
         "cookie",
         "created_at",
-        "data",
         "expires_at",
-        "frames",
         "is_moved",
         "last_seen_at",
         "owner",
         "replaced_version",
         "version",
     )
-
-    data: dict[str, Any]
-    frames: codec.Frames
 
     def __init__(
         self,
@@ -89,10 +83,12 @@ class Record:
             ConfigTypeError: *owner* is of another type than str, int or None.
             EncodeError: *owner* has a lone surrogate.
         """
+        self._frames: codec.Frames | None
+        self._data: dict[str, Any] | None
         if isinstance(data, codec.Encoded):
-            self.frames = data.frames
+            self._frames, self._data = data.frames, None
         else:
-            self.data = dict(data)
+            self._frames, self._data = None, dict(data)
         self.created_at = created_at
         self.expires_at = expires_at
         self.cookie = cookie
@@ -104,19 +100,27 @@ class Record:
         #: The version that an update has found, and made this of.
         self.replaced_version = 0
 
-    def __getattr__(self, name: str) -> Any:
-        """Make data of frames, or frames of data, at the first look: most are never asked for."""
-        if name == "data":
-            self.data = self.copy_data()
-            return self.data
-        if name == "frames":
-            self.frames = codec.encode_items(self.data)
-            return self.frames
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @property
+    def data(self) -> dict[str, Any]:
+        """The session's values by key; decoded when they are first asked for."""
+        if self._data is None:
+            self._data = self.copy_data()
+        return self._data
 
     def copy_data(self) -> dict[str, Any]:
         """Return the session's values as new objects."""
         return codec.decode_all(self.frames)
+
+    @property
+    def frames(self) -> codec.Frames:
+        """The session's values by key, each encoded.
+
+        Raises:
+            EncodeError: a value can't be stored.
+        """
+        if self._frames is None:
+            self._frames = codec.encode_items(self._data or {})
+        return self._frames
 
     def __repr__(self) -> str:
         # The values are the user's secrets, and reprs end up in logs.

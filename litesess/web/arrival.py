@@ -41,7 +41,8 @@ class Arrival:
     has_cookie: bool = False
     #: Whether that has the name that browsers take over https alone.
     is_host: bool = False
-    #: Whether it came by https, or counts as if it had; None: that makes no difference so far.
+    #: Whether it came by https, or counts as if it had; None: that makes no difference so far, and
+    #: a proxy's headers may still be applied further in.
     is_https: bool | None = None
     #: The ids in cookies that don't count, as they have the other name.
     ignored: Sequence[str] = ()
@@ -64,9 +65,9 @@ def arrival_of(request: Request) -> Arrival:
         if came is not None:
             return came
     came = arrival_by(request, rules.signer.verified(header))
-    if came.has_cookie:
+    if host_signer is not None and came.has_cookie:
         came.is_https = rules.is_https(request.environ)
-        if came.is_https and host_signer is not None:
+        if came.is_https:
             _leave_planted_out(request, came)
     return came
 

@@ -153,9 +153,10 @@ class Manager(Rules):
 
     def _watch(self, environ: Mapping[str, Any]) -> None:
         """At the first request of a process: let the collector begin."""
-        self._watched_by = os.getpid()
         # The class: RLock is a function.  Only now: gevent may have replaced it since the import.
+        # Order: first, as other threads go on when they see the process id.
         self.lock_class = type(RLock())
+        self._watched_by = os.getpid()
         collector.watch(self.store)
         if environ.get("wsgi.multiprocess") and isinstance(self.store, MemoryStore):
             self.warn_once(

@@ -129,20 +129,31 @@ class SessionMiddleware:
                     response.send()
                 visit.leave()
                 return body
-        except StoreUnavailable as error:
-            _close(body)
-            if response.is_sent or not self._answers_for_the_store:
-                response.abandon()
-                raise
-            return response.refuse(error)
         except BaseException as error:
-            _close(body)
-            if _is_handled(error, environ):
-                response.finish()
-            else:
-                response.abandon()
-            raise
+            try:
+                answer = self._answer_to(error, response, environ)
+            finally:
+                _close(body)
+            if answer is None:
+                raise
+            return answer
         return _Body(visit, response, body, answers_for_the_store=self._answers_for_the_store)
+
+    def _answer_to(
+        self, error: BaseException, response: _Response, environ: WSGIEnvironment
+    ) -> list[bytes] | None:
+        """End a request that has failed; return the answer in place of the app's, if any."""
+        if (
+            isinstance(error, StoreUnavailable)
+            and self._answers_for_the_store
+            and not response.is_sent
+        ):
+            return response.refuse(error)
+        if _is_handled(error, environ):
+            response.finish()
+        else:
+            response.abandon()
+        return None
 
 
 def _is_handled(error: BaseException, environ: WSGIEnvironment) -> bool:

@@ -175,7 +175,7 @@ class State(Loaded):
             verified, record = chosen
             self.client_id = verified.session_id
             self.is_stale = verified.is_stale
-            if came.is_https and not verified.is_secure:
+            if not (verified.is_secure or self.is_host) and self.is_https():
                 self.is_stale |= self._is_to_be_secure(record)
             self.seen_at = record.last_seen_at
             self.load(verified.session_id, record, verified.key)

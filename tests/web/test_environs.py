@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
 import webob
-from flask import Flask
+from flask import Flask, copy_current_request_context, request
+from flask import Response as FlaskResponse
 from pyramid.config import Configurator
 from pyramid.response import Response
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from litesess import ConfigError, MemoryStore, SessionMiddleware, WALStore
+from litesess import ConfigError, MemoryStore, SessionMiddleware, StoreUnavailable, WALStore
 from litesess.integrations.flask import Litesess
 from litesess.integrations.flask import session as flask_session
 from litesess.integrations.pyramid import SessionFactory
+from litesess.web import visit_of
 from tests.tools.apps import (
     COOKIE,
     KEY,
@@ -193,6 +197,85 @@ def test_a_session_that_was_not_looked_at_can_be_loaded_when_its_request_is_over
     environ = environ_of(HTTP_COOKIE=set_cookie.partition(";")[0])
     serve(raw_untouched(None, store), environ)
     assert environ[KEY]["n"] == 1
+
+
+def test_a_copied_context_of_flask_ends_no_request():
+    """Its end in another thread took the session's environ away in the middle of the request."""
+    app = Flask("shop")
+    app.config.update(SECRET_KEY=SECRET, LITESESS_STORE=MemoryStore(), LITESESS_UNSET="destroy")
+    Litesess(app)
+    shared = FlaskResponse("constant")
+
+    def work_elsewhere():
+        thread = threading.Thread(target=copy_current_request_context(lambda: None))
+        thread.start()
+        thread.join()
+
+    @app.get("/in")
+    def log_in():
+        work_elsewhere()
+        flask_session["n"] = 1
+        return shared
+
+    @app.get("/out")
+    def log_out():
+        work_elsewhere()
+        request.environ.pop(KEY)
+        return "bye"
+
+    client = app.test_client()
+    assert len(client.get("/in").headers.getlist("Set-Cookie")) == 1
+    assert "Max-Age=0" in client.get("/out").headers["Set-Cookie"]
+
+
+def test_a_body_that_can_t_be_closed_does_not_keep_its_request_open():
+    class Away(MemoryStore):
+        def create(self, key, record):
+            raise StoreUnavailable("away")
+
+    class Unclosable(list):
+        def close(self):
+            raise Boom
+
+    def app(environ, start_response):
+        environ[KEY]["n"] = 1
+        start_response("200 OK", [])
+        return Unclosable([b"hello"])
+
+    environ = environ_of()
+    with pytest.raises(Boom):
+        serve(SessionMiddleware(app, secret=SECRET, store=Away()), environ)
+    assert visit_of(environ[KEY]).is_over
+
+
+@pytest.mark.parametrize("secure", [True, "auto"])
+def test_a_proxy_s_header_counts_that_is_applied_behind_a_look_at_the_session(secure):
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/login":
+            environ[KEY].login("bob")
+        environ[KEY]["n"] = 1
+        return hello(environ, start_response)
+
+    behind_a_proxy = ProxyFix(app)
+
+    def looking(environ, start_response):
+        environ[KEY].get("n")
+        return behind_a_proxy(environ, start_response)
+
+    store = MemoryStore()
+    browser = Browser(
+        SessionMiddleware(
+            looking,
+            secret=SECRET,
+            store=store,
+            cookie_name="sid",
+            cookie={"secure": secure, "max_age": 3600},
+        )
+    )
+    for path in "/", "/login":
+        (set_cookie,) = browser.get(path, HTTP_X_FORWARDED_PROTO="https").all("Set-Cookie")
+        assert "Secure" in set_cookie
+    assert len(store.find("bob")) == 1
 
 
 def test_a_session_that_was_taken_out_of_the_environ_is_there_again():

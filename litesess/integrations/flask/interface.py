@@ -81,7 +81,8 @@ class LitesessInterface(SessionInterface):
         visit = visit_of(session)
         if visit.is_late and visit.status is not Status.UNREAD:
             self._finish(session)
-        if _STREAMS not in visit.environ:
+        # A copy of the request's context, which a view has given to another thread, ends before.
+        if visit.is_late and _STREAMS not in visit.environ:
             leave(session)
 
     def _finish(self, session: FlaskSession) -> None:
