@@ -586,16 +586,23 @@ HEADERS = {
 def test_a_hostile_cookie_header_costs_little(header):
     """CVE-2024-7592 (http.cookies), CVE-2024-52804 (Tornado): quadratic time."""
     site = Site(secret=[SECRET, SECRET[::-1]])
-    environ = environ_of(HTTP_COOKIE=header)
-    environ |= {"test.action": look, "test.shape": None, "test.result": []}
-    took = []
-    for _ in range(5):
-        began = time.process_time()
-        response = serve(site.middleware, dict(environ))
-        took.append(time.process_time() - began)
-    assert (response.body, response.said) == (b"hello", "")
-    assert environ["test.result"] == [{}] * 5
-    assert min(took) < 0.05
+
+    def cost(header):
+        """Return the seconds of CPU that the quickest of five requests takes."""
+        environ = environ_of(HTTP_COOKIE=header)
+        environ |= {"test.action": look, "test.shape": None, "test.result": []}
+        took = []
+        for _ in range(5):
+            began = time.process_time()
+            response = serve(site.middleware, dict(environ))
+            took.append(time.process_time() - began)
+        assert (response.body, response.said) == (b"hello", "")
+        assert environ["test.result"] == [{}] * 5
+        return min(took)
+
+    once = cost(header)
+    # On a slow machine twice as much may cost twice as much, and not four times.
+    assert once < 0.05 or cost(f"{header}; {header}") < 3 * once
     assert site.store.calls == {}
 
 
