@@ -33,8 +33,8 @@ from litesess.codec import Encoded
 
 PACKAGE: Final = Path(litesess.__file__).parent
 REQUESTS: Final = ("untouched", "read", "increment", "login")
-#: The function that writes to the disk.
-WRITER: Final = "litesess.engine.log", "write"
+#: The module that writes to the disk.
+WRITER: Final = "litesess.engine.fs"
 #: The new value of the changed key.
 MARKER: Final = "7b1c0e2d-marker"
 
@@ -143,7 +143,7 @@ def way_of_a_changed_key(directory: Path) -> list[Step]:
             site(dict(environ), start)
         steps = steps_of(lambda: site(dict(environ), start), marker=MARKER)
     carrying = [step for step in steps if step.carries]
-    written = next(at for at, step in enumerate(carrying) if step[:2] == WRITER)
+    written = next(at for at, step in enumerate(carrying) if step.module == WRITER)
     return carrying[: written + 1]
 
 

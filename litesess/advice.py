@@ -168,6 +168,6 @@ def _in_cookie(attribute: str, known: Collection[str], spelled: Callable[[str], 
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
-    from difflib import get_close_matches  # noqa: PLC0415  # takes 1.5 ms, and only an error needs it
+    from difflib import get_close_matches  # noqa: PLC0415  # slows every start by 1.5 ms, and only an error needs it
 
     return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=_NEAR)), None)

@@ -89,8 +89,7 @@ class Appender:
         """
         try:
             current = self._lock_end(self._lock_timeout if timeout is None else timeout)
-            if self._failure is not None or current.table.last_kind == form.POISON:
-                self.check_sound()
+            self.check_sound()
             if current.bad is not None:
                 self._repair(current)
             if current.unsynced:

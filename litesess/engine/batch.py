@@ -172,7 +172,7 @@ def run(
             record = encode(*encode_changes(changes), sequence + 1, current.durable, offset)
             if deletes_only and not current.log.has_place(offset + len(record)):
                 raise StoreFull(*deletes_only.args) from deletes_only.__cause__
-        except Exception as error:  # noqa: BLE001  # the plan's own: its transact() raises it, and other plans go on
+        except Exception as error:  # noqa: BLE001  # kept for the thread that asked, which raises it; the other plans of the batch go on
             if ticket is leading or isinstance(error, LitesessError):
                 ticket.error = error
             else:

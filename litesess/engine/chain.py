@@ -304,10 +304,9 @@ def check_order(table: Table, record: form.Record) -> None:
         Corruption: it may not.
         DecryptError: it may not, though it was encrypted: an attacker has moved it.
     """
+    check_sequence(table, record, table.log)
     kind = record.kind
     reason = ""
-    if record.sequence != table.sequence + 1:
-        check_sequence(table, record, table.log)
     if not form.PUT <= kind <= form.POISON:
         reason = f"record type {kind} is not known"
     elif kind == form.SEAL:

@@ -47,7 +47,7 @@ class Committer:
     """The writing side of an open store."""
 
     def __init__(self, directory: Directory, follower: Follower, appender: Appender) -> None:
-        self._is_read_only = directory.read_only
+        self._directory = directory
         self._follower = follower
         self._appender = appender
         # Guards: _appender, _is_closed.  Taken before the lock between processes, which does not
@@ -141,7 +141,7 @@ class Committer:
         Raises:
             StoreError: as :meth:`transact`.
         """
-        if self._is_read_only:
+        if self._directory.read_only:
             return None
 
         def work() -> form.Slot:
@@ -156,7 +156,7 @@ class Committer:
         Raises:
             Corruption: the bad end is not that of a write that was cut short.
         """
-        if self._is_read_only or self._append_lock.locked():
+        if self._directory.read_only or self._append_lock.locked():
             return
         try:
             with self._append_lock:
@@ -213,16 +213,15 @@ class Committer:
 
     def check_writable(self) -> None:
         """Raise the :class:`StoreError` that keeps anything from being written, if one does."""
-        if self._is_closed or self._is_read_only:
-            raise self._refusal()
+        self._check_open()
         self._appender.check_sound()
 
-    def _refusal(self) -> StoreError:
-        """Return the error of a write to a store that takes none."""
-        path = self._follower.current.log.path
-        if self._is_read_only:
-            return StoreReadOnly(f"{path}: the store was opened only for reading")
-        return StoreClosed(f"{path}: the store was closed")
+    def _check_open(self) -> None:
+        if self._directory.read_only:
+            path = self._follower.current.log.path
+            raise StoreReadOnly(f"{path}: the store was opened only for reading")
+        if self._is_closed:
+            raise StoreClosed(f"{self._follower.current.log.path}: the store was closed")
 
     def _see_through(self, ticket: Ticket) -> None:
         """Lead the commit, or wait for the thread that leads it, until *ticket* is done."""
@@ -237,9 +236,11 @@ class Committer:
                 if self._progress is not Progress.NONE:
                     self._settle()
                 if not ticket.done:
-                    for other in [*self._waiting]:
-                        if not other.done and (other is ticket or not other.leads_itself):
-                            batch.append(other)  # noqa: PERF401  # before 3.12 a comprehension is a call more, at each write
+                    batch = [
+                        other
+                        for other in [*self._waiting]  # it grows meanwhile
+                        if not other.done and (other is ticket or not other.leads_itself)
+                    ]
                     self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:
@@ -266,8 +267,7 @@ class Committer:
         self._batch = batch
         try:
             try:
-                if self._is_closed or self._is_read_only:
-                    raise self._refusal()
+                self._check_open()
                 self._commit(batch, leading)
             except StoreError as error:
                 fail(batch, error, error.__cause__)
@@ -317,12 +317,7 @@ class Committer:
             # Entries that a plan saw and left as they were must be as durable as a change.
             self._appender.sync(current, end)
         try:
-            # It is, if another thread came to read meanwhile, or if nothing was written.
-            is_read = (
-                current.table.end >= end
-                or self._follower.read_on() is not current
-                or current.table.end >= end
-            )
+            is_read = self._follower.catch_up() is not current or current.table.end >= end
         except (Corruption, DecryptError) as error:
             # Not as it is: a plan that is refused has changed nothing, and these have.
             raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error

@@ -99,10 +99,6 @@ class Follower:
             except IndexError:
                 if not log.has_grown(end):
                     return current
-        return self.read_on()
-
-    def read_on(self) -> CurrentLog:
-        """Do as :meth:`catch_up`, where something was written."""
         with self._lock:
             while True:
                 current = self.current

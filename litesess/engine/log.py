@@ -211,10 +211,7 @@ class Log:
         Raises:
             OSError: it was not all written.
         """
-        fs, fd = self._fs, self.file.fd
-        written = fs.pwrite(fd, data, offset)
-        if written < len(data):
-            write_all(fs, fd, data[written:], offset + written)
+        write_all(self._fs, self.file.fd, data, offset)
 
     def grow(self, end: int) -> int:
         """Lengthen the file with zeros, in whole steps, so that records may end at *end*.

@@ -83,7 +83,7 @@ class Snapshot:
         head: form.Head,
         footer: Footer,
         index: Index,
-        window: mmap.mmap | None = None,
+        window: mmap.mmap | bytes | None = None,
     ) -> None:
         """Take over an open snapshot; see :meth:`open`.
 
@@ -142,15 +142,11 @@ class Snapshot:
         read_index = partial(_read_index, fs, file.fd, footer, size, path)
         # Check it before it is mapped, because a failed read is an error.
         _check_index(path, footer, head.cipher, read_index)
-        is_mapped = start <= MAPPED_BYTES
-        before = start if is_mapped else start % mmap.ALLOCATIONGRANULARITY
-        window: mmap.mmap | None = None
+        is_whole = start <= MAPPED_BYTES
+        before = start if is_whole else start % mmap.ALLOCATIONGRANULARITY
 
         def map_index() -> Index:
-            nonlocal window
             memory = fs.map_private(file.fd, before + size, start - before)
-            if is_mapped:
-                window = memory
             return Index(memory, before, footer, is_encrypted=head.cipher is not None)
 
         try:
@@ -158,6 +154,8 @@ class Snapshot:
         except OSError:  # the file system has none
             memory = b"".join(read_index())
             index = Index(memory, 0, footer, is_encrypted=head.cipher is not None)
+            is_whole = False
+        window = index.inside[0] if is_whole else None
         return cls(fs, file, path, head, footer, index, window)
 
     @property

@@ -139,13 +139,13 @@ class _Commit:
         self._visit = visit
         self._in_hand = in_hand  # where the environ holds the visit
         self._is_outside = is_outside
-        self._runs_on = False  # the app, in the body of the response
+        self._is_streamed = False  # the response's body is a generator of the app's
 
     def end(self, _request: Request) -> None:
         """Take the session out of the environ, so that another request with it gets its own."""
         if not self._visit.is_late:
             self._visit.is_abandoned = True
-        if not self._runs_on:
+        if not self._is_streamed:
             self._leave()
 
     def _leave(self) -> None:
@@ -177,7 +177,7 @@ class _Commit:
         response.headerlist = visit.decorate(response.headerlist, cookies)
         body = response.app_iter
         if isgenerator(body):
-            self._runs_on = True
+            self._is_streamed = True
             length = response.content_length
             response.app_iter = self._until_the_end(body)
             response.content_length = length  # which WebOb forgets with another body

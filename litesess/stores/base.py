@@ -193,7 +193,7 @@ class Store(ABC):
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
 
-    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # for the stores that override this
+    def moved_at(self, key: str) -> float | None:  # noqa: ARG002  # the stores that override this method need it
         """Return when the session that had *key* was given another one, in Unix seconds.
 
         None: none was, or more than ``MOVED_FOR`` ago, or the store does not know.  A request with

@@ -99,9 +99,7 @@ class Changes:
             record: the session as it is stored; no caller of the store has seen it.
             is_moved: whether it was found under the key that another request has moved it to.
         """
-        if (record.last_seen_at or self.now) > self.now:
-            shorten(record, self.now)
-        frames, former = record.frames, record.owner
+        frames, former = shorten(record, self.now).frames, record.owner
         for name in self.removed:
             frames.pop(name, None)
         frames.update(self.frames)

@@ -112,7 +112,7 @@ class _Schedule:
                 self._note(store, None)
             except StoreClosed:
                 self.is_over = True
-            except Exception as error:  # noqa: BLE001  # logged; the thread must go on
+            except Exception as error:  # noqa: BLE001  # whatever fails is logged, and must not end the thread
                 self._note(store, error)
             self.due_at = monotonic() + (store.gc_interval or 0.0)
 

@@ -65,14 +65,9 @@ class EmbeddedStore(Store):
 
     def load(self, key: str) -> Record | None:
         """Return the session, or None if it is missing or has expired."""
-        raw, now = raw_key(key), self.clock()
-        entry = self._engine.get(raw)
-        if entry is None or entry.expires_at <= now:
-            return None
-        content = packed.unpack(raw, entry)
-        if not isinstance(content, Record):
-            return None
-        return shorten(content, now) if (content.last_seen_at or now) > now else content
+        now = self.clock()
+        content = look_up(self._engine, raw_key(key), now)
+        return shorten(content, now) if isinstance(content, Record) else None
 
     def moved_at(self, key: str) -> float | None:
         """Return when a session was given another key than *key*; see :meth:`Store.moved_at`."""

@@ -116,10 +116,7 @@ def splice(
     last, _, places = _last
     if last is not packed:  # another thread has unpacked another one meanwhile
         _, places = _parse(packed, _HEAD.size + sum(_HEAD.unpack_from(packed)[2:]))
-    edits = {}
-    for key in removed:
-        if key in places:
-            edits[places[key]] = b""
+    edits = {places[key]: b"" for key in removed if key in places}
     added = []
     for key, frame in frames.items():
         key_bytes = key.encode()

@@ -113,7 +113,7 @@ def SessionTestApp(app: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N
         ConfigError: WebTest is not installed.
     """
     try:
-        import webtest  # noqa: PLC0415  # optional; edit_session() does without it
+        import webtest  # noqa: PLC0415  # an optional package, and edit_session() works without it
     except ImportError as error:
         raise ConfigError("SessionTestApp needs WebTest: install webtest") from error
 

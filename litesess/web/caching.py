@@ -18,8 +18,6 @@ _SHARED: Final = re.compile(r"(public|s-maxage)(=|\Z)", re.IGNORECASE)
 _NOT_STORED: Final = re.compile(r"no-store\Z", re.IGNORECASE)
 # Not private="X-Field", which keeps shared caches from that field alone (RFC 9111 5.2.2.7).
 _PRIVATE: Final = re.compile(r"private\Z", re.IGNORECASE)
-# In a Set-Cookie value that ends a cookie.
-_DELETION: Final = re.compile(r"Max-Age=0;")
 # Commas within quotes part nothing.
 _DIRECTIVE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
@@ -47,7 +45,7 @@ def guard_caches(headers: Headers, cookies: list[str]) -> Headers:
     ]
     if any(map(_NOT_STORED.match, directives)):
         return headers
-    is_deletion = any(map(_DELETION.search, cookies))
+    is_deletion = any("Max-Age=0;" in cookie for cookie in cookies)
     if is_deletion or any(map(_SHARED.match, directives)):
         if not is_deletion:
             logger.warning("a response that sets the session cookie was public; it is not stored")

@@ -133,11 +133,9 @@ class Contents:
         self.frames = frames
         self._keys = dict.fromkeys(frames)
         self._unreadable.clear()
-        values = {}
-        for key, frame in frames.items():
-            if key in mine and own[key] == frame:
-                values[key] = mine[key]
-        self._values = values
+        self._values = {
+            key: mine[key] for key, frame in frames.items() if key in mine and own[key] == frame
+        }
         self._assigned.clear()
 
     def forget_stored(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from threading import RLock
 from typing import Any, ClassVar, Final
 
 from litesess.errors import ConfigError
@@ -153,9 +152,6 @@ class Manager(Rules):
 
     def _watch(self, environ: Mapping[str, Any]) -> None:
         """At the first request of a process: let the collector begin."""
-        # The class: RLock is a function.  Only now: gevent may have replaced it since the import.
-        # Order: first, as other threads go on when they see the process id.
-        self.lock_class = type(RLock())
         self._watched_by = os.getpid()
         collector.watch(self.store)
         if environ.get("wsgi.multiprocess") and isinstance(self.store, MemoryStore):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -216,10 +215,8 @@ class ManagerOptions(Options):
 class Rules(Lives):
     """The rules that follow from the options, for all requests."""
 
-    #: The beginnings of keys with lists, to which several requests can append at once.
     session_class: ClassVar[Callable[..., Any]]
-    #: Of the locks of requests.
-    lock_class: type[threading.RLock]
+    #: The beginnings of keys with lists, to which several requests can append at once.
     list_keys: ClassVar[tuple[str, ...]] = (FLASH_PREFIX,)
 
     def __init__(
@@ -281,8 +278,6 @@ class Rules(Lives):
         self.commits_unread = (
             checked_options.rolling or checked_options.resave or checked_options.save_uninitialized
         )
-        #: Says whether a session key begins like those of ``list_keys``.
-        self.names_list = re.compile("|".join(map(re.escape, self.list_keys))).match
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # Guards: _warned.
 

@@ -218,9 +218,9 @@ def _begin_own(state: State, changed: codec.Frames) -> Record:
     It holds only the values that this request has set.  A login does not depend on the session that
     the client came with, which a login or logout in another tab may have ended meanwhile.
     """
-    base, names_list = state.contents.frames, state.rules.names_list
+    base, prefixes = state.contents.frames, state.rules.list_keys
     own = {
-        key: lists.merged(key, base.get(key), frame, None) if names_list(key) else frame
+        key: lists.merged(key, base.get(key), frame, None) if key.startswith(prefixes) else frame
         for key, frame in changed.items()
     }
     fresh = _record(state, {key: frame for key, frame in own.items() if frame is not None})
@@ -263,7 +263,7 @@ def _store_changes(
         now,
     )
     changes = codec.Encoded(changed)
-    listed = [*filter(rules.names_list, (*changed, *removed))]
+    listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
     if state.move is None:
         if listed:
             return lists.update(

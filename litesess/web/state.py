@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from litesess.errors import StoreUnavailable
@@ -65,7 +66,7 @@ class State(Loaded):
         self.environ = environ
         self.status = Status.UNREAD
         #: The lock of the request's threads and greenlets.
-        self.lock = rules.lock_class()
+        self.lock = RLock()
         #: Whether the app has looked at the session in any way.
         self.is_looked_at = False
         #: Whether the store was asked for it.

@@ -98,7 +98,7 @@ def test_a_medium_that_stops_answering_is_an_error_and_kills_nobody(tmp_path, ke
 
         def work() -> None:
             refusals = read()
-            # What is mapped is in memory already.
+            # Mapped bytes are in memory already.
             assert bool(refusals) == (kept_in == "large snapshot"), refusals[:1]
             for refusal in refusals:
                 assert re.search(r"/data/sessions\.\w+\.snapshot: .*, at offset \d+", refusal)

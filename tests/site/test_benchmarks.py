@@ -273,7 +273,7 @@ def test_the_benchmarks_run_and_write_their_page(tmp_path):
 def test_a_changed_key_goes_straight_down_to_the_disk(tmp_path):
     stays = stays_of(way_of_a_changed_key(tmp_path))
     modules = [stay[0].module for stay in stays]
-    assert (modules[0], modules[-1]) == ("litesess.web.session", "litesess.engine.log")
+    assert (modules[0], modules[-1]) == ("litesess.web.session", "litesess.engine.fs")
     assert climbs(stays) <= 5, modules
 
 

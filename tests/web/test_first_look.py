@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import SimpleNamespace
 
 import flask
 import greenlet
 import pytest
 
-from litesess import MemoryStore, SessionMiddleware
+from litesess import MemoryStore
 from litesess.integrations.flask import Litesess
 from litesess.testing import FakeClock
 from litesess.web import visit_of
-from tests.tools.apps import (
-    SECRET,
-    Site,
-    WatchedMemoryStore,
-    environ_of,
-    hello,
-    look,
-    serve,
-    write,
-)
+from tests.tools.apps import SECRET, Site, WatchedMemoryStore, look, write
 
 THREADS = 4
 
@@ -209,17 +199,3 @@ def test_threads_of_a_new_session_make_one_token_and_lose_no_message():
 
     for _ in range(40):
         assert Site().visit(act).value == (1, [*range(THREADS)])
-
-
-def test_the_first_requests_of_a_process_may_come_at_once(monkeypatch):
-    """A second thread goes on when the process is marked, and needs all that was made for it."""
-    site, known = SessionMiddleware(hello, secret=SECRET, store=MemoryStore()), []
-
-    def getpid():
-        known.append(hasattr(site.manager, "lock_class"))
-        return 7
-
-    monkeypatch.setattr("litesess.web.manager.os", SimpleNamespace(getpid=getpid))
-    serve(site, environ_of())
-    assert known[0] is False
-    assert known[-1] is True

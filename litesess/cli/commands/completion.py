@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        import shtab  # noqa: PLC0415  # optional: litesess[cli]; --help loads this module too
+        import shtab  # noqa: PLC0415  # an optional package, and --help loads this module without it
     except ImportError as error:
         raise Failure(
             Exit.USAGE, "shell completion needs shtab; pip install 'litesess[cli]'"

@@ -98,7 +98,7 @@ class SessionStore(Standing):
         session_key = self._get_session_key()
         looked = None
         if session_key is not None:
-            looked = SessionStore(session_key)._visit.look()  # noqa: SLF001  # another object of this class
+            looked = SessionStore(session_key)._visit.look()  # noqa: SLF001  # the session of another store object, of this same class
         if looked is None or looked.status is not Status.STORED:
             self._begin(None)
             return {}

@@ -103,7 +103,9 @@ class DjangoVisit(Visit):
         return self._lives(contents, record.owner)
 
     def _lives(self, contents: Contents | dict[str, Any], owner: str | None) -> CookieSettings:
-        expiry: Any = contents[EXPIRY_KEY] if EXPIRY_KEY in contents else None  # noqa: SIM401  # Contents has no get()
+        expiry: Any = None
+        if EXPIRY_KEY in contents:
+            expiry = contents[EXPIRY_KEY]
         if isinstance(expiry, str):
             expiry = datetime.fromisoformat(expiry)
         if isinstance(expiry, datetime):

@@ -16,7 +16,7 @@ from litesess.web import REFUSED, STORE_KEY, Status, visit_of
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
 
-#: In the environ of a request whose response is made while it is sent.
+#: The key in the environ that marks a request with a streamed response.
 _STREAMS: Final = "litesess.flask.streams"
 
 
