@@ -30,7 +30,7 @@ CHUNK_BYTES: Final = 1 << 20
 #: Room is given back from so far after the last record on, so that no reader there meets a hole.
 _KEPT_BYTES: Final = 1 << 13
 _NO_ENTRY: Final = 0, b"", Entry(b"", 0.0, 0)
-#: The part of a location that is the record's size.
+#: The number of bits of a location that hold the record's size.
 SIZE_BITS: Final = 32
 _SIZE_MASK: Final = (1 << SIZE_BITS) - 1
 

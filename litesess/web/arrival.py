@@ -156,11 +156,13 @@ def _overtaken(
 
 
 def chosen_of(live: Sequence[Candidate]) -> Candidate | None:
-    """Return the session of a request that came with several *live* ones.
+    """Return the session of a request that came with *live* ones.
 
-    It has none, as a neighbour may have planted one.  All of one user is no attack: a cookie of a
-    former scope, say; then it has the newest.
+    Of several it has none, as a neighbour may have planted one.  All of one user is no attack: a
+    cookie of a former scope, say; then it has the newest.
     """
+    if len(live) < 2:
+        return live[0] if live else None
     owners = {record.owner for _, record in live}
     if len(owners) > 1 or None in owners:
         return None

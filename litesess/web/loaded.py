@@ -43,10 +43,10 @@ class Loaded:
     """The session that a request has loaded; :meth:`load` sets all there is to know of it."""
 
     __slots__ = (
+        "_cookie",
         "_key",
         "_new_id",
         "contents",
-        "cookie",
         "environ",
         "id",
         "is_cleared",
@@ -69,8 +69,7 @@ class Loaded:
     move: Move | None
     #: The owner it gets at the next write; None: none; KEEP: the one that it has.
     new_owner: Owner
-    #: Its cookie settings, if they were asked for.
-    cookie: SessionCookie | None
+    _cookie: SessionCookie | None
     _new_id: str | None
 
     def load(self, session_id: str | None, record: Record | None, key: str | None = None) -> None:
@@ -87,7 +86,7 @@ class Loaded:
         self.record = record
         frames = {} if record is None else record.frames
         self.contents = Contents(frames, self.rules.options.max_session_bytes)
-        self.move = self.cookie = self._new_id = None
+        self.move = self._cookie = self._new_id = None
         self.new_owner = KEEP
         #: The app itself has named the owner of this session.
         self.is_owner_said = False
@@ -133,7 +132,7 @@ class Loaded:
 
     def is_changed(self) -> bool:
         """Return whether there is anything to store: content, id, owner or cookie settings."""
-        is_cookie_changed = self.cookie is not None and self.cookie.changed is not None
+        is_cookie_changed = self.changed_cookie() is not None
         return self.is_moved() or is_cookie_changed or any(self.contents.changes())
 
     def is_moved(self) -> bool:
@@ -181,14 +180,13 @@ class Loaded:
         rules = self.rules
         # The owner is asked for only where it makes a difference.
         owner = None if rules.store.anonymous_ttl is None else self.owner()
-        settings = rules.session_settings or self.settings()
+        settings = self.settings()
         return rules.expiry(settings, self.own_cookie(), owner, created_at, now)
 
     def has_life(self) -> bool:
         """Return whether the stored session's cookie has an end, and not that of the browser."""
         assert self.record is not None
-        settings = self.rules.session_settings or self.settings()
-        return life_ends_at(settings, self.record.cookie or {}, 0.0) is not None
+        return life_ends_at(self.settings(), self.record.cookie or {}, 0.0) is not None
 
     def ends_at(self, record: Record) -> float:
         """Return the end of a stored session: its stored expiry or the options' one, if sooner.
@@ -201,34 +199,40 @@ class Loaded:
         ends_at, seen_at = record.expires_at, record.last_seen_at
         if seen_at is None:  # a store of another project does not know it
             return ends_at
-        rules = self.rules
-        settings = rules.session_settings or self.settings_of(record)
-        wanted = rules.expiry(settings, record.cookie, record.owner, record.created_at, seen_at)
+        settings = self.settings_of(record)
+        wanted = self.rules.expiry(
+            settings, record.cookie, record.owner, record.created_at, seen_at
+        )
         return wanted if wanted < ends_at else ends_at
 
     def own_cookie(self) -> Mapping[str, Any] | None:
         """Return the session's own cookie settings; None: it has none."""
-        if self.cookie is not None:
-            return self.cookie.changes or None
+        if self._cookie is not None:
+            return self._cookie.changes or None
         record = self.record if self.move is not Move.REGENERATE else None
         return None if record is None else record.cookie
 
+    def changed_cookie(self) -> Mapping[str, Any] | None:
+        """Return the session's own cookie settings if the app has changed them; otherwise None."""
+        cookie = self._cookie
+        return cookie.changes if cookie is not None and cookie.is_changed else None
+
     def forget_cookie(self) -> None:
         """Go on without cookie settings of the session's own."""
-        self.cookie = None
+        self._cookie = None
 
     def current_cookie(self) -> SessionCookie:
         """Return its cookie settings; this is no look of the app's."""
-        if self.cookie is None:
+        if self._cookie is None:
             record = self.record if self.move is not Move.REGENERATE else None
-            self.cookie = SessionCookie(
+            self._cookie = SessionCookie(
                 self.rules.signer.name,
-                self.rules.session_settings or self.settings(),
+                self.settings(),
                 self.own_cookie(),
                 None if record is None else record.expires_at,
                 self.rules.clock,
             )
-        return self.cookie
+        return self._cookie
 
     def lose(self, status: Status = Status.LOST) -> None:
         """Stand for nothing any more."""
@@ -238,12 +242,12 @@ class Loaded:
         self.is_cleared = False
         self.status = status
 
-    # Methods that an integration may override: the second one only along with the first.
+    # Methods that an integration may override.
 
     def settings(self) -> CookieSettings:
         """Return the cookie settings that the session has, but for its own changes to them."""
         return self.rules.settings_of(self.environ)
 
-    def settings_of(self, record: Record) -> CookieSettings:  # noqa: ARG002  # for the integrations
+    def settings_of(self, record: Record) -> CookieSettings:  # noqa: ARG002  # the integrations that override this method need it
         """Return the same of the session in *record*, which is not loaded yet."""
         return self.rules.settings_of(self.environ)

@@ -34,8 +34,6 @@ class Manager(Rules):
             ConfigError: one is unknown, missing or wrong, or two contradict each other.
         """
         super().__init__(options, **clocks)
-        if self.visit_class.settings is not Visit.settings:  # they depend on the session
-            self.session_settings = None
         self._is_limited_to_path = self.fixed_settings is None or self.fixed_settings.path != "/"
         self._watched_by = 0  # process id
         self._like: Rules | None = None  # of a middleware around, with the same sessions

@@ -255,8 +255,6 @@ class Rules(Lives):
         self.fixed_settings: CookieSettings | None = (
             checked_options.cookie if isinstance(checked_options.cookie, CookieSettings) else None
         )
-        #: The same for every session, too; None: see :meth:`Loaded.settings`.
-        self.session_settings = self.fixed_settings
         check_name(name, self.fixed_settings or CookieSettings())
         if self.fixed_settings is not None and self.fixed_settings.expires is not None:
             logger.warning("cookie expires is a point in time, not a life; after it none is valid")

@@ -77,7 +77,7 @@ def write(state: State, *, is_forced: bool = False) -> bool:
     """Write a stored session if it was changed; it is lost, and False returned, if gone."""
     changed, removed = state.contents.changes()
     is_content = bool(changed or removed or state.move or state.new_owner is not KEEP)
-    cookie = None if state.cookie is None else state.cookie.changed
+    cookie = state.changed_cookie()
     is_cookie = cookie is not None
     if not (is_content or is_cookie or is_forced):
         return True
@@ -132,7 +132,7 @@ def write_if_current(state: State) -> bool:
     if state.is_login():
         # Should this be killed before it gets another id.
         state.current_cookie().note_rotation(is_due=True)
-    rules, cookie = state.rules, None if state.cookie is None else state.cookie.changed
+    rules, cookie = state.rules, state.changed_cookie()
     _check_size(state, changed, removed)
     now = state.written_at = rules.clock()
     try:
@@ -164,8 +164,7 @@ def prolong(state: State) -> None:
     record, rules = state.record, state.rules
     assert record is not None
     now = rules.clock()
-    settings = rules.session_settings or state.settings()
-    expires_at = rules.expiry(settings, record.cookie, record.owner, record.created_at, now)
+    expires_at = state.expiry(record.created_at, now)
     if rules.options.resave:
         _rewrite(state, expires_at, now)
         return
@@ -255,13 +254,7 @@ def _store_changes(
     rules, owner = state.rules, state.new_owner
     store = rules.store
     now = state.written_at = rules.clock()
-    expires_at = rules.expiry(
-        rules.session_settings or state.settings(),
-        before.cookie if cookie is None else cookie,
-        before.owner if owner is KEEP else owner,
-        before.created_at if owner is KEEP else now,
-        now,
-    )
+    expires_at = state.expiry(before.created_at if owner is KEEP else now, now)
     changes = codec.Encoded(changed)
     listed = [key for key in (*changed, *removed) if key.startswith(rules.list_keys)]
     if state.move is None:
@@ -315,12 +308,15 @@ def _record(state: State, frames: codec.Frames) -> Record:
     """Return the record of a session that begins now."""
     rules = state.rules
     now = state.written_at = rules.clock()
-    state.is_cookie_written = state.cookie is not None and state.cookie.changed is not None
-    cookie, owner = state.own_cookie(), state.owner()
-    settings = rules.session_settings or state.settings()
-    expires_at = rules.expiry(settings, cookie, owner, now, now)
-    client = rules.client(state.environ)
-    return Record(codec.Encoded(frames), now, expires_at, cookie, owner, client=client)
+    state.is_cookie_written = state.changed_cookie() is not None
+    return Record(
+        codec.Encoded(frames),
+        now,
+        state.expiry(now, now),
+        state.own_cookie(),
+        state.owner(),
+        client=rules.client(state.environ),
+    )
 
 
 def _with_rotation_due(state: State, record: Record) -> Record:
@@ -335,8 +331,7 @@ def _count_life_anew(state: State, record: Record) -> Record:
     """Let *record* expire as other requests have changed it meanwhile, not as it was loaded."""
     rules, now = state.rules, state.written_at
     assert now is not None  # just now
-    settings = rules.session_settings or state.settings()
-    expires_at = rules.expiry(settings, record.cookie, record.owner, record.created_at, now)
+    expires_at = rules.expiry(state.settings(), record.cookie, record.owner, record.created_at, now)
     key = ids.key_of(state.current_id())
     again = None
     if expires_at != record.expires_at:

@@ -119,7 +119,7 @@ class State(Loaded):
         if self.status is not Status.UNREAD:
             return  # another greenlet of this thread was faster
         live = came.live
-        chosen = chosen_of(live) if len(live) > 1 else live[0] if live else None
+        chosen = chosen_of(live)
         #: The client has sent a cookie of ours, with or without a session.
         self.has_cookie = came.has_cookie or chosen is not None
         #: The client's cookie has the name that browsers take over https alone.
@@ -226,8 +226,8 @@ class State(Loaded):
         self.is_cleared = False
         self.status = Status.STORED
         self.is_written = True
-        if self.cookie is not None:
-            self.cookie.stored(record.cookie, record.expires_at)
+        if self._cookie is not None:
+            self._cookie.stored(record.cookie, record.expires_at)
 
     def prolonged(self, expires_at: float, now: float) -> None:
         """Take note that only the session's life was prolonged.
@@ -239,8 +239,8 @@ class State(Loaded):
         _, record = self.stored()
         record.expires_at = expires_at
         self.written_at = now
-        if self.cookie is not None:
-            self.cookie.stored(record.cookie, expires_at)
+        if self._cookie is not None:
+            self._cookie.stored(record.cookie, expires_at)
 
     def is_https(self) -> bool:
         """Return whether the client's request came by https, or counts as if it had."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from itertools import repeat
 
 from litesess.errors import (
     EncodeError,
@@ -146,7 +145,7 @@ class Visit(Actions):
             )
         if self.rules.options.cache_headers:
             headers = guard_caches(headers, cookies) if cookies else vary_by_cookie(headers)
-        return [*headers, *zip(repeat("Set-Cookie"), cookies)] if cookies else headers
+        return [*headers, *[("Set-Cookie", cookie) for cookie in cookies]] if cookies else headers
 
     def excuses(self, status: int) -> bool:
         """Return whether to answer 503, because a view turned the store's outage into an error.
@@ -226,7 +225,7 @@ class Visit(Actions):
                 self._unset()
             elif self.status is Status.STORED:
                 self.ask_owner()
-                if self.cookie and self.cookie.changed is not None and not self.is_login():
+                if self.changed_cookie() is not None and not self.is_login():
                     logger.error("a cookie was changed after the headers had left: not announced")
                 saving.write(self)
             elif (

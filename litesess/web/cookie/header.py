@@ -64,13 +64,13 @@ def is_secure(cookie: SessionCookie | CookieSettings, *, https: bool) -> bool:
 def _header(
     name: str, value: str, cookie: SessionCookie, https: bool, ends_at: float | None, now: float
 ) -> str | None:
+    if not is_accepted(name, cookie, https=https):
+        return None
     # The usual session has no settings of its own.
     own = cookie if cookie.changes else cookie.settings
     # Source: RFC 6265bis section 4.1.3: browsers refuse such names otherwise.
-    secure = is_prefixed(name) or is_secure(own, https=https)
-    if secure and not https:  # see is_accepted()
-        return None
     is_host = is_host_prefixed(name)
+    secure = is_prefixed(name) or is_secure(own, https=https)
     samesite = own.samesite
     if samesite == "auto" or (samesite == "none" and not secure):
         samesite = "none" if secure else "lax"

@@ -65,7 +65,7 @@ class SessionCookie:
         original_max_age: the whole life, in seconds; ``max_age`` is the rest of it.
     """
 
-    __slots__ = ("_clock", "_ends_at", "changed", "changes", "name", "settings")
+    __slots__ = ("_clock", "_ends_at", "changes", "is_changed", "name", "settings")
 
     path: _Attribute[str, str] = _Attribute()
     domain: _Attribute[str | None, str | None] = _Attribute()
@@ -86,8 +86,7 @@ class SessionCookie:
         self.name = name
         self.settings = settings
         self.changes = dict(changes or ())
-        #: The same, if they are not stored yet.
-        self.changed: dict[str, Any] | None = None
+        self.is_changed = False
         self._clock = clock
         self._ends_at = stored_until
 
@@ -113,7 +112,7 @@ class SessionCookie:
             return
         life = _CHECKS["max_age"]("max_age", value)
         if self.changes.pop("expires", None) is not None:
-            self.changed = self.changes
+            self.is_changed = True
         self._ends_at = None
         self.change("max_age", life)
 
@@ -150,7 +149,7 @@ class SessionCookie:
         """Set an attribute in which this session's cookie differs from the configured one."""
         if self.changes.get(name, _UNCHANGED) != value:
             self.changes[name] = value
-            self.changed = self.changes
+            self.is_changed = True
 
     def note_rotation(self, *, is_due: bool) -> None:
         """Note whether the session's id is to change at the next request."""
@@ -158,7 +157,7 @@ class SessionCookie:
             self.changes[ROTATION_DUE] = True
         else:
             self.changes.pop(ROTATION_DUE, None)
-        self.changed = self.changes
+        self.is_changed = True
 
     def ends_at(self, now: float) -> float | None:
         """Return when a session that is used at *now* expires; None: the store's ttl decides."""
@@ -167,7 +166,7 @@ class SessionCookie:
     def stored(self, changes: Mapping[str, Any] | None, expires_at: float) -> None:
         """Take note of the session's own settings, and of its expiry, as they are stored now."""
         self.changes = dict(changes or ())
-        self.changed = None
+        self.is_changed = False
         self._ends_at = expires_at
 
     def _final(self) -> float | None:
