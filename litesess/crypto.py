@@ -266,15 +266,8 @@ class Cipher:
     """
 
     __slots__ = (
-        "_aead",
-        "_context",
-        "_key",
-        "_last",
-        "_path",
-        "_primitives",
-        "_random_bytes",
-        "data_key",
-    )
+        "_aead", "_context", "_key", "_last", "_path", "_primitives", "_random_bytes", "data_key",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -57,23 +57,9 @@ class Snapshot:
     """An open snapshot; every method may be called by any thread."""
 
     __slots__ = (
-        "_file",
-        "_footer",
-        "_fs",
-        "_head",
-        "_left",
-        "_store_crc",
-        "_uncounted",
-        "_values",
-        "_window",
-        "cipher",
-        "generation",
-        "index",
-        "path",
-        "sequence",
-        "size",
-        "store",
-    )
+        "_file", "_footer", "_fs", "_head", "_left", "_store_crc", "_uncounted", "_values",
+        "_window", "cipher", "generation", "index", "path", "sequence", "size", "store",
+    )  # fmt: skip
 
     def __init__(
         self,
