@@ -13,24 +13,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from itertools import dropwhile
-from operator import attrgetter
 from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.batch import Progress, Ticket, fail, run, unknown_outcome
+from litesess.engine.batch import Ticket, fail, unknown_outcome
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
-from litesess.engine.fs import errors, is_interruption, store_error
+from litesess.engine.fs import errors, store_error
+from litesess.engine.writer import BatchWriter
 from litesess.errors import (
     Corruption,
     DecryptError,
     StoreClosed,
     StoreError,
-    StoreFailed,
     StoreFull,
     StoreReadOnly,
 )
@@ -38,9 +35,6 @@ from litesess.errors import (
 #: A waiting thread looks up this often by itself, in seconds, should its leader have been
 #: interrupted before it could wake other threads.
 _LOOK_UP_INTERVAL: Final = 0.05
-
-
-_IS_SYNCED: Final = attrgetter("sync")
 
 
 class Committer:
@@ -57,9 +51,7 @@ class Committer:
         #: How many transactions have changed something.
         self.commit_count = 0
         self._waiting: deque[Ticket] = deque()
-        # Of the batch that is being committed.  Guarded by _append_lock, too.
-        self._batch: list[Ticket] = []
-        self._progress = Progress.NONE
+        self._writer = BatchWriter(follower, appender)  # guarded by _append_lock, too
 
     def transact(self, plan: Plan[ResultT], *, sync: bool) -> tuple[ResultT, int]:
         """Run *plan* and make its changes, all or none.
@@ -233,20 +225,24 @@ class Committer:
                 continue
             batch: list[Ticket] = []
             with self._append_lock:
-                if self._progress is not Progress.NONE:
-                    self._settle()
+                self._writer.settle()
                 if not ticket.done:
-                    batch = [
-                        other
-                        for other in [*self._waiting]  # it grows meanwhile
-                        if not other.done and (other is ticket or not other.leads_itself)
-                    ]
+                    batch = self._batch_of(ticket)
                     self._lead(batch, ticket)
             for other in batch:
                 if other is not ticket:
                     other.wake()
             if self._waiting:
                 self._wake_next()
+
+    def _batch_of(self, leading: Ticket) -> list[Ticket]:
+        # Not where the lock is taken: Python 3.12 and later pass over the end of the block for an
+        # exception that a signal handler raises in the midst of a list's making.
+        return [
+            other
+            for other in [*self._waiting]  # it grows meanwhile
+            if not other.done and (other is leading or not other.leads_itself)
+        ]
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -264,11 +260,10 @@ class Committer:
             batch: the transactions.
             leading: the one of this thread.
         """
-        self._batch = batch
         try:
             try:
                 self._check_open()
-                self._commit(batch, leading)
+                self._writer.write(batch, leading)
             except StoreError as error:
                 fail(batch, error, error.__cause__)
             except OSError as error:
@@ -278,25 +273,12 @@ class Committer:
                     self.commit_count += ticket.sequence > 0
                     ticket.is_committed = ticket.error is None
                     ticket.done = True
-            self._progress = Progress.NONE
+            self._writer.finish()
         finally:
             # Also if this was interrupted: no thread waits for this one any more.
             leading.done = True
             while self._waiting and self._waiting[0].done:
                 self._waiting.popleft()
-
-    def _settle(self) -> None:
-        """Note the writes of an interrupted leader; again is harmless."""
-        if self._progress is Progress.WRITTEN:
-            for ticket in self._batch:
-                ticket.is_written = ticket.sequence > 0
-        else:
-            # It was interrupted a second time while it read the log back.
-            for ticket in self._batch:
-                if ticket.sequence and not ticket.done:
-                    ticket.error = unknown_outcome()
-                    ticket.done = True
-        self._progress = Progress.NONE
 
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; translate ``OSError`` into ``StoreError``."""
@@ -305,24 +287,6 @@ class Committer:
                 return work()
         finally:
             self._wake_next()
-
-    def _commit(self, batch: list[Ticket], leading: Ticket) -> None:
-        # Most of it before the lock, which is then held for less.
-        self._follower.catch_up()
-        current, end = self._appender.at_end(
-            partial(self._write_batch, batch=batch, leading=leading)
-        )
-        # Not under the lock: other processes write meanwhile, and each syncs for itself.
-        if any(map(_IS_SYNCED, batch)):
-            # Entries that a plan saw and left as they were must be as durable as a change.
-            self._appender.sync(current, end)
-        try:
-            is_read = self._follower.catch_up() is not current or current.table.end >= end
-        except (Corruption, DecryptError) as error:
-            # Not as it is: a plan that is refused has changed nothing, and these have.
-            raise StoreFailed(f"{current.log.path}: written, but not read back: {error}") from error
-        if not is_read:
-            raise StoreFailed(f"{current.log.path}: a record just written there can't be read back")
 
     def _seal(self, generation: int, salt: bytes) -> CurrentLog:
         self.check_writable()
@@ -354,47 +318,3 @@ class Committer:
         self._follower.catch_up()
         header = current.log.header
         return form.Slot(header.store, header.generation, end, is_in_use=True)
-
-    def _write_batch(
-        self, current: CurrentLog, batch: list[Ticket], leading: Ticket
-    ) -> tuple[CurrentLog, int]:
-        """Write the changes of *batch*; return the log, and where it ends then."""
-        start = current.table.end
-        data = run(batch, current, leading)
-        if data:
-            try:
-                self._appender.reserve(current, start + len(data))
-            except OSError as error:
-                full = store_error(error, current.log.path)
-                if not isinstance(full, StoreFull):
-                    raise
-                data = run(batch, current, leading, deletes_only=full)
-        if not data:
-            return current, start
-        try:
-            self._progress = Progress.WRITING
-            end = self._appender.write(current, data)
-            self._progress = Progress.WRITTEN
-        except OSError as error:
-            if is_interruption(error):
-                self._look_what_is_written(current, batch)
-                raise
-            refusal = store_error(error, current.log.path)
-            last = current.table.sequence
-            # And all after the first that is refused: they have seen its changes.
-            refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
-            fail(refused, refusal, error)
-            self._progress = Progress.WRITTEN
-            return current, current.table.end
-        except BaseException:
-            self._look_what_is_written(current, batch)
-            raise
-        return current, end
-
-    def _look_what_is_written(self, current: CurrentLog, batch: list[Ticket]) -> None:
-        # Order: as long as the log is locked, so that no other process has written there.
-        self._follower.catch_up()
-        for ticket in batch:
-            if ticket.sequence > current.table.sequence:
-                ticket.sequence = 0
-        self._progress = Progress.WRITTEN
