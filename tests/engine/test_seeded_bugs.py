@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from litesess.engine import Engine, chain, check, commit, compaction, opening, recovery
+from litesess.engine import Engine, chain, check, compaction, opening, recovery
 from litesess.engine import format as form
 from litesess.engine.append import Appender
 from litesess.engine.commit import Committer
 from litesess.engine.log import Log
-from litesess.errors import LitesessError
+from litesess.errors import LitesessError, StoreFailed
 from tests.tools.crashes import HUNTS, Workload
 from tests.tools.engines import small_files
 from tests.tools.schedules import ContendedLock, explore, starting_points
@@ -125,7 +125,7 @@ def erase_nothing(monkeypatch) -> None:
 
 def write_on_after_a_failed_sync(monkeypatch) -> None:
     def poison(self, _error, _log):
-        return commit.StoreFailed("sync failed")
+        return StoreFailed("sync failed")
 
     monkeypatch.setattr(Appender, "_poison", poison)
 
