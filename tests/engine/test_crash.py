@@ -10,7 +10,7 @@ from tests.tools.crashes import HUNTS, Workload, cut_power
 from tests.tools.engines import small_files
 
 #: LITESESS_CRASH_SEEDS sets how many random workloads are run (docs/testing.rst).
-COUNT = int(os.environ.get("LITESESS_CRASH_SEEDS", "6"))
+COUNT = int(os.environ.get("LITESESS_CRASH_SEEDS", "2"))
 #: The first of the cheapest hunt is quick.
 RUNS = [
     pytest.param(hunt, seed, marks=[pytest.mark.slow] if seed or hunt is not cut_power else [])

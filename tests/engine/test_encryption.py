@@ -46,7 +46,7 @@ from tests.tools.sweeps import every_errno, every_flip, every_lost_record, every
 
 NONCES = int(os.environ.get("LITESESS_NONCES", "10000"))
 #: LITESESS_CRASH_SEEDS sets how many random workloads are run.
-CRASH_SEEDS = int(os.environ.get("LITESESS_CRASH_SEEDS", "2"))
+CRASH_SEEDS = int(os.environ.get("LITESESS_CRASH_SEEDS", "1"))
 
 KEY = EncryptionKey(bytes(range(32)))
 OTHER = EncryptionKey(bytes(range(1, 33)))

@@ -15,7 +15,7 @@ from tests.tools.engines import abandon, content, delete, key, make_engine, put,
 from tests.tools.simdisk import SimDisk
 
 #: LITESESS_EXAMPLES and LITESESS_STEPS set how much is tried (docs/testing.rst).
-EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("LITESESS_EXAMPLES", "60"))
 STEPS = int(os.environ.get("LITESESS_STEPS", "50"))
 
 NAMES = st.integers(0, 5)

@@ -11,7 +11,7 @@ from tests.tools.linearizability import NEVER, UNKNOWN, Operation, explains
 from tests.tools.schedules import explore, starting_points, step
 
 #: LITESESS_SCHEDULES sets how many are explored (docs/testing.rst).
-SCHEDULES = int(os.environ.get("LITESESS_SCHEDULES", "5000"))
+SCHEDULES = int(os.environ.get("LITESESS_SCHEDULES", "1500"))
 PARTS = 10
 
 

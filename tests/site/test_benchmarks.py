@@ -240,7 +240,7 @@ def test_a_path_that_takes_much_more_work_than_before_is_noticed(times, is_good,
     assert 1.05 < TOLERANCE < 1.2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("plot")
 def test_the_benchmarks_run_and_write_their_page(tmp_path):
     results = tmp_path / "results.json"

@@ -96,6 +96,7 @@ def test_the_wheel_is_the_same_bytes_whenever_it_is_built(source: Path, tmp_path
     assert built[0] == built[1]
 
 
+@pytest.mark.long
 def test_the_tests_in_the_sdist_are_all_collected_and_run(unpacked: Path) -> None:
     pytest_in = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     collected = run(*pytest_in, "--collect-only", cwd=unpacked)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.tools.servers import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SOME = {
     "windows": (

@@ -22,7 +22,7 @@ KEY, OTHER = key_of("first"), key_of("second")
 SEED = int(os.environ.get("LITESESS_SEED", "20"))
 #: How many orders of three actors are tried of those there are, each; of two, every one.
 EVERY_ORDER = "LITESESS_EVERY_ORDER" in os.environ
-ORDERS = int(os.environ.get("LITESESS_ORDERS", "150"))
+ORDERS = int(os.environ.get("LITESESS_ORDERS", "40"))
 
 
 class TestFallbackStore(StoreContract):

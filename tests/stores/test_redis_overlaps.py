@@ -6,6 +6,8 @@ the other.  The same is put to a step whose answer is lost, so that it is done a
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -180,6 +182,9 @@ def new_session() -> Record:
     return Record({"n": 7}, START, START + 50, owner="ada")
 
 
+#: LITESESS_OVERLAPS sets that of so many steps one is tried, beginning at a random one.
+EVERY = int(os.environ.get("LITESESS_OVERLAPS", "3"))
+
 OPERATIONS = operations(B, C)
 OTHERS = operations(D, F)
 #: What comes before a step is done again; the rest differs in nothing that would show then.
@@ -245,7 +250,9 @@ def wrong(name: str, other: str, stores: Any, steps: type[Steps]) -> dict[int, A
     # What was done and has been ended since may be said to be gone.
     allowed += [(None, *came[1:]) for came in allowed]
     found = {}
-    for at in count():
+    first = random.randrange(EVERY)
+    print(f"every {EVERY} steps from {first}")
+    for at in count(first, EVERY):
         came = run(name, other, at, stores, steps)
         if came is None:
             return found
