@@ -767,7 +767,7 @@ def test_no_crash_loses_what_was_acknowledged_or_shown(hunt, seed, monkeypatch):
     assert counts["images"] > 50
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("encrypted", "quiet")
 def test_no_damage_goes_unnoticed(monkeypatch):
     small_files(monkeypatch)

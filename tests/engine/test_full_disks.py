@@ -76,7 +76,7 @@ except StoreFull:
 """
 
 
-@pytest.mark.parametrize("wal_limit", [1 << 16, 1 << 26])
+@pytest.mark.parametrize("wal_limit", [1 << 16, pytest.param(1 << 26, marks=pytest.mark.long)])
 def test_a_store_that_has_filled_its_disk_can_be_emptied(disk, wal_limit):
     """Nothing else on the disk could be deleted to make room."""
     fill_all_but(disk, 6 << 20)

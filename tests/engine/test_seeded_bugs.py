@@ -268,8 +268,8 @@ SCHEDULE_BUGS = {
 }
 
 
-#: Takes longer than a second to be found.
-SLOW = {
+#: Each takes some seconds to be found.
+LONG = {
     "a seal is not synced",
     "no watermark is known",
     "a log that was cut is taken for torn",
@@ -279,7 +279,7 @@ SLOW = {
 
 def each(bugs):
     """Run a test for each of *bugs*."""
-    names = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in bugs]
+    names = [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in bugs]
     return pytest.mark.parametrize("name", names)
 
 

@@ -99,7 +99,7 @@ def said_by_pyright(python: Path, program: Path) -> set[tuple[int, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["wheel", "editable"])
+@pytest.mark.parametrize("kind", ["wheel", pytest.param("editable", marks=pytest.mark.long)])
 def test_type_checkers_refuse_what_is_wrong_and_nothing_else(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("pyright")
     source = copy_of_the_tree(tmp_path / "tree")

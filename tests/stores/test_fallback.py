@@ -377,8 +377,9 @@ COPYING = ("copy", "copy_batch")
 ACTORS = ("update", "rotate", "log_out", "log_out_everywhere", "look", "expire")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTORS)
-@pytest.mark.parametrize("how", ["copy", pytest.param("copy_batch", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["copy", pytest.param("copy_batch", marks=pytest.mark.long)])
 def test_a_copying_and_one_request_in_every_order(how, name):
     runs = every_order((how, name))
     assert runs >= 5
