@@ -17,7 +17,7 @@ from typing import Final
 
 from litesess.engine import format as form
 from litesess.engine.append import Appender
-from litesess.engine.batch import Ticket, fail, unknown_outcome
+from litesess.engine.batch import Progress, Ticket, fail, unknown_outcome
 from litesess.engine.changes import Plan, ResultT
 from litesess.engine.directory import Directory
 from litesess.engine.follow import CurrentLog, Follower
@@ -225,24 +225,15 @@ class Committer:
                 continue
             batch: list[Ticket] = []
             with self._append_lock:
-                self._writer.settle()
+                if self._writer.progress is not Progress.NONE:
+                    self._writer.settle()
                 if not ticket.done:
-                    batch = self._batch_of(ticket)
-                    self._lead(batch, ticket)
+                    batch = self._lead(ticket)
             for other in batch:
                 if other is not ticket:
                     other.wake()
             if self._waiting:
                 self._wake_next()
-
-    def _batch_of(self, leading: Ticket) -> list[Ticket]:
-        # Not where the lock is taken: Python 3.12 and later pass over the end of the block for an
-        # exception that a signal handler raises in the midst of a list's making.
-        return [
-            other
-            for other in [*self._waiting]  # it grows meanwhile
-            if not other.done and (other is leading or not other.leads_itself)
-        ]
 
     def _wake_next(self) -> None:
         """Wake the first that waits: it finds the append lock free, and leads."""
@@ -253,13 +244,22 @@ class Committer:
         except IndexError:  # it has found that by itself
             return
 
-    def _lead(self, batch: list[Ticket], leading: Ticket) -> None:
-        """Commit all of *batch*, the first that wait; they leave the queue when they are done.
+    def _lead(self, leading: Ticket) -> list[Ticket]:
+        """Commit all that wait; they leave the queue when they are done.
 
         Args:
-            batch: the transactions.
-            leading: the one of this thread.
+            leading: the transaction of this thread.
+
+        Returns:
+            The transactions, *leading* among them.
         """
+        # Not where the lock is taken: Python 3.12 and later pass over the end of the block for an
+        # exception that a signal handler raises in the midst of a list's making.
+        batch = [
+            other
+            for other in [*self._waiting]  # it grows meanwhile
+            if not other.done and (other is leading or not other.leads_itself)
+        ]
         try:
             try:
                 self._check_open()
@@ -273,12 +273,13 @@ class Committer:
                     self.commit_count += ticket.sequence > 0
                     ticket.is_committed = ticket.error is None
                     ticket.done = True
-            self._writer.finish()
+            self._writer.progress = Progress.NONE
         finally:
             # Also if this was interrupted: no thread waits for this one any more.
             leading.done = True
             while self._waiting and self._waiting[0].done:
                 self._waiting.popleft()
+        return batch
 
     def _alone(self, work: Callable[[], ResultT]) -> ResultT:
         """Do *work* under the append lock; translate ``OSError`` into ``StoreError``."""

@@ -32,9 +32,9 @@ class BatchWriter:
         """
         self._follower = follower
         self._appender = appender
-        # Of the batch that is being written.
-        self._batch: list[Ticket] = []
-        self._progress = Progress.NONE
+        self._batch: list[Ticket] = []  # that is being written
+        #: How far that has come; who leads sets it to NONE when all of it has been told.
+        self.progress = Progress.NONE
 
     def write(self, batch: list[Ticket], leading: Ticket) -> None:
         """Run *batch*, write it, sync it if one of it asks for that, and follow the log.
@@ -65,15 +65,9 @@ class BatchWriter:
         if not is_read:
             raise StoreFailed(f"{current.log.path}: a record just written there can't be read back")
 
-    def finish(self) -> None:
-        """Note that each transaction of the batch knows how it went."""
-        self._progress = Progress.NONE
-
     def settle(self) -> None:
-        """Note the writes of an interrupted leader; again is harmless."""
-        if self._progress is Progress.NONE:
-            return
-        if self._progress is Progress.WRITTEN:
+        """Note the writes of an interrupted leader."""
+        if self.progress is Progress.WRITTEN:
             for ticket in self._batch:
                 ticket.is_written = ticket.sequence > 0
         else:
@@ -82,7 +76,7 @@ class BatchWriter:
                 if ticket.sequence and not ticket.done:
                     ticket.error = unknown_outcome()
                     ticket.done = True
-        self._progress = Progress.NONE
+        self.progress = Progress.NONE
 
     def _write_batch(
         self, current: CurrentLog, batch: list[Ticket], leading: Ticket
@@ -101,9 +95,9 @@ class BatchWriter:
         if not data:
             return current, start
         try:
-            self._progress = Progress.WRITING
+            self.progress = Progress.WRITING
             end = self._appender.write(current, data)
-            self._progress = Progress.WRITTEN
+            self.progress = Progress.WRITTEN
         except OSError as error:
             if is_interruption(error):
                 self._look_what_is_written(current, batch)
@@ -113,7 +107,7 @@ class BatchWriter:
             # And all after the first that is refused: they have seen its changes.
             refused = [*dropwhile(lambda ticket: ticket.sequence <= last, batch)]
             fail(refused, refusal, error)
-            self._progress = Progress.WRITTEN
+            self.progress = Progress.WRITTEN
             return current, current.table.end
         except BaseException:
             self._look_what_is_written(current, batch)
@@ -126,4 +120,4 @@ class BatchWriter:
         for ticket in batch:
             if ticket.sequence > current.table.sequence:
                 ticket.sequence = 0
-        self._progress = Progress.WRITTEN
+        self.progress = Progress.WRITTEN
