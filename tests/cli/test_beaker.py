@@ -433,7 +433,11 @@ class TestPlaces:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
+    ids=lambda number: number.name,
+)
 def test_stopped_at_any_moment_it_brings_over_each_session_once(number, beaker, imported, tmp_path):
     """By a kill, the one session that is in hand may be neither here nor there."""
     ids = [uuid4().hex for _ in range(1500)]

@@ -440,8 +440,12 @@ def made_anew(place, target):
     os.chown(place / "srv" / "link", *SOMEBODY[:2], follow_symlinks=False)
 
 
+#: Made and given away by the same code.
+SALVAGE = pytest.param("salvage", marks=pytest.mark.long)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["backup", "salvage"])
+@pytest.mark.parametrize("command", ["backup", SALVAGE])
 def test_no_file_of_root_s_changes_its_owner_whenever_names_are_exchanged(command, place):
     """Root made the directory and gave it to the owner of the store, by its name."""
     (place / "shadow").write_text("root's")
@@ -458,7 +462,7 @@ def test_no_file_of_root_s_changes_its_owner_whenever_names_are_exchanged(comman
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["backup", "salvage"])
+@pytest.mark.parametrize("command", ["backup", SALVAGE])
 def test_nothing_of_another_tenant_s_is_removed_whenever_names_are_exchanged(command, place):
     """Root removed what a failed backup had made, by names that led elsewhere by then."""
     tenant = place / "tenant"

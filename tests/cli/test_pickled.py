@@ -274,7 +274,7 @@ def test_honest_keys_are_read_whatever_their_hashes():
     assert read(pickle.dumps({*value})) == {*value}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @PROTOCOLS
 def test_the_largest_session_is_read(protocol):
     for value in (

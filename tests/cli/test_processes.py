@@ -209,11 +209,16 @@ STOPPED = {
     "import": ["import", "DATA", "--collection", "other", "--create", "LINES"],
 }
 
+LOOKING = {"stats", "list", "verify"}
+
 
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        *((name, signal.SIGINT) for name in STOPPED),
+        *(
+            pytest.param(name, signal.SIGINT, marks=[pytest.mark.long] * (name in LOOKING))
+            for name in STOPPED
+        ),
         # By the same handler, whichever the command: one that makes a target, one that writes.
         ("backup", signal.SIGTERM),
         ("import", signal.SIGTERM),

@@ -46,7 +46,7 @@ from tests.tools.sweeps import every_errno, every_flip, every_lost_record, every
 
 NONCES = int(os.environ.get("LITESESS_NONCES", "10000"))
 #: LITESESS_CRASH_SEEDS sets how many random workloads are run.
-CRASH_SEEDS = int(os.environ.get("LITESESS_CRASH_SEEDS", "1"))
+CRASH_SEEDS = int(os.environ.get("LITESESS_CRASH_SEEDS", "2"))
 
 KEY = EncryptionKey(bytes(range(32)))
 OTHER = EncryptionKey(bytes(range(1, 33)))
@@ -754,7 +754,7 @@ def test_two_copies_of_a_directory_that_both_go_on_use_no_nonce_twice(disk):
 # Crashes, damage, failures, kills: all that a plain store withstands.
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("encrypted")
 @pytest.mark.parametrize("seed", range(CRASH_SEEDS))
 @pytest.mark.parametrize("hunt", HUNTS)

@@ -162,7 +162,11 @@ def workers_of(server: Server) -> list[int]:
         return [int(pid) for pid in children.read().split()]
 
 
-@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each loads", "preload"])
+EACH_LOADS = pytest.param([], id="each loads")
+PRELOAD = pytest.param(["--preload"], marks=pytest.mark.long, id="preload")
+
+
+@pytest.mark.parametrize("options", [EACH_LOADS, PRELOAD])
 def test_each_answer_of_four_workers_agrees_with_the_model(serve, options):
     with serve(4, *options) as server, visiting(server, CLIENTS) as visitors:
         wait_until(lambda: len(workers_of(server)) == 4, "all workers are there")
@@ -176,8 +180,8 @@ def test_each_answer_of_four_workers_agrees_with_the_model(serve, options):
     assert "Traceback" not in server.output
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each loads", "preload"])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 4])
+@pytest.mark.parametrize("options", [EACH_LOADS, PRELOAD])
 def test_a_reload_loses_nothing(serve, options, workers):
     """HUP: new workers start before the old ones end."""
     with serve(workers, *options) as server, visiting(server, CLIENTS) as visitors:
@@ -207,7 +211,7 @@ def test_a_reload_loses_nothing(serve, options, workers):
     assert "Traceback" not in server.output
 
 
-@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each loads", "preload"])
+@pytest.mark.parametrize("options", [EACH_LOADS, PRELOAD])
 def test_a_worker_killed_every_200_ms_costs_only_its_own_answers(serve, options):
     with serve(4, *options) as server, visiting(server, CLIENTS) as visitors:
         threads = let_visit(visitors, REQUESTS // CLIENTS // 2)
