@@ -55,6 +55,9 @@ class Guest:
         return handle_of(key_of(id_in(self.client.cookie).decode()))
 
     def data(self):
+        # By another connection: the server closes one that was idle while a command ran, perhaps
+        # just when it is used again.
+        self.client.http.close()
         return self.client.request("POST", "/read").json()["data"]
 
 
