@@ -134,7 +134,7 @@ class Walk(Room):
         made: list[object] = []
         try:
             for item in items:
-                made.append(self.plain(item, depth + 1))  # noqa: PERF401  # a comprehension can't tell which item raised the error
+                made.append(self.plain(item, depth + 1))  # noqa: PERF401  # the length of the list tells which item raised the error
         except Unfit as error:
             raise error.at(step.format(len(made))) from None
         return made

@@ -35,7 +35,7 @@ def _locker() -> Callable[[int, int], object]:
     try:
         # Not at the top: it looks for a temporary directory when it is imported, and a container
         # with a read-only root has none.
-        from portalocker.portalocker import FlockLocker  # noqa: PLC0415  # fails without a temporary directory, see above
+        from portalocker.portalocker import FlockLocker  # noqa: PLC0415  # importing it can fail: it looks for a temporary directory
     except OSError:
         return fcntl.flock
     locker: Callable[[int, int], object] = FlockLocker().locker

@@ -33,7 +33,8 @@ class BatchWriter:
         self._follower = follower
         self._appender = appender
         self._batch: list[Ticket] = []  # that is being written
-        #: How far that has come; who leads sets it to NONE when all of it has been told.
+        #: How far the batch has come.  The leading thread sets it to NONE when the outcome of each
+        #: transaction is noted.
         self.progress = Progress.NONE
 
     def write(self, batch: list[Ticket], leading: Ticket) -> None:

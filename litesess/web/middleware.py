@@ -58,7 +58,8 @@ class SessionMiddleware:
         """
         if not callable(app):
             raise ConfigTypeError(f"app is of type {type(app).__name__}, not a WSGI app")
-        if iscoroutinefunction(app) or iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004  # an object is an ASGI app by its __call__
+        # An object is an ASGI app if its class has such a __call__.
+        if iscoroutinefunction(app) or iscoroutinefunction(type(app).__call__):
             raise ConfigTypeError(
                 "the app is an ASGI app, and litesess keeps the sessions of WSGI apps alone"
             )
