@@ -82,13 +82,14 @@ class Collector:
             for store, schedule in schedules:
                 if schedule.is_over:
                     self._schedules.pop(store, None)
-            # One list: a store may vanish from a weak dictionary between two looks.
-            due = [schedule.due_at for schedule in list(self._schedules.values())]
-            if not due:
+            # One look: a store may vanish from a weak dictionary between two.
+            left = list(self._schedules.values())
+            due_at = min((schedule.due_at for schedule in left), default=None)
+            if due_at is None:
                 self._thread = None
                 return None
         # An interval of centuries is more than the system's timers count.
-        return min(max(min(due) - self._monotonic(), 0.0), 86_400.0)
+        return min(max(due_at - self._monotonic(), 0.0), 86_400.0)
 
 
 class _Schedule:

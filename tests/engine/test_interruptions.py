@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import litesess.engine
+import litesess
 from litesess import StoreFailed, VersionConflict
 from litesess.engine import Clear, Engine, Put
 from litesess.engine.batch import Ticket
@@ -187,7 +187,7 @@ def test_an_interrupted_leader_fails_no_other_commit():
 def test_no_list_is_made_where_a_lock_is_taken():
     """Python 3.12 and later then keep the lock for ever, if a signal handler raises just then."""
     found = []
-    for path in sorted(Path(litesess.engine.__file__).parent.glob("*.py")):
+    for path in sorted(Path(litesess.__file__).parent.rglob("*.py")):
         withs = [node for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.With]
         found += [
             f"{path.name}:{made.lineno}"
