@@ -497,17 +497,30 @@ class TestEncryption:
 
     def test_redis_sees_no_value_owner_or_browser(self, server, sealed):
         now = time.time()
+        # Longer than what random hexadecimal digits and bytes spell by chance.
         client = {"user_agent": "Lynx/9"}
         record = Record(
-            {"card": "4111 1111"}, now, now + 100, {"domain": "shop"}, "ada", client=client
+            {"card": "four ones, twice"},
+            now,
+            now + 100,
+            {"domain": "shop.example"},
+            "the-owner",
+            client=client,
         )
         assert sealed.create(KEY, record)
-        sealed.update(KEY, {"pin": "9876"}, [])
+        sealed.update(KEY, {"pin": "nine to six"}, [])
         dump = b"".join(server.client.dump(name) for name in server.client.scan_iter())
-        for text in (b"4111", b"9876", b"ada", b"Lynx", b"shop", PASSPHRASE.encode()):
+        for text in (
+            b"four ones",
+            b"nine to six",
+            b"the-owner",
+            b"Lynx/9",
+            b"shop.ex",
+            PASSPHRASE.encode(),
+        ):
             assert text not in dump
-        assert sealed.load(KEY).data == {"card": "4111 1111", "pin": "9876"}
-        assert [key for key, _ in sealed.find("ada")] == [KEY]
+        assert sealed.load(KEY).data == {"card": "four ones, twice", "pin": "nine to six"}
+        assert [key for key, _ in sealed.find("the-owner")] == [KEY]
 
     @pytest.mark.parametrize("key", [None, "another passphrase", bytes(32)])
     def test_another_key_or_none_is_refused_and_nothing_changes(self, server, sealed, key):
