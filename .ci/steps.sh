@@ -4,6 +4,8 @@
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 export COVERAGE_FILE=$work/coverage PIP_DISABLE_PIP_VERSION_CHECK=1
+# Some images set it, and then each of the hundreds of started programs compiles the package anew.
+unset PYTHONDONTWRITEBYTECODE
 export LITESESS_SCREENSHOTS=${CI_ARTIFACTS:-$PWD/build}/screenshots
 
 log=$work/log
