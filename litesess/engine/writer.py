@@ -45,7 +45,7 @@ class BatchWriter:
             leading: the one of this thread.
 
         Raises:
-            StoreError: none of them was committed.
+            StoreError: none of them was committed, or with StoreFailed perhaps all.
             OSError: the disk failed.
         """
         self._batch = batch
